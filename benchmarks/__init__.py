@@ -1,0 +1,1 @@
+"""What to run: sweeps and micro-benchmarks."""

@@ -1,0 +1,53 @@
+"""Spiking networks and every efficient way to train them.
+
+::
+
+    model = ratebp.models.build("resnet18", num_classes=10, in_channels=3)
+    method = ratebp.methods.get("rate_m")
+    bound = method.bind(model, timesteps=4)
+    result = bound.step(ratebp.direct(x, 4), y, loss=F.cross_entropy)   # adds to the model's .grad
+    logits = ratebp.infer(model, ratebp.direct(x, 4))
+"""
+
+from importlib.metadata import version as _version
+
+from ratebp import methods, models
+from ratebp.encoding import direct
+from ratebp.errors import BindError, OptionError, RatebpError, StaleViewError, UnboundError
+from ratebp.inference import infer
+from ratebp.method import Binding, Bound, Identity, Info, Method, option
+from ratebp.neurons import LIF
+from ratebp.phases import StepContext
+from ratebp.roles import Role, register_role
+from ratebp.schedules import Result
+from ratebp.views import Leaf, View, view
+from ratebp.wiring import Wiring
+
+__version__ = _version("ratebp")
+
+__all__ = [
+    "LIF",
+    "BindError",
+    "Binding",
+    "Bound",
+    "Identity",
+    "Info",
+    "Leaf",
+    "Method",
+    "OptionError",
+    "RatebpError",
+    "Result",
+    "Role",
+    "StaleViewError",
+    "StepContext",
+    "UnboundError",
+    "View",
+    "Wiring",
+    "direct",
+    "infer",
+    "methods",
+    "models",
+    "option",
+    "register_role",
+    "view",
+]

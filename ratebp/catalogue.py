@@ -1,0 +1,81 @@
+"""What the library offers, as one JSON document: ``python -m ratebp.catalogue``.
+
+The harness's parent process never imports torch, so it learns names, options and digests here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import ratebp
+from ratebp import methods, models, surrogates
+from ratebp.methods import Entry
+
+
+def describe() -> dict[str, Any]:
+    """Return the whole catalogue as plain JSON values."""
+    return {
+        "version": ratebp.__version__,
+        "digest": _library_digest(),
+        "methods": [_method(entry) for entry in methods.entries().values()],
+        "broken": [{"source": b.source, "error": b.error} for b in methods.broken()],
+        "models": [_model(name) for name in models.names()],
+        "surrogates": list(surrogates.names()),
+    }
+
+
+def _method(entry: Entry) -> dict[str, Any]:
+    cls, info = entry.cls, entry.cls.info
+    return {
+        "name": entry.name,
+        "label": info.label,
+        "family": info.family,
+        "memory": info.memory,
+        "layout": info.layout,
+        "loss": info.loss,
+        "papers": list(info.papers),
+        "summary": (inspect.getdoc(cls) or "").partition("\n")[0],
+        "options": {
+            f.name: {
+                "default": f.default,
+                "choices": list(f.metadata["choices"]) if "choices" in f.metadata else None,
+                "type": type(f.default).__name__,
+            }
+            for f in fields(cls)  # type: ignore[arg-type]
+        },
+        "identities": [str(identity) for identity in cls.identities],
+        "source": entry.source,
+        "digest": entry.digest,
+    }
+
+
+def _model(name: str) -> dict[str, Any]:
+    entry = models.get(name)
+    return {"name": name, "summary": entry.summary, "options": list(entry.options)}
+
+
+def _library_digest() -> str:
+    """Return the SHA-256 of the library's source without the methods, which have their own."""
+    root = Path(ratebp.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(root.rglob("*.py")):
+        inside = file.relative_to(root)
+        if inside.parts[0] not in ("methods", "testing") or file.name.startswith("_"):
+            digest.update(inside.as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def main() -> None:
+    """Print the catalogue."""
+    json.dump(describe(), sys.stdout, indent=1)
+    sys.stdout.write("\n")
+
+
+if __name__ == "__main__":
+    main()

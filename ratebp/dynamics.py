@@ -1,0 +1,71 @@
+"""The leaky integrate-and-fire equation, once.
+
+With input current ``I``, potential ``u`` (after charging, before reset) and spike ``s``::
+
+    u[t] = carry(u[t-1], s[t-1]) + I[t],      s[t] = 1 if u[t] >= threshold else 0
+
+    carry(u, s) = decay * (u - threshold * s)       soft reset
+    carry(u, s) = decay * u * (1 - s)               hard reset
+
+``detach_reset`` treats the ``s`` inside `carry` as a constant in the backward. With the surrogate
+derivative ``h = h'(u - threshold)``, the temporal Jacobian ``d u[t+1] / d u[t]`` is
+
+==========  ====================  ==============================
+reset       detached              not detached
+==========  ====================  ==============================
+soft        decay                 decay * (1 - threshold * h)
+hard        decay * (1 - s)       decay * ((1 - s) - u * h)
+==========  ====================  ==============================
+
+Source: Wu et al. 2018 (STBP); the soft, detached form is that of rate-BP and OTTT.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from ratebp.errors import OptionError
+from ratebp.surrogates import Surrogate
+
+RESETS = ("soft", "hard")
+
+
+@dataclass(frozen=True)
+class Dynamics:
+    """The constants of one LIF layer; hashable, so that operators may key on it.
+
+    Raises:
+        OptionError: for a decay outside [0, 1], a threshold that is not positive, an unknown reset.
+    """
+
+    decay: float = 0.2
+    threshold: float = 1.0
+    reset: str = "soft"
+    detach_reset: bool = True
+    surrogate: Surrogate = Surrogate()
+
+    def __post_init__(self) -> None:
+        """Refuse constants that are no LIF."""
+        if not (isinstance(self.decay, int | float) and 0 <= self.decay <= 1):
+            raise OptionError(f"decay={self.decay!r} must be a number in [0, 1] (1 - 1/tau).")
+        if not (isinstance(self.threshold, int | float) and 0 < self.threshold < math.inf):
+            raise OptionError(f"threshold={self.threshold!r} must be a positive number.")
+        if self.reset not in RESETS:
+            raise OptionError.unknown("reset", self.reset, RESETS)
+
+    def carry(self, u: Tensor, s: Tensor) -> Tensor:
+        """Return what is left of potential `u` after the spike `s` and one leak, same shape."""
+        if self.reset == "soft":
+            return self.decay * (u - self.threshold * s)
+        return self.decay * u * (1 - s)
+
+    def carry_grad(self, u: Tensor, s: Tensor, h: Tensor) -> Tensor | float:
+        """Return d u[t+1] / d u[t] given the surrogate derivative `h` at u, or a plain number."""
+        if self.reset == "soft":
+            return self.decay if self.detach_reset else self.decay * (1 - self.threshold * h)
+        if self.detach_reset:
+            return self.decay * (1 - s)
+        return self.decay * ((1 - s) - u * h)

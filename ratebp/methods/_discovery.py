@@ -1,0 +1,153 @@
+"""Finding methods in this folder, in entry points and in paths."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import os
+import pkgutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ratebp.errors import OptionError
+from ratebp.method import Method
+
+GROUP = "ratebp.methods"
+PATHS = "RATEBP_PLUGINS"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method that was found: its `name`, class, where it came from, and its source file."""
+
+    name: str
+    cls: type[Method]
+    source: str
+    file: Path
+
+    @property
+    def digest(self) -> str:
+        """Return the SHA-256 of the method's file."""
+        return hashlib.sha256(self.file.read_bytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A plug-in that could not be loaded, and why."""
+
+    source: str
+    error: str
+
+
+def get(name: str, **options: Any) -> Method:
+    """Return the method called `name` with the given options.
+
+    Raises:
+        OptionError: for an unknown name, an unknown option or an illegal value.
+    """
+    found = entries()
+    if name not in found:
+        raise OptionError.unknown("method", name, found, "See also: ratebp-bench list methods.")
+    cls = found[name].cls
+    legal = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    for option in options:
+        if option not in legal:
+            raise OptionError.unknown(f"option of {name}", option, legal)
+    return cls(**options)
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all methods, sorted."""
+    return tuple(entries())
+
+
+def entries() -> dict[str, Entry]:
+    """Return what was found, by name."""
+    return _discover()[0]
+
+
+def broken() -> tuple[Broken, ...]:
+    """Return the plug-ins that could not be loaded."""
+    return _discover()[1]
+
+
+@cache
+def _discover() -> tuple[dict[str, Entry], tuple[Broken, ...]]:
+    found: dict[str, Entry] = {}
+    failed: list[Broken] = []
+    for source, load in _candidates():
+        try:
+            entry = load()
+            if entry.name in found:
+                other = found[entry.name].file
+                raise ValueError(f"the name {entry.name!r} is taken by {other.name}; rename it")
+            found[entry.name] = entry
+        except Exception as error:
+            failed.append(Broken(source, f"{type(error).__name__}: {error}"))
+    return dict(sorted(found.items())), tuple(failed)
+
+
+def _candidates() -> Iterator[tuple[str, Callable[[], Entry]]]:
+    package = importlib.import_module(__package__ or "ratebp.methods")
+    for info in pkgutil.iter_modules(package.__path__):
+        if not info.name.startswith("_"):
+            yield info.name, lambda n=info.name: _from_package(n)
+    for point in entry_points(group=GROUP):
+        yield f"entry point {point.name}", lambda p=point: _entry(p.name, p.load(), "entry point")
+    for place in filter(None, os.environ.get(PATHS, "").split(os.pathsep)):
+        for file in _files(Path(place).expanduser()):
+            yield str(file), lambda f=file: _from_file(f)
+
+
+def _files(place: Path) -> list[Path]:
+    if place.is_dir():
+        return sorted(f for f in place.glob("*.py") if not f.name.startswith("_"))
+    return [place]
+
+
+def _from_package(name: str) -> Entry:
+    module = importlib.import_module(f"ratebp.methods.{name}")
+    return _entry(name, _only_method(module), "builtin")
+
+
+def _from_file(file: Path) -> Entry:
+    if not file.is_file():
+        raise FileNotFoundError(f"no such file; {PATHS} names Python files or folders of them")
+    spec = importlib.util.spec_from_file_location(f"ratebp_plugin_{file.stem}", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return _entry(file.stem, _only_method(module), "path")
+
+
+def _only_method(module: ModuleType) -> type[Method]:
+    own = [
+        cls
+        for cls in vars(module).values()
+        if inspect.isclass(cls)
+        and issubclass(cls, Method)
+        and not inspect.isabstract(cls)
+        and cls.__module__ == module.__name__
+    ]
+    if len(own) != 1:
+        raise ValueError(f"one file is one method, but this one defines {len(own)} Method classes")
+    return own[0]
+
+
+def _entry(name: str, cls: type[Method], source: str) -> Entry:
+    for claim in ("info", "identities"):
+        if not hasattr(cls, claim):
+            raise ValueError(f"class {cls.__name__} has no `{claim}`; see ratebp/method.py")
+    if not cls.identities:
+        raise ValueError(f"class {cls.__name__} declares no exact identity; at least one is needed")
+    return Entry(name, cls, source, Path(inspect.getfile(cls)))

@@ -1,0 +1,28 @@
+"""Operators: pure functions on tensors, each a folder with its equation in a README.
+
+A folder holds the readable version (`naive.py`) and, where there is one, the fast version beside
+it. Tests and micro-benchmarks compare with that same readable version.
+"""
+
+from ratebp.ops.lif_scan import lif_scan, naive_lif_scan
+from ratebp.ops.lif_step import lif_step
+from ratebp.ops.norm_replay import naive_norm_replay, norm_replay
+from ratebp.ops.rate_step import RateState, rate_step, replay_rate
+from ratebp.ops.spike import spike
+from ratebp.ops.synapse import Geometry, geometry_of, naive_synapse, synapse
+
+__all__ = [
+    "Geometry",
+    "RateState",
+    "geometry_of",
+    "lif_scan",
+    "lif_step",
+    "naive_lif_scan",
+    "naive_norm_replay",
+    "naive_synapse",
+    "norm_replay",
+    "rate_step",
+    "replay_rate",
+    "spike",
+    "synapse",
+]

@@ -1,0 +1,73 @@
+"""The LIF scan with its backward written out: keeps one potential a neuron and time step."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ratebp.dynamics import Dynamics
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, dynamics: Dynamics) -> Tensor:
+        wide = torch.promote_types(current.dtype, torch.float32)
+        potentials = torch.empty_like(current, dtype=wide)
+        spikes = _run(current, dynamics, potentials)
+        ctx.save_for_backward(potentials)
+        ctx.dynamics = dynamics
+        return spikes
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (potentials,) = ctx.saved_tensors
+        dynamics: Dynamics = ctx.dynamics
+        out = torch.empty_like(grads[0])
+        later: Tensor | None = None  # dL/du[t+1]
+        steps = list(zip(out.unbind(0), grads[0].unbind(0), potentials.unbind(0), strict=True))
+        for slot, grad, u in reversed(steps):
+            x = u - dynamics.threshold
+            h = dynamics.surrogate.derivative(x)
+            now = grad * h
+            if later is not None:
+                s = (x >= 0).to(u.dtype)
+                now = now + later * dynamics.carry_grad(u, s, h)
+            slot.copy_(now)
+            later = now
+        return out, None
+
+
+def _run(current: Tensor, dynamics: Dynamics, potentials: Tensor | None) -> Tensor:
+    wide = torch.promote_types(current.dtype, torch.float32)
+    spikes = torch.empty_like(current)
+    kept = potentials.unbind(0) if potentials is not None else ()
+    carry: Tensor | None = None
+    for t, (now, slot) in enumerate(zip(current.unbind(0), spikes.unbind(0), strict=True)):
+        u = now.to(wide) if carry is None else carry + now
+        if kept:
+            kept[t].copy_(u)
+        s = (u >= dynamics.threshold).to(wide)
+        slot.copy_(s)
+        carry = dynamics.carry(u, s)
+    return spikes
+
+
+def lif_scan(current: Tensor, dynamics: Dynamics) -> Tensor:
+    """Return the spikes of a LIF layer for a whole sequence, like `naive_lif_scan`.
+
+    The backward runs the adjoint of the LIF equation from the last step to the first (see the
+    README beside this file). Without a graph to build, nothing per-step is kept.
+
+    Args:
+        current: input current, ``[T, B, ...]``.
+        dynamics: the layer's constants.
+
+    Returns:
+        Spikes, shape and dtype of `current`.
+    """
+    if torch.is_grad_enabled() and current.requires_grad:
+        out: Tensor = _Scan.apply(current, dynamics)
+        return out
+    return _run(current, dynamics, None)

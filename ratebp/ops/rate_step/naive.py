@@ -1,0 +1,88 @@
+"""A LIF time step with rate statistics, in plain torch and without a graph."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ratebp.dynamics import Dynamics
+
+
+class RateState(NamedTuple):
+    """What one time step hands to the next; all tensors have the layer's shape ``[B, ...]``.
+
+    Attributes:
+        carry: potential after reset and leak.
+        count: spikes so far.
+        eligibility: sum over steps of ``h'(u) * rho``.
+        rho: ``rho[t+1]``, a 0-dim tensor when the temporal Jacobian is a plain number.
+    """
+
+    carry: Tensor
+    count: Tensor
+    eligibility: Tensor
+    rho: Tensor
+
+
+def rate_step(
+    current: Tensor, state: RateState | None, dynamics: Dynamics
+) -> tuple[Tensor, RateState]:
+    """Return the spikes of one time step and the advanced rate statistics.
+
+    ::
+
+        rho[1] = 1,   rho[t+1] = 1 + rho[t] * (d u[t+1] / d u[t])
+        g = (1/T) * sum over t of h'(u[t] - threshold) * rho[t]
+
+    `g` is the derivative of the mean rate by a constant input current (rate-BP, eqs. 8 and 9).
+
+    Args:
+        current: input current of this step, ``[B, ...]``.
+        state: the last step's state; None at the first step.
+        dynamics: the layer's constants.
+
+    Returns:
+        Spikes in the dtype of `current`, and the new state in at least float32.
+    """
+    wide = torch.promote_types(current.dtype, torch.float32)
+    u = current.to(wide) if state is None else state.carry + current
+    x = u - dynamics.threshold
+    s = (x >= 0).to(wide)
+    h = dynamics.surrogate.derivative(x)
+    jacobian = dynamics.carry_grad(u, s, h)
+    if state is None:
+        new = RateState(dynamics.carry(u, s), s, h, 1 + jacobian * u.new_ones(()))
+    else:
+        new = RateState(
+            dynamics.carry(u, s),
+            state.count + s,
+            torch.addcmul(state.eligibility, h, state.rho),
+            1 + state.rho * jacobian,
+        )
+    return s.to(current.dtype), new
+
+
+class _ReplayRate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, rate: Tensor, eligibility: Tensor) -> Tensor:
+        ctx.save_for_backward(eligibility)
+        return rate.view_as(rate)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (eligibility,) = ctx.saved_tensors
+        return (grads[0] * eligibility).to(grads[0].dtype), None, None
+
+
+def replay_rate(current: Tensor, rate: Tensor, eligibility: Tensor) -> Tensor:
+    """Return `rate`; its derivative by `current` is `eligibility`.
+
+    Args:
+        current: takes the gradient ``[B, ...]``; its value is not read.
+        rate: mean spikes of the spike pass, shape and dtype of `current`.
+        eligibility: g of the spike pass, same shape.
+    """
+    out: Tensor = _ReplayRate.apply(current, rate, eligibility)
+    return out

@@ -1,0 +1,39 @@
+"""The seam between a method's schedule and whoever runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+class StepContext:
+    """What a schedule asks of its surroundings during one `Bound.step`.
+
+    The default runs the step and nothing else. A harness overrides `phase` to measure; a training
+    loop overrides `backward` for a gradient scaler, and gives an optimiser to the methods that
+    update at every time step (`Info.updates == "time step"`).
+
+    Schedules enter "forward" and "backward" any number of times in a step, never nested.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer | None = None) -> None:
+        """Keep the optimiser for `update`."""
+        self.optimizer = optimizer
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Surround one stretch of the phase `name`."""
+        yield
+
+    def backward(self, loss: Tensor) -> None:
+        """Add the gradients of the scalar `loss` to the parameters' `.grad`."""
+        torch.autograd.backward(loss)
+
+    def update(self) -> None:
+        """Apply and clear the gradients: called by methods that update at every time step."""
+        if self.optimizer is not None:
+            self.optimizer.step()
+            self.optimizer.zero_grad()

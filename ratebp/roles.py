@@ -1,0 +1,49 @@
+"""Which leaves of a model a method may replace: neurons, synapses and norms."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from ratebp.neurons import LIF
+
+
+class Role(Enum):
+    """What a leaf of the module tree is to a training method."""
+
+    NEURON = "neuron"
+    SYNAPSE = "synapse"
+    NORM = "norm"
+
+
+_ROLES: dict[type[nn.Module], Role] = {
+    LIF: Role.NEURON,
+    nn.Linear: Role.SYNAPSE,
+    nn.Conv1d: Role.SYNAPSE,
+    nn.Conv2d: Role.SYNAPSE,
+    nn.Conv3d: Role.SYNAPSE,
+    nn.ConvTranspose1d: Role.SYNAPSE,
+    nn.ConvTranspose2d: Role.SYNAPSE,
+    nn.ConvTranspose3d: Role.SYNAPSE,
+    _NormBase: Role.NORM,
+    nn.LayerNorm: Role.NORM,
+    nn.GroupNorm: Role.NORM,
+    nn.RMSNorm: Role.NORM,
+    nn.LocalResponseNorm: Role.NORM,
+}
+
+
+def role_of(module: nn.Module) -> Role | None:
+    """Return the role of `module` by its class or nearest base class; None for plumbing."""
+    for base in type(module).__mro__:
+        role = _ROLES.get(base)
+        if role is not None:
+            return role
+    return None
+
+
+def register_role(cls: type[nn.Module], role: Role) -> None:
+    """Give third-party layers of class `cls` (and its subclasses) a role."""
+    _ROLES[cls] = role

@@ -1,0 +1,33 @@
+"""Leaf variants, by role. A method picks them in its rules; a variant knows no method."""
+
+from ratebp.rules.neuron import (
+    DetachedLIF,
+    RecordNeuronScan,
+    RecordNeuronStep,
+    ReplayNeuron,
+    ScanLIF,
+    StepLIF,
+)
+from ratebp.rules.norm import RecordNormLastStep, RecordNormScan, RecordNormStep, ReplayNorm
+from ratebp.rules.record import RateRecord
+from ratebp.rules.synapse import RecordSynapseScan, RecordSynapseStep, ReplaySynapse, TracedSynapse
+from ratebp.rules.twins import rate_rules
+
+__all__ = [
+    "DetachedLIF",
+    "RateRecord",
+    "RecordNeuronScan",
+    "RecordNeuronStep",
+    "RecordNormLastStep",
+    "RecordNormScan",
+    "RecordNormStep",
+    "RecordSynapseScan",
+    "RecordSynapseStep",
+    "ReplayNeuron",
+    "ReplayNorm",
+    "ReplaySynapse",
+    "ScanLIF",
+    "StepLIF",
+    "TracedSynapse",
+    "rate_rules",
+]

@@ -1,0 +1,127 @@
+"""Neuron variants: how a LIF layer runs over time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ratebp.neurons import LIF
+from ratebp.ops import RateState, lif_scan, lif_step, rate_step, replay_rate
+from ratebp.rules.record import RateRecord
+from ratebp.views import Leaf
+
+
+class ScanLIF(Leaf):
+    """All time steps at once: folded current ``[T*B, ...]`` to folded spikes, exact gradient."""
+
+    def __init__(self, lif: LIF, timesteps: int) -> None:
+        """Take the constants of `lif`."""
+        super().__init__()
+        self.dynamics = lif.dynamics
+        self.timesteps = timesteps
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return spikes, shape of `current`."""
+        return lif_scan(current.unflatten(0, (self.timesteps, -1)), self.dynamics).flatten(0, 1)
+
+
+class StepLIF(Leaf):
+    """One time step a call, ``[B, ...]``; the graph reaches through the carried potential."""
+
+    stateful = True
+
+    def __init__(self, lif: LIF) -> None:
+        """Take the constants of `lif`, at rest."""
+        super().__init__()
+        self.dynamics = lif.dynamics
+        self.carry: Tensor | None = None
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return the spikes of this step, shape of `current`."""
+        spikes, self.carry = lif_step(current, self.carry, self.dynamics)
+        return spikes
+
+    def reset(self) -> None:
+        """Go back to rest."""
+        self.carry = None
+
+
+class DetachedLIF(StepLIF):
+    """One time step a call, without any gradient through time (SLTT, OTTT)."""
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return the spikes of this step, shape of `current`."""
+        spikes, carry = lif_step(current, self.carry, self.dynamics)
+        self.carry = carry.detach()
+        return spikes
+
+
+class _RateNeuron(Leaf):
+    """A LIF of the spike pass: records spike count and summed eligibility."""
+
+    stateful = True
+
+    def __init__(self, lif: LIF, record: RateRecord, timesteps: int) -> None:
+        """Take the constants of `lif`; `record` is shared with the twin in the rate pass."""
+        super().__init__()
+        self.dynamics = lif.dynamics
+        self.record = record
+        self.timesteps = timesteps
+
+
+class RecordNeuronScan(_RateNeuron):
+    """All time steps at once, folded ``[T*B, ...]``, recording the rate statistics."""
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return spikes, shape of `current`."""
+        folded = current.unflatten(0, (self.timesteps, -1))
+        spikes = torch.empty_like(folded)
+        state: RateState | None = None
+        for now, slot in zip(folded.unbind(0), spikes.unbind(0), strict=True):
+            s, state = rate_step(now, state, self.dynamics)
+            slot.copy_(s)
+        assert state is not None
+        self.record.put(state.count, state.eligibility)
+        return spikes.flatten(0, 1)
+
+
+class RecordNeuronStep(_RateNeuron):
+    """One time step a call, ``[B, ...]``, recording the rate statistics."""
+
+    def __init__(self, lif: LIF, record: RateRecord, timesteps: int) -> None:
+        """Take the constants of `lif`, at rest."""
+        super().__init__(lif, record, timesteps)
+        self.state: RateState | None = None
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return the spikes of this step, shape of `current`."""
+        s, self.state = rate_step(current, self.state, self.dynamics)
+        self.record.put(self.state.count, self.state.eligibility)
+        return s
+
+    def reset(self) -> None:
+        """Go back to rest; the record stays for the rate pass."""
+        self.state = None
+
+
+class ReplayNeuron(Leaf):
+    """The neuron of the rate pass: its value is the mean rate, its derivative the eligibility.
+
+    ::
+
+        r = (1/T) sum_t s[t],   dr/dc = g
+    """
+
+    stateful = True
+
+    def __init__(self, record: RateRecord, timesteps: int) -> None:
+        """Share `record` with the twin in the spike pass."""
+        super().__init__()
+        self.record = record
+        self.timesteps = timesteps
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return the mean rate ``[B, ...]`` in the dtype of `current`, whose value is not read."""
+        count, eligibility = self.record.take()
+        rate = count.div_(self.timesteps).to(current.dtype)
+        return replay_rate(current, rate, eligibility.div_(self.timesteps))

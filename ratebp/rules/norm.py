@@ -1,0 +1,151 @@
+"""Batch norm variants for rate-based backpropagation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ratebp.errors import BindError
+from ratebp.ops import norm_replay
+from ratebp.rules.record import RateRecord, widened
+from ratebp.views import Leaf
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def _uses_batch(norm: _BatchNorm) -> bool:
+    return norm.training or norm.running_mean is None
+
+
+def _normalise(norm: _BatchNorm, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ``norm(c)`` and the mean and reciprocal standard deviation that it used, ``[C]``.
+
+    Same as the module's forward, running statistics included, but the statistics come out too
+    instead of being computed twice.
+    """
+    if not _uses_batch(norm):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        return norm(c), norm.running_mean, torch.rsqrt(norm.running_var + norm.eps)
+    update = norm.training and norm.running_mean is not None
+    momentum = norm.momentum
+    if update and norm.num_batches_tracked is not None:
+        norm.num_batches_tracked.add_(1)
+        if momentum is None:
+            momentum = 1.0 / float(norm.num_batches_tracked)
+    running = (norm.running_mean, norm.running_var) if update else (None, None)
+    out, mean, inv_std = torch.native_batch_norm(
+        c, norm.weight, norm.bias, *running, True, momentum or 0.0, norm.eps
+    )
+    return out, mean, inv_std
+
+
+def _along_channel(v: Tensor, like: Tensor) -> Tensor:
+    return v.view([-1 if d == 1 else 1 for d in range(like.dim())])
+
+
+class _RateNorm(Leaf):
+    """A batch norm of the spike pass."""
+
+    stateful = True
+
+    def __init__(self, norm: nn.Module, record: RateRecord, timesteps: int, path: str) -> None:
+        """Refuse every norm but torch's own batch norms."""
+        super().__init__()
+        if type(norm) not in BATCH_NORMS:
+            raise BindError(
+                f"rate-based backpropagation has no rule for {type(norm).__name__} at `{path}`. "
+                "Use BatchNorm1d/2d/3d or no norm there, or train with bptt_m, bptt_s, sltt or "
+                "ottt_a, which take any norm."
+            )
+        assert isinstance(norm, _BatchNorm)
+        self.norm = norm
+        self.record = record
+        self.timesteps = timesteps
+
+
+class RecordNormScan(_RateNorm):
+    """Statistics over ``T*B`` jointly, folded ``[T*B, C, ...]``; records ``xhat`` of the mean."""
+
+    def forward(self, c: Tensor) -> Tensor:
+        """Return the normalised activations."""
+        out, mean, inv_std = _normalise(self.norm, c)
+        steps = c.unflatten(0, (self.timesteps, -1))
+        xhat = steps.mean(0, dtype=widened(c.dtype))
+        xhat.sub_(_along_channel(mean, xhat)).mul_(_along_channel(inv_std, xhat))
+        self.record.put(xhat, inv_std)
+        return out
+
+
+class RecordNormStep(_RateNorm):
+    """Statistics of each step alone; records their means over time.
+
+    ::
+
+        xhat = mean_t (c[t] - mu_t) / sigma_t,   inv_std = mean_t 1 / sigma_t
+    """
+
+    def reset(self) -> None:
+        """Start anew; the record stays for the rate pass."""
+        self.sums: tuple[Tensor, Tensor] | None = None
+
+    def __init__(self, norm: nn.Module, record: RateRecord, timesteps: int, path: str) -> None:
+        """Start with nothing recorded."""
+        super().__init__(norm, record, timesteps, path)
+        self.reset()
+
+    def forward(self, c: Tensor) -> Tensor:
+        """Return the normalised activations of this step."""
+        out, mean, inv_std = _normalise(self.norm, c)
+        share = inv_std / self.timesteps
+        wide = c.to(widened(c.dtype))
+        xhat = (wide - _along_channel(mean, c)) * _along_channel(share, c)
+        if self.sums is not None:
+            xhat, share = self.sums[0] + xhat, self.sums[1] + share
+        self.sums = (xhat, share)
+        self.record.put(xhat, share)
+        return out
+
+
+class RecordNormLastStep(RecordNormStep):
+    """Each step's own statistics, of which the last step's are recorded, with eps added twice.
+
+    What the published code of rate-BP computes in single-step mode, kept to reproduce its numbers::
+
+        xhat = (mean_t c[t] - mu_T) / sqrt(sigma_T^2 + 2 eps)
+    """
+
+    def forward(self, c: Tensor) -> Tensor:
+        """Return the normalised activations of this step."""
+        out, mean, inv_std = _normalise(self.norm, c)
+        total = c / self.timesteps
+        if self.sums is not None:
+            total = self.sums[0] + total
+        self.sums = (total, inv_std)
+        twice = torch.rsqrt(inv_std**-2 + self.norm.eps)
+        self.record.put((total - _along_channel(mean, c)) * _along_channel(twice, c), twice)
+        return out
+
+
+class ReplayNorm(Leaf):
+    """The batch norm of the rate pass: recorded values, batch norm's gradient on the rates."""
+
+    stateful = True
+
+    def __init__(self, norm: nn.Module, record: RateRecord, *, centred: bool = True) -> None:
+        """Share `record`; `centred` is False where the recorded ``xhat`` has a mean of its own."""
+        super().__init__()
+        assert isinstance(norm, _BatchNorm)
+        self.norm = norm
+        self.record = record
+        self.centred = centred
+
+    def forward(self, c: Tensor) -> Tensor:
+        """Return the mean normalised activation ``[B, C, ...]``; the value of `c` is not read."""
+        xhat, inv_std = self.record.take()
+        offset = None if self.centred else xhat.mean([d for d in range(xhat.dim()) if d != 1])
+        norm = self.norm
+        return norm_replay(
+            c, norm.weight, norm.bias, xhat, inv_std, offset=offset, frozen=not _uses_batch(norm)
+        )

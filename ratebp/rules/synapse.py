@@ -1,0 +1,155 @@
+"""Synapse variants: where a weight's gradient takes its input."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ratebp.ops import geometry_of, naive_synapse, synapse
+from ratebp.rules.record import RateRecord
+from ratebp.views import Leaf
+
+
+class TracedSynapse(Leaf):
+    """A synapse whose weight gradient uses its presynaptic trace, one time step a call.
+
+    ::
+
+        a[t] = decay * a[t-1] + x[t],   dW += d[t] a[t]^T,   db += (sum over k <= t of decay^(t-k)) d[t]
+
+    The trace belongs to the synapse: it follows whatever arrives there, with the decay of the
+    neuron behind (Xiao et al. 2022). A bias is a weight on the constant input 1.
+
+    Args:
+        layer: the synapse.
+        decay: decay of the trace, in [0, 1].
+        traced_weight: False takes the weight's gradient at the input itself.
+        traced_bias: False leaves the bias's gradient without a trace.
+    """
+
+    stateful = True
+
+    def __init__(
+        self, layer: nn.Module, decay: float, *, traced_weight: bool = True, traced_bias: bool = True
+    ) -> None:
+        """Start with no trace."""
+        super().__init__()
+        self.layer = layer
+        self.decay = decay
+        self.traced_weight = traced_weight
+        self.traced_bias = traced_bias
+        self.geometry = geometry_of(layer)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the trace."""
+        self.trace: Tensor | None = None
+        self.ones_trace: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the synapse's current for `x`, one time step ``[B, ...]``."""
+        source = self._advance(x) if self.traced_weight else None
+        scale = self._advance_ones(x) if self.traced_bias else None
+        if self.geometry is None:
+            return naive_synapse(self.layer, x, source, None, scale)
+        weight, bias = self.layer.weight, self.layer.bias
+        assert isinstance(weight, Tensor)
+        assert bias is None or isinstance(bias, Tensor)
+        return synapse(x, weight, bias, self.geometry, source=source, bias_scale=scale)
+
+    def _advance(self, x: Tensor) -> Tensor:
+        # Out of place: an earlier step's graph may still hold the old trace.
+        with torch.no_grad():
+            now = x.detach()
+            self.trace = now if self.trace is None else torch.add(now, self.trace, alpha=self.decay)
+        return self.trace
+
+    def _advance_ones(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            last = self.ones_trace
+            self.ones_trace = x.new_ones(()) if last is None else 1 + self.decay * last
+        return self.ones_trace
+
+
+class _RateSynapse(Leaf):
+    """A synapse of the spike pass: records its mean output, or the output's shape alone."""
+
+    stateful = True
+
+    def __init__(
+        self, layer: nn.Module, record: RateRecord, timesteps: int, *, keep_value: bool
+    ) -> None:
+        """Share `record` with the twin; `keep_value` is False if only norms read the output."""
+        super().__init__()
+        self.layer = layer
+        self.record = record
+        self.timesteps = timesteps
+        self.keep_value = keep_value
+
+    def _unread(self, like: Tensor) -> Tensor:
+        # Norms of the rate pass have their own record: NaN shows at once if anybody reads this.
+        return like.new_full((), float("nan")).expand(like.shape)
+
+
+class RecordSynapseScan(_RateSynapse):
+    """All time steps at once, folded ``[T*B, ...]``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output."""
+        out: Tensor = self.layer(x)
+        steps = out.unflatten(0, (self.timesteps, -1))
+        self.record.put(steps.mean(0) if self.keep_value else self._unread(steps[0]))
+        return out
+
+
+class RecordSynapseStep(_RateSynapse):
+    """One time step a call, ``[B, ...]``."""
+
+    def __init__(
+        self, layer: nn.Module, record: RateRecord, timesteps: int, *, keep_value: bool
+    ) -> None:
+        """Start with nothing recorded."""
+        super().__init__(layer, record, timesteps, keep_value=keep_value)
+        self.mean: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output for this step."""
+        out: Tensor = self.layer(x)
+        if self.keep_value:
+            part = out / self.timesteps
+            self.mean = part if self.mean is None else self.mean + part
+            self.record.put(self.mean)
+        else:
+            self.record.put(self._unread(out))
+        return out
+
+    def reset(self) -> None:
+        """Start anew; the record stays for the rate pass."""
+        self.mean = None
+
+
+class ReplaySynapse(Leaf):
+    """The synapse of the rate pass: the recorded mean output, with the gradients of W r + b.
+
+    A linear map commutes with the mean over time, so ``mean_t (W s[t] + b) = W r + b`` is known from
+    the spike pass and nothing is computed.
+    """
+
+    stateful = True
+
+    def __init__(self, layer: nn.Module, record: RateRecord) -> None:
+        """Share `record` with the twin in the spike pass."""
+        super().__init__()
+        self.layer = layer
+        self.record = record
+        self.geometry = geometry_of(layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the mean output for the mean input `x`, ``[B, ...]``."""
+        (value,) = self.record.take()
+        if self.geometry is None:
+            return naive_synapse(self.layer, x, value=value)
+        weight, bias = self.layer.weight, self.layer.bias
+        assert isinstance(weight, Tensor)
+        assert bias is None or isinstance(bias, Tensor)
+        return synapse(x, weight, bias, self.geometry, value=value)

@@ -1,0 +1,140 @@
+"""The order of passes over time: ordinary Python over views.
+
+A schedule knows nothing of neurons. It gets views, a sequence ``x [T, B, ...]``, targets ``y [B]``, a
+loss ``loss(logits [B, K], y) -> scalar`` and a `StepContext`, adds to the parameters' `.grad`, and
+returns the loss and the mean logits, both detached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ratebp.phases import StepContext
+from ratebp.views import View
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one step returns, detached.
+
+    Attributes:
+        loss: scalar, the value that was minimised (without any gradient scale).
+        logits: ``[B, K]``, mean over the time steps.
+    """
+
+    loss: Tensor
+    logits: Tensor
+
+
+def mean_loss(steps: tuple[Tensor, ...], y: Tensor, loss: Loss) -> Tensor:
+    """Return the loss of the mean output, ``loss(mean_t o[t], y)``."""
+    return loss(torch.stack(steps).mean(0), y)
+
+
+def per_step_loss(steps: tuple[Tensor, ...], y: Tensor, loss: Loss) -> Tensor:
+    """Return the mean of the steps' losses, ``(1/T) sum_t loss(o[t], y)``."""
+    return torch.stack([loss(o, y) for o in steps]).mean()
+
+
+SEQUENCE_LOSSES = {"mean": mean_loss, "per_step": per_step_loss}
+
+
+def _one(timesteps: int) -> float:
+    return 1.0
+
+
+def _inverse_t(timesteps: int) -> float:
+    return 1.0 / timesteps
+
+
+GRAD_SCALES: dict[str, Callable[[int], float]] = {"one": _one, "inverse_t": _inverse_t}
+
+
+def layer_by_layer(view: View, x: Tensor) -> tuple[Tensor, ...]:
+    """Run a view with time folded into the batch; return T outputs ``[B, K]``."""
+    return view(x.flatten(0, 1)).unflatten(0, (x.shape[0], -1)).unbind(0)
+
+
+def step_by_step(view: View, x: Tensor) -> tuple[Tensor, ...]:
+    """Run a single-step view over the sequence; return T outputs ``[B, K]``."""
+    with view.sequence():
+        return tuple(view(now) for now in x.unbind(0))
+
+
+Forward = Callable[[View, Tensor], tuple[Tensor, ...]]
+
+
+def whole_sequence(
+    forward: Forward,
+    view: View,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss,
+    context: StepContext,
+    loss_mode: str,
+) -> Result:
+    """Run all steps forward, then one backward through all of them."""
+    with context.phase("forward"):
+        steps = forward(view, x)
+        value = SEQUENCE_LOSSES[loss_mode](steps, y, loss)
+        logits = torch.stack([o.detach() for o in steps]).mean(0)
+    with context.phase("backward"):
+        context.backward(value)
+    return Result(value.detach(), logits)
+
+
+def online(view: View, x: Tensor, y: Tensor, loss: Loss, context: StepContext) -> Result:
+    """Run one step forward and backward at a time, with the per-step loss divided by T.
+
+    Gradients of all steps accumulate. Under DDP only the last step's backward synchronises.
+    """
+    timesteps = x.shape[0]
+    total: Tensor | None = None
+    logits: Tensor | None = None
+    with view.sequence():
+        for t, now in enumerate(x.unbind(0)):
+            with nullcontext() if t == timesteps - 1 else view.no_sync():
+                with context.phase("forward"):
+                    out = view(now)
+                    value = loss(out, y) / timesteps
+                    shown = out.detach() / timesteps
+                    logits = shown if logits is None else logits + shown
+                    total = value.detach() if total is None else total + value.detach()
+                with context.phase("backward"):
+                    context.backward(value)
+    assert total is not None
+    assert logits is not None
+    return Result(total, logits)
+
+
+def two_pass(
+    forward: Forward,
+    spikes: View,
+    rates: View,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss,
+    context: StepContext,
+    grad_scale: float,
+) -> Result:
+    """Run the spike pass without a graph, then the mean input through the rate pass with one.
+
+    The rate pass's gradient is multiplied by `grad_scale`; the returned loss is not.
+    """
+    with context.phase("forward"):
+        with torch.no_grad():
+            forward(spikes, x)
+            # A stride of 0 over time (direct coding) means that every step is the mean.
+            mean_input = x[0] if x.stride(0) == 0 else x.mean(0)
+        logits = rates(mean_input)
+        value = loss(logits, y)
+    with context.phase("backward"):
+        context.backward(value if grad_scale == 1 else value * grad_scale)
+    return Result(value.detach(), logits.detach())

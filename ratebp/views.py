@@ -1,0 +1,173 @@
+"""Views: copies of a module tree that share every tensor and have their leaves swapped.
+
+A method never touches the user's model. It binds views: `view(model, rules)` copies the structure,
+shares each parameter and buffer object, and replaces every leaf whose role has a rule by what the
+rule returns. Views are disposable; checkpoints are saved from the model.
+
+Sharp edges, each with its guard: replacing the model's tensors after binding (for example by
+``model.to()``) raises `StaleViewError` at the next step; `train()` and `eval()` on the model, or on
+a part of it, reach the views through `View.refresh`; a model that carries hooks is refused, since
+a copied hook would act on stale closures; a leaf that keeps state must be called once a time step.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
+
+from torch import Tensor, nn
+
+from ratebp.errors import BindError, StaleViewError
+from ratebp.roles import Role, role_of
+from ratebp.wiring import Wiring
+
+Rule = Callable[[Any, str], nn.Module]
+"""``rule(leaf, path) -> variant``: `leaf` is the view's own copy, `path` its dotted name."""
+
+Wrap = Callable[[nn.Module, bool], nn.Module]
+"""``wrap(module, builds_graph) -> module``: where compile or DDP are put around a view."""
+
+
+class Leaf(nn.Module):
+    """A method's variant of one leaf. `stateful` ones must run once a time step."""
+
+    stateful = False
+
+    def reset(self) -> None:
+        """Forget what was kept from an earlier sequence."""
+
+
+class View:
+    """One runnable view; call it like the model.
+
+    Attributes:
+        module: the copied tree with swapped leaves, wrapped if binding asked for it.
+    """
+
+    def __init__(
+        self, model: nn.Module, pairs: list[tuple[nn.Module, nn.Module]], module: nn.Module
+    ) -> None:
+        """Keep the finished `module` and the `pairs` of a model's module and its copy."""
+        self.module = module
+        self._leaves = [m for m in module.modules() if isinstance(m, Leaf)]
+        self._pairs = pairs
+        self._tensors = [
+            (path, table, name, tensor)
+            for path, m in model.named_modules()
+            for table in (m._parameters, m._buffers)
+            for name, tensor in table.items()
+        ]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Run the view on `x`, folded ``[T*B, ...]`` or one step ``[B, ...]`` as its leaves want."""
+        out: Tensor = self.module(x)
+        return out
+
+    def reset(self) -> None:
+        """Forget all state of the leaves."""
+        for leaf in self._leaves:
+            leaf.reset()
+
+    @contextmanager
+    def sequence(self) -> Iterator[None]:
+        """Surround one sequence: start from rest, and leave nothing allocated behind."""
+        self.reset()
+        try:
+            yield
+        finally:
+            self.reset()
+
+    def refresh(self) -> None:
+        """Follow the model's training flags and refuse tensors that were replaced.
+
+        Raises:
+            StaleViewError: when the model's parameters or buffers are no longer the view's.
+        """
+        for path, table, name, tensor in self._tensors:
+            if table.get(name) is not tensor:
+                where = f"{path}.{name}" if path else name
+                raise StaleViewError(
+                    f"`{where}` was replaced after bind (by .to(), .half() or an assignment), so "
+                    "the method would train the old tensor. Call bind again, as the last thing "
+                    "after moving the model."
+                )
+        for origin, twin in self._pairs:
+            twin.training = origin.training
+
+    def no_sync(self) -> AbstractContextManager[None]:
+        """Return DDP's `no_sync` when the view is wrapped in it, else nothing."""
+        no_sync = getattr(self.module, "no_sync", None)
+        return no_sync() if callable(no_sync) else nullcontext()
+
+
+def _copy(model: nn.Module) -> tuple[nn.Module, list[tuple[nn.Module, nn.Module]]]:
+    memo: dict[int, Any] = {id(p): p for p in model.parameters()}
+    memo |= {id(b): b for b in model.buffers()}
+    tree = copy.deepcopy(model, memo)
+    return tree, list(zip(model.modules(), tree.modules(), strict=True))
+
+
+def _refuse_hooks(model: nn.Module) -> None:
+    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    hooked = [p or "(the model)" for p, m in model.named_modules() if any(map(m.__dict__.get, tables))]
+    if hooked:
+        raise BindError(
+            f"the model carries hooks at {', '.join(hooked)}. A view would run them with stale "
+            "closures: remove them before bind, and register them again afterwards."
+        )
+
+
+def view(
+    model: nn.Module,
+    rules: Mapping[Role, Rule],
+    *,
+    wiring: Wiring | None = None,
+    wrap: Wrap | None = None,
+    builds_graph: bool = True,
+) -> View:
+    """Return a view of `model` with the leaves of the given roles swapped.
+
+    Args:
+        model: the user's model; it is read, never changed.
+        rules: role -> rule. Leaves of other roles stay as they are.
+        wiring: lets the view refuse a stateful leaf that one forward calls twice.
+        wrap: put around the finished tree (torch.compile, DistributedDataParallel).
+        builds_graph: whether gradients will flow through this view; handed to `wrap`.
+
+    Raises:
+        BindError: for a model with hooks, or a stateful leaf called more than once a step.
+    """
+    _refuse_hooks(model)
+    tree, pairs = _copy(model)
+    variants: dict[int, nn.Module] = {}
+    swapped: list[str] = []
+    for path, leaf in list(tree.named_modules(remove_duplicate=False)):
+        role = role_of(leaf)
+        rule = rules.get(role) if role is not None else None
+        if rule is None or any(path.startswith(f"{outer}.") for outer in swapped):
+            continue
+        if id(leaf) not in variants:
+            variants[id(leaf)] = rule(leaf, path)
+            _refuse_reuse(variants[id(leaf)], path, wiring)
+        tree = _put(tree, path, variants[id(leaf)])
+        swapped.append(path)
+    return View(model, pairs, wrap(tree, builds_graph) if wrap is not None else tree)
+
+
+def _put(tree: nn.Module, path: str, variant: nn.Module) -> nn.Module:
+    if path == "":
+        return variant
+    parent, _, name = path.rpartition(".")
+    setattr(tree.get_submodule(parent), name, variant)
+    return tree
+
+
+def _refuse_reuse(variant: nn.Module, path: str, wiring: Wiring | None) -> None:
+    stateful = isinstance(variant, Leaf) and variant.stateful
+    if stateful and wiring is not None and wiring.calls.get(path, 0) > 1:
+        raise BindError(
+            f"`{path}` is called {wiring.calls[path]} times in one forward, but it keeps one state. "
+            "Give each place its own module (two LIF() objects, not one used twice)."
+        )

@@ -1,0 +1,114 @@
+"""Options of the networks reach every layer; wrong ones are refused with the legal values."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from ratebp import models
+from ratebp.errors import OptionError
+from ratebp.neurons import LIF
+
+
+def channels(name: str, **options: object) -> list[int]:
+    with torch.device("meta"):
+        model = models.build(name, **options)
+    return [module.out_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
+
+
+@pytest.mark.parametrize("name", models.names())
+@pytest.mark.parametrize("width", [0.001, 0.3, 0.5, 2, 1.0])
+def test_width_scales_every_channel_count_and_never_below_one(name: str, width: float) -> None:
+    paper = channels(name)
+    assert channels(name, width=width) == [max(1, round(count * width)) for count in paper]
+
+
+def test_width_scales_the_hidden_layer_of_resnet19_too() -> None:
+    with torch.device("meta"):
+        head = models.build("resnet19", width=0.25, num_classes=3).get_submodule("head")
+    assert (head.hidden.in_features, head.hidden.out_features) == (128, 64)
+    assert head.readout.out_features == 3
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_classes_and_input_channels_reach_both_ends(name: str) -> None:
+    with torch.device("meta"):
+        model = models.build(name, num_classes=3, in_channels=5)
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+    assert layers[0].in_channels == 5
+    assert layers[-1].out_features == 3
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_neuron_settings_reach_every_neuron(name: str) -> None:
+    with torch.device("meta"):
+        model = models.build(name, neuron={"decay": 0.75, "reset": "hard", "alpha": 2.0})
+    neurons = [module for module in model.modules() if isinstance(module, LIF)]
+    assert {neuron.dynamics for neuron in neurons} == {
+        LIF(decay=0.75, reset="hard", alpha=2.0).dynamics
+    }
+    assert len({id(neuron) for neuron in neurons}) == len(neurons)
+
+
+def test_the_catalogue_names_summary_and_options() -> None:
+    assert set(models.names()) >= {"resnet18", "resnet19", "vgg11", "vgg13", "vggsnn"}
+    for name in models.names():
+        entry = models.get(name)
+        assert entry.name == name
+        assert 20 < len(entry.summary) <= 100
+        assert "\n" not in entry.summary
+        assert entry.options == ("num_classes", "in_channels", "width", "neuron")
+    assert models.get("vggsnn").defaults["in_channels"] == 2
+    assert models.get("sew_resnet34").defaults["num_classes"] == 1000
+
+
+def test_the_same_seed_gives_the_same_weights() -> None:
+    nets = []
+    for seed in (7, 7, 8):
+        torch.manual_seed(seed)
+        nets.append(models.build("tiny_resnet"))
+    first, again, other = (list(net.parameters()) for net in nets)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_an_unknown_model_lists_the_legal_names_and_the_nearest() -> None:
+    with pytest.raises(OptionError, match="Did you mean 'resnet18'") as caught:
+        models.build("resnet_18")
+    assert all(name in str(caught.value) for name in models.names())
+    with pytest.raises(OptionError, match="vgg13"):
+        models.get("vgg12")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"clases": 10}, r"option of model 'vgg11' 'clases'.*Legal: .*num_classes"),
+        ({"num_class": 10}, r"Did you mean 'num_classes'"),
+        ({"num_classes": 0}, r"num_classes of model 'vgg11' is 0\. Legal: a whole number"),
+        ({"num_classes": True}, "whole number"),
+        ({"num_classes": None}, "whole number"),
+        ({"num_classes": 10.0}, "whole number"),
+        ({"in_channels": -1}, "in_channels of model 'vgg11' is -1"),
+        ({"width": 0}, "width of model 'vgg11' is 0. Legal: a positive number"),
+        ({"width": -0.5}, "positive number"),
+        ({"width": float("nan")}, "positive number"),
+        ({"width": float("inf")}, "positive number"),
+        ({"width": "wide"}, "'wide'. Legal: a positive number"),
+        ({"width": True}, "positive number"),
+        ({"width": None}, "positive number"),
+        ({"neuron": 0.5}, r"neuron of model 'vgg11' is 0\.5\. Legal: a mapping .*decay"),
+        ({"neuron": {"tau": 2.0}}, r"'tau'.*Legal: .*decay"),
+        ({"neuron": {"decay": 1.5}}, "decay=1.5"),
+    ],
+)
+def test_wrong_options_are_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=re.compile(message, re.DOTALL)):
+        models.build("vgg11", **options)
+
+
+def test_no_neuron_settings_is_legal() -> None:
+    assert isinstance(models.build("tiny_resnet", neuron=None), nn.Module)
