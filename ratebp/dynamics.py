@@ -23,7 +23,7 @@ Source: Wu et al. 2018 (STBP); the soft, detached form is that of rate-BP and OT
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -45,7 +45,7 @@ class Dynamics:
     threshold: float = 1.0
     reset: str = "soft"
     detach_reset: bool = True
-    surrogate: Surrogate = Surrogate()
+    surrogate: Surrogate = field(default_factory=Surrogate)
 
     def __post_init__(self) -> None:
         """Refuse constants that are no LIF."""

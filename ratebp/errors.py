@@ -25,7 +25,9 @@ class OptionError(RatebpError, ValueError):
     """A name or an option that is not legal."""
 
     @classmethod
-    def unknown(cls, kind: str, name: object, legal: Iterable[str], remedy: str = "") -> OptionError:
+    def unknown(
+        cls, kind: str, name: object, legal: Iterable[str], remedy: str = ""
+    ) -> OptionError:
         """Build the error for a *name* of *kind* that is none of the *legal* ones."""
         names = sorted(legal)
         close = get_close_matches(str(name), names, n=1)

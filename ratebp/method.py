@@ -61,7 +61,11 @@ class Info:
 
     def __post_init__(self) -> None:
         """Refuse words that the suite does not know."""
-        for name, legal in (("memory", MEMORY), ("layout", LAYOUTS), ("loss", ("mean", "per_step"))):
+        for name, legal in (
+            ("memory", MEMORY),
+            ("layout", LAYOUTS),
+            ("loss", ("mean", "per_step")),
+        ):
             if getattr(self, name) not in legal:
                 raise OptionError.unknown(f"Info.{name}", getattr(self, name), legal)
 

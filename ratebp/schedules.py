@@ -1,8 +1,8 @@
 """The order of passes over time: ordinary Python over views.
 
-A schedule knows nothing of neurons. It gets views, a sequence ``x [T, B, ...]``, targets ``y [B]``, a
-loss ``loss(logits [B, K], y) -> scalar`` and a `StepContext`, adds to the parameters' `.grad`, and
-returns the loss and the mean logits, both detached.
+A schedule knows nothing of neurons. It gets views, a sequence ``x [T, B, ...]``, targets ``y
+[B]``, a loss ``loss(logits [B, K], y) -> scalar`` and a `StepContext`, adds to the parameters'
+`.grad`, and returns the loss and the mean logits, both detached.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ GRAD_SCALES: dict[str, Callable[[int], float]] = {"one": _one, "inverse_t": _inv
 
 def layer_by_layer(view: View, x: Tensor) -> tuple[Tensor, ...]:
     """Run a view with time folded into the batch; return T outputs ``[B, K]``."""
-    return view(x.flatten(0, 1)).unflatten(0, (x.shape[0], -1)).unbind(0)
+    out: Tensor = view(x.flatten(0, 1)).unflatten(0, (x.shape[0], -1))
+    return out.unbind(0)
 
 
 def step_by_step(view: View, x: Tensor) -> tuple[Tensor, ...]:

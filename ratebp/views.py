@@ -61,7 +61,7 @@ class View:
         ]
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Run the view on `x`, folded ``[T*B, ...]`` or one step ``[B, ...]`` as its leaves want."""
+        """Run the view on `x`: folded ``[T*B, ...]`` or one step ``[B, ...]``, as leaves want."""
         out: Tensor = self.module(x)
         return out
 
@@ -111,7 +111,9 @@ def _copy(model: nn.Module) -> tuple[nn.Module, list[tuple[nn.Module, nn.Module]
 
 def _refuse_hooks(model: nn.Module) -> None:
     tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    hooked = [p or "(the model)" for p, m in model.named_modules() if any(map(m.__dict__.get, tables))]
+    hooked = [
+        p or "(the model)" for p, m in model.named_modules() if any(map(m.__dict__.get, tables))
+    ]
     if hooked:
         raise BindError(
             f"the model carries hooks at {', '.join(hooked)}. A view would run them with stale "
@@ -168,6 +170,6 @@ def _refuse_reuse(variant: nn.Module, path: str, wiring: Wiring | None) -> None:
     stateful = isinstance(variant, Leaf) and variant.stateful
     if stateful and wiring is not None and wiring.calls.get(path, 0) > 1:
         raise BindError(
-            f"`{path}` is called {wiring.calls[path]} times in one forward, but it keeps one state. "
-            "Give each place its own module (two LIF() objects, not one used twice)."
+            f"`{path}` is called {wiring.calls[path]} times in one forward, but it keeps one "
+            "state. Give each place its own module (two LIF() objects, not one used twice)."
         )

@@ -2,7 +2,8 @@
 
 A file in this folder is a method, named after the file. So are classes under the entry point group
 ``ratebp.methods``, and files or folders named in the environment variable ``RATEBP_PLUGINS``
-(separated like PATH). A plug-in that cannot be loaded is reported by `broken` and stops nobody else.
+(separated like PATH). A plug-in that cannot be loaded is reported by `broken` and stops nobody
+else.
 """
 
 from ratebp.methods._discovery import Broken, Entry, broken, entries, get, names

@@ -11,8 +11,8 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
-from functools import cache
-from importlib.metadata import entry_points
+from functools import cache, partial
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,12 +99,12 @@ def _candidates() -> Iterator[tuple[str, Callable[[], Entry]]]:
     package = importlib.import_module(__package__ or "ratebp.methods")
     for info in pkgutil.iter_modules(package.__path__):
         if not info.name.startswith("_"):
-            yield info.name, lambda n=info.name: _from_package(n)
+            yield info.name, partial(_from_package, info.name)
     for point in entry_points(group=GROUP):
-        yield f"entry point {point.name}", lambda p=point: _entry(p.name, p.load(), "entry point")
+        yield f"entry point {point.name}", partial(_from_entry_point, point)
     for place in filter(None, os.environ.get(PATHS, "").split(os.pathsep)):
         for file in _files(Path(place).expanduser()):
-            yield str(file), lambda f=file: _from_file(f)
+            yield str(file), partial(_from_file, file)
 
 
 def _files(place: Path) -> list[Path]:
@@ -116,6 +116,10 @@ def _files(place: Path) -> list[Path]:
 def _from_package(name: str) -> Entry:
     module = importlib.import_module(f"ratebp.methods.{name}")
     return _entry(name, _only_method(module), "builtin")
+
+
+def _from_entry_point(point: EntryPoint) -> Entry:
+    return _entry(point.name, point.load(), "entry point")
 
 
 def _from_file(file: Path) -> Entry:

@@ -24,8 +24,9 @@ class BpttM(Method):
         du[t] = ds[t] h'(u[t] - threshold) + du[t+1] (d u[t+1] / d u[t])
         dW = sum_t du[t] s_in[t]^T
 
-    Source: Wu et al. 2018 (STBP), arXiv 1706.02609; rate-BP's comparator. Deviations: none. The neuron
-    keeps its potential alone, and the loop never indexes a time axis, so backward is linear in T.
+    Source: Wu et al. 2018 (STBP), arXiv 1706.02609; rate-BP's comparator. Deviations: none. The
+    neuron keeps its potential alone, and the loop never indexes a time axis, so backward is
+    linear in T.
     """
 
     info: ClassVar = Info(

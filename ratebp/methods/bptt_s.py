@@ -24,8 +24,8 @@ class BpttS(Method):
         du[t] = ds[t] h'(u[t] - threshold) + du[t+1] (d u[t+1] / d u[t])
         dW = sum_t du[t] s_in[t]^T
 
-    Source: Wu et al. 2018 (STBP), arXiv 1706.02609. Deviations: none. Without norms, or with frozen ones, it
-    equals `bptt_m`; with batch norm the two train different networks.
+    Source: Wu et al. 2018 (STBP), arXiv 1706.02609. Deviations: none. Without norms, or with
+    frozen ones, it equals `bptt_m`; with batch norm the two train different networks.
     """
 
     info: ClassVar = Info(
@@ -38,8 +38,12 @@ class BpttS(Method):
     )
     identities: ClassVar = (
         Identity("bptt_m", {"norm": "none"}),
-        Identity("bptt_m", {"norm": "none"}, options={"loss_mode": "per_step"},
-                 other_options={"loss_mode": "per_step"}),
+        Identity(
+            "bptt_m",
+            {"norm": "none"},
+            options={"loss_mode": "per_step"},
+            other_options={"loss_mode": "per_step"},
+        ),
         Identity("bptt_m", {"timesteps": 1}),
     )
 

@@ -25,9 +25,10 @@ class OtttA(Method):
         a[t] = decay a[t-1] + s_in[t],   dW = sum_t g_u[t] a[t]^T
         g_u[t] = (W_next^T g_u_next[t]) h'(u[t] - threshold)
 
-    Source: Xiao et al., NeurIPS 2022, arXiv 2210.04195. A bias is a weight on the input 1 and has the trace of
-    that. Deviations of the published code: its first layer uses the raw input, its readout (which has
-    no leak) uses the trace, its biases none; `placement="published"` reproduces that.
+    Source: Xiao et al., NeurIPS 2022, arXiv 2210.04195. A bias is a weight on the input 1 and
+    has the trace of that. Deviations of the published code: its first layer uses the raw input,
+    its readout (which has no leak) uses the trace, its biases none; `placement="published"`
+    reproduces that.
 
     Options:
         placement: "all" traces every synapse and bias; "spiking" all but the readout, for which
@@ -45,8 +46,12 @@ class OtttA(Method):
     identities: ClassVar = (
         Identity("bptt_s", {"timesteps": 1}),
         Identity("sltt", {"decay": 0.0}),
-        Identity("bptt_s", {"norm": "none"}, over="last_spiking",
-                 other_options={"loss_mode": "per_step"}),
+        Identity(
+            "bptt_s",
+            {"norm": "none", "reset": "soft", "detach_reset": True},
+            over="last_spiking",
+            other_options={"loss_mode": "per_step"},
+        ),
     )
 
     placement: str = option("all", "all", "spiking", "published")

@@ -23,16 +23,16 @@ class RateM(Method):
         r = (1/T) sum_t s[t],   dr/dc = g = (1/T) sum_t h'(u[t] - threshold) rho[t]
         dW = dc r_in^T,   dr_in = W^T dc
 
-    Source: Yu et al., NeurIPS 2024, arXiv 2410.11488. Batch norm over T*B, with the spike pass's statistics
-    in the rate pass (appendix B.3). The published code convolves the rates again; a linear map commutes
-    with the mean, so that value is recorded in the spike pass instead: T+2 network forwards of
-    arithmetic, not T+3. Where max pooling stands between two layers, the recorded value is the mean over
-    steps of the pooled input's map (published: the map of the pooled rates); gradients take the
-    arg-max of the rates in both.
+    Source: Yu et al., NeurIPS 2024, arXiv 2410.11488. Batch norm over T*B, with the spike pass's
+    statistics in the rate pass (appendix B.3). The published code convolves the rates again; a
+    linear map commutes with the mean, so that value is recorded in the spike pass instead: T+2
+    network forwards of arithmetic, not T+3. Where max pooling stands between two layers, the
+    recorded value is the mean over steps of the pooled input's map (published: the map of the
+    pooled rates); gradients take the arg-max of the rates in both.
 
     Options:
-        grad_scale: "one" gives the gradient of the mean output's loss; "inverse_t" divides it by T, the
-            scale that the published recipe trains with.
+        grad_scale: "one" gives the gradient of the mean output's loss; "inverse_t" divides it by
+            T, the scale that the published recipe trains with.
     """
 
     info: ClassVar = Info(
@@ -53,7 +53,12 @@ class RateM(Method):
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the spike view and the rate view, twin leaves sharing their records."""
         spikes, rates = rate_rules(
-            binding.model, binding.wiring, binding.timesteps, RecordNeuronScan, RecordSynapseScan, RecordNormScan
+            binding.model,
+            binding.wiring,
+            binding.timesteps,
+            RecordNeuronScan,
+            RecordSynapseScan,
+            RecordNormScan,
         )
         return {
             "spikes": binding.view(spikes, builds_graph=False),
@@ -65,6 +70,4 @@ class RateM(Method):
     ) -> Result:
         """Run the spike pass, the rate pass and one backward."""
         scale = GRAD_SCALES[self.grad_scale](x.shape[0])
-        return two_pass(
-            layer_by_layer, views["spikes"], views["rates"], x, y, loss, context, scale
-        )
+        return two_pass(layer_by_layer, views["spikes"], views["rates"], x, y, loss, context, scale)

@@ -9,7 +9,13 @@ from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.phases import StepContext
-from ratebp.rules import RecordNeuronStep, RecordNormLastStep, RecordNormStep, RecordSynapseStep, rate_rules
+from ratebp.rules import (
+    RecordNeuronStep,
+    RecordNormLastStep,
+    RecordNormStep,
+    RecordSynapseStep,
+    rate_rules,
+)
 from ratebp.schedules import GRAD_SCALES, Loss, Result, step_by_step, two_pass
 from ratebp.views import View
 
@@ -23,16 +29,17 @@ class RateS(Method):
         r = (1/T) sum_t s[t],   dr/dc = g = (1/T) sum_t h'(u[t] - threshold) rho[t]
         dW = dc r_in^T,   dr_in = W^T dc
 
-    Source: Yu et al., NeurIPS 2024, arXiv 2410.11488. Batch norm per step, with the time averages of the
-    statistics in the rate pass. The paper's average is over full batch Jacobians; what is kept is
-    ``mean_t xhat_t`` and ``mean_t 1/sigma_t``, exact for the norm's own parameters and close for the rest.
-    The rate pass's input is the mean over steps (published: the last step's input).
+    Source: Yu et al., NeurIPS 2024, arXiv 2410.11488. Batch norm per step, with the time
+    averages of the statistics in the rate pass. The paper's average is over full batch
+    Jacobians; what is kept is ``mean_t xhat_t`` and ``mean_t 1/sigma_t``, exact for the norm's
+    own parameters and close for the rest. The rate pass's input is the mean over steps
+    (published: the last step's input).
 
     Options:
         statistics: "mean" over the steps, as in the paper; "last_step" with eps added twice, as the
             published code computes.
-        grad_scale: "one" gives the gradient of the mean output's loss; "inverse_t" divides it by T, the
-            scale that the published recipe trains with.
+        grad_scale: "one" gives the gradient of the mean output's loss; "inverse_t" divides it by
+            T, the scale that the published recipe trains with.
     """
 
     info: ClassVar = Info(
@@ -56,7 +63,12 @@ class RateS(Method):
         """Make the spike view and the rate view, twin leaves sharing their records."""
         norm = RecordNormStep if self.statistics == "mean" else RecordNormLastStep
         spikes, rates = rate_rules(
-            binding.model, binding.wiring, binding.timesteps, RecordNeuronStep, RecordSynapseStep, norm
+            binding.model,
+            binding.wiring,
+            binding.timesteps,
+            RecordNeuronStep,
+            RecordSynapseStep,
+            norm,
         )
         return {
             "spikes": binding.view(spikes, builds_graph=False),

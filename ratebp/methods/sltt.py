@@ -23,8 +23,8 @@ class Sltt(Method):
 
         g_u[t] = (W_next^T g_u_next[t]) h'(u[t] - threshold),   dW = sum_t g_u[t] s_in[t]^T
 
-    Source: Meng et al., ICCV 2023, arXiv 2302.14311. Deviations: none in the gradient; the paper's mixed
-    loss is the caller's `loss`.
+    Source: Meng et al., ICCV 2023, arXiv 2302.14311. Deviations: none in the gradient; the
+    paper's mixed loss is the caller's `loss`.
     """
 
     info: ClassVar = Info(

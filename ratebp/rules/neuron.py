@@ -81,7 +81,7 @@ class RecordNeuronScan(_RateNeuron):
             s, state = rate_step(now, state, self.dynamics)
             slot.copy_(s)
         assert state is not None
-        self.record.put(state.count, state.eligibility)
+        self.record.put(state.spikes, state.eligibility)
         return spikes.flatten(0, 1)
 
 
@@ -96,7 +96,7 @@ class RecordNeuronStep(_RateNeuron):
     def forward(self, current: Tensor) -> Tensor:
         """Return the spikes of this step, shape of `current`."""
         s, self.state = rate_step(current, self.state, self.dynamics)
-        self.record.put(self.state.count, self.state.eligibility)
+        self.record.put(self.state.spikes, self.state.eligibility)
         return s
 
     def reset(self) -> None:
@@ -123,5 +123,6 @@ class ReplayNeuron(Leaf):
     def forward(self, current: Tensor) -> Tensor:
         """Return the mean rate ``[B, ...]`` in the dtype of `current`, whose value is not read."""
         count, eligibility = self.record.take()
-        rate = count.div_(self.timesteps).to(current.dtype)
-        return replay_rate(current, rate, eligibility.div_(self.timesteps))
+        # Out of place: a compiled rate pass would otherwise see its own input change under it.
+        rate = (count / self.timesteps).to(current.dtype)
+        return replay_rate(current, rate, eligibility / self.timesteps)

@@ -15,7 +15,8 @@ class TracedSynapse(Leaf):
 
     ::
 
-        a[t] = decay * a[t-1] + x[t],   dW += d[t] a[t]^T,   db += (sum over k <= t of decay^(t-k)) d[t]
+        a[t] = decay * a[t-1] + x[t],   dW += d[t] a[t]^T
+        e[t] = decay * e[t-1] + 1,      db += d[t] e[t]
 
     The trace belongs to the synapse: it follows whatever arrives there, with the decay of the
     neuron behind (Xiao et al. 2022). A bias is a weight on the constant input 1.
@@ -23,20 +24,16 @@ class TracedSynapse(Leaf):
     Args:
         layer: the synapse.
         decay: decay of the trace, in [0, 1].
-        traced_weight: False takes the weight's gradient at the input itself.
         traced_bias: False leaves the bias's gradient without a trace.
     """
 
     stateful = True
 
-    def __init__(
-        self, layer: nn.Module, decay: float, *, traced_weight: bool = True, traced_bias: bool = True
-    ) -> None:
+    def __init__(self, layer: nn.Module, decay: float, *, traced_bias: bool = True) -> None:
         """Start with no trace."""
         super().__init__()
         self.layer = layer
         self.decay = decay
-        self.traced_weight = traced_weight
         self.traced_bias = traced_bias
         self.geometry = geometry_of(layer)
         self.reset()
@@ -48,7 +45,7 @@ class TracedSynapse(Leaf):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the synapse's current for `x`, one time step ``[B, ...]``."""
-        source = self._advance(x) if self.traced_weight else None
+        source = self._advance(x)
         scale = self._advance_ones(x) if self.traced_bias else None
         if self.geometry is None:
             return naive_synapse(self.layer, x, source, None, scale)
@@ -131,8 +128,8 @@ class RecordSynapseStep(_RateSynapse):
 class ReplaySynapse(Leaf):
     """The synapse of the rate pass: the recorded mean output, with the gradients of W r + b.
 
-    A linear map commutes with the mean over time, so ``mean_t (W s[t] + b) = W r + b`` is known from
-    the spike pass and nothing is computed.
+    A linear map commutes with the mean over time, so ``mean_t (W s[t] + b) = W r + b`` is known
+    from the spike pass and nothing is computed.
     """
 
     stateful = True

@@ -41,9 +41,9 @@ def rate_rules(
     for path, module in model.named_modules():
         if isinstance(module, _DropoutNd) and module.p > 0:
             raise BindError(
-                f"rate-based backpropagation has no rule for {type(module).__name__} at `{path}`: its "
-                "two passes would draw different masks. Set p=0, or train with bptt_m, bptt_s, "
-                "sltt or ottt_a."
+                f"rate-based backpropagation has no rule for {type(module).__name__} at "
+                f"`{path}`: its two passes would draw different masks. Set p=0, or train with "
+                "bptt_m, bptt_s, sltt or ottt_a."
             )
     records: defaultdict[str, RateRecord] = defaultdict(RateRecord)
     centred = norm is not RecordNormLastStep

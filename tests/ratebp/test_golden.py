@@ -39,7 +39,9 @@ def run(file: str, method: str, **options: Any) -> tuple[dict[str, float], dict[
     """Return the relative error of every recorded tensor by name."""
     data = np.load(GOLDEN / file)
     meta = json.loads(str(data["meta"]))
-    neuron = {k: meta[k] for k in ("decay", "threshold", "reset", "detach_reset", "surrogate", "alpha")}
+    neuron = {
+        k: meta[k] for k in ("decay", "threshold", "reset", "detach_reset", "surrogate", "alpha")
+    }
     model = GoldenNet(**neuron).double()
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -7,9 +7,14 @@ from torch import Tensor
 
 
 def naive_norm_replay(
-    c: Tensor, weight: Tensor | None, bias: Tensor | None, mean: Tensor, variance: Tensor, eps: float
+    c: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    variance: Tensor,
+    eps: float,
 ) -> Tensor:
-    """Return ``weight * (c - mean) / sqrt(variance + eps) + bias`` with straight-through statistics.
+    """Return ``weight * (c - mean) / sqrt(variance + eps) + bias``, straight-through statistics.
 
     The values of `mean` and `variance` are the spike pass's; their derivatives by `c` are those of
     the statistics of `c` itself over all dimensions but the channel (rate-BP, appendix B.3)::

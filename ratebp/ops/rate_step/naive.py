@@ -15,13 +15,13 @@ class RateState(NamedTuple):
 
     Attributes:
         carry: potential after reset and leak.
-        count: spikes so far.
+        spikes: how many so far.
         eligibility: sum over steps of ``h'(u) * rho``.
         rho: ``rho[t+1]``, a 0-dim tensor when the temporal Jacobian is a plain number.
     """
 
     carry: Tensor
-    count: Tensor
+    spikes: Tensor
     eligibility: Tensor
     rho: Tensor
 
@@ -57,7 +57,7 @@ def rate_step(
     else:
         new = RateState(
             dynamics.carry(u, s),
-            state.count + s,
+            state.spikes + s,
             torch.addcmul(state.eligibility, h, state.rho),
             1 + state.rho * jacobian,
         )

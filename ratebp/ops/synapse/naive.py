@@ -23,15 +23,16 @@ def naive_synapse(
         value: what to return as the value; None to compute it from `x`.
         bias_scale: 0-dim factor on the gradient of the parameter called `bias`; None for 1.
     """
-    parameters = dict(layer.named_parameters())
+    parameters: dict[str, Tensor] = dict(layer.named_parameters())
     fixed = {name: p.detach() for name, p in parameters.items()}
     through_x = functional_call(layer, fixed, (x,))
-    if bias_scale is not None and parameters.get("bias") is not None:
-        bias = parameters["bias"]
+    bias = parameters.get("bias")
+    if bias_scale is not None and bias is not None:
         parameters["bias"] = bias.detach() + bias_scale * (bias - bias.detach())
     at = x if source is None else source
     through_weights = functional_call(layer, parameters, (at.detach(),))
     with torch.no_grad():
         shown = through_x if value is None else value
     by_input = through_x - through_x.detach()
-    return shown.detach() + by_input + (through_weights - through_weights.detach())
+    out: Tensor = shown.detach() + by_input + (through_weights - through_weights.detach())
+    return out

@@ -69,7 +69,8 @@ def synapse(
 
     ::
 
-        y = W x + b  (or `value`),   dL/dx = W^T d,   dL/dW = d source^T,   dL/db = bias_scale * sum d
+        y = W x + b  (or `value`)
+        dL/dx = W^T d,   dL/dW = d source^T,   dL/db = bias_scale * sum(d)
 
     Args:
         x: input ``[B, ...]``.

@@ -1,0 +1,141 @@
+"""The networks by name: one checked door, and what the catalogue says of each."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+from torch import nn
+
+from ratebp.errors import OptionError
+from ratebp.models.preact import preact_resnet34
+from ratebp.models.resnet import resnet18, resnet19, tiny_resnet
+from ratebp.models.sew import sew_resnet34
+from ratebp.models.vgg import vgg11, vgg13, vggsnn
+from ratebp.neurons import LIF
+
+_BUILDERS: tuple[Callable[..., nn.Module], ...] = (
+    tiny_resnet,
+    resnet18,
+    resnet19,
+    vgg11,
+    vgg13,
+    vggsnn,
+    sew_resnet34,
+    preact_resnet34,
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One network of the catalogue.
+
+    Attributes:
+        name: what `build` and sweeps call it.
+        summary: the first line of its docstring.
+        defaults: every option with its default value.
+        builder: makes the network from options that were checked.
+    """
+
+    name: str
+    summary: str
+    defaults: Mapping[str, Any]
+    builder: Callable[..., nn.Module]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The names of the options, in the order of the signature."""
+        return tuple(self.defaults)
+
+
+def _entry(builder: Callable[..., nn.Module]) -> Entry:
+    """Read the catalogue's facts off a builder's signature and docstring."""
+    parameters = inspect.signature(builder).parameters.values()
+    return Entry(
+        name=builder.__name__,
+        summary=(inspect.getdoc(builder) or "").partition("\n")[0],
+        defaults={parameter.name: parameter.default for parameter in parameters},
+        builder=builder,
+    )
+
+
+_ENTRIES = {entry.name: entry for entry in map(_entry, _BUILDERS)}
+
+
+def names() -> tuple[str, ...]:
+    """Names of all networks, the smallest first."""
+    return tuple(_ENTRIES)
+
+
+def get(name: str) -> Entry:
+    """The catalogue's entry of a network.
+
+    Raises:
+        OptionError: no network has this name; the message lists those that exist.
+    """
+    if name not in _ENTRIES:
+        raise OptionError.unknown("model", name, _ENTRIES)
+    return _ENTRIES[name]
+
+
+def build(name: str, **options: Any) -> nn.Module:
+    """Build a spiking network for one time step, `[B, C, H, W] -> [B, K]`.
+
+    Weights are drawn from torch's global generator: seed it first for a repeatable network.
+
+    Args:
+        name: one of `names()`.
+        **options: `num_classes` and `in_channels` (whole numbers, at least 1), `width` (a positive
+            factor on every hidden channel count, 1.0 is the paper's; counts are rounded to the
+            nearest integer, half to even, and at least 1), `neuron` (settings of every
+            `ratebp.LIF` as a mapping). Defaults are those of `get(name).defaults`.
+
+    Raises:
+        OptionError: unknown name, unknown option or a value out of range.
+    """
+    entry = get(name)
+    for option, value in options.items():
+        if option not in entry.defaults:
+            raise OptionError.unknown(f"option of model {name!r}", option, entry.defaults)
+        if value is not None or entry.defaults[option] is not None:
+            _CHECKS[option](f"{option} of model {name!r}", value)
+    return entry.builder(**options)
+
+
+def _check_count(place: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise OptionError(f"{place} is {value!r}. Legal: a whole number, at least 1.")
+
+
+def _check_width(place: str, value: object) -> None:
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not number or not math.isfinite(value) or value <= 0:  # type: ignore[arg-type, operator]
+        raise OptionError(
+            f"{place} is {value!r}. Legal: a positive number; 1.0 is the paper's network, "
+            "0.5 halves its channels."
+        )
+
+
+def _check_neuron(place: str, value: object) -> None:
+    legal = inspect.signature(LIF).parameters
+    if not isinstance(value, Mapping):
+        raise OptionError(
+            f"{place} is {value!r}. Legal: a mapping such as {{'decay': 0.5}} with settings out "
+            f"of {', '.join(legal)}."
+        )
+    for setting in value:
+        if setting not in legal:
+            raise OptionError.unknown(f"setting in {place}:", setting, legal)
+    LIF(**value)  # its own check of the values, before any weight is drawn
+
+
+_CHECKS: Mapping[str, Callable[[str, object], None]] = {
+    "num_classes": _check_count,
+    "in_channels": _check_count,
+    "width": _check_width,
+    "neuron": _check_neuron,
+}

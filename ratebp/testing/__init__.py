@@ -1,0 +1,18 @@
+"""The conformance suite that every method passes, and that plug-in authors run on theirs.
+
+::
+
+    from ratebp.testing import MethodContract
+
+    class TestMine(MethodContract):
+        name = "mine"          # found through an entry point or RATEBP_PLUGINS
+"""
+
+import pytest
+
+pytest.register_assert_rewrite("ratebp.testing.contracts")  # so that failures show their values
+
+from ratebp.testing.contracts import MethodContract  # noqa: E402
+from ratebp.testing.problems import Problem, problem  # noqa: E402
+
+__all__ = ["MethodContract", "Problem", "problem"]

@@ -1,0 +1,273 @@
+"""The checks that every training method must pass; see `ratebp/method.py` for the contract."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from ratebp import methods
+from ratebp.encoding import direct
+from ratebp.method import Bound, Identity, Method
+from ratebp.testing.distributed import gradients_of_two_processes
+from ratebp.testing.problems import Problem, problem
+from ratebp.wiring import trace
+
+RTOL = 1e-10
+
+
+def gradients(method: Method, case: Problem, **bind: Any) -> dict[str, Tensor]:
+    """Return every parameter's gradient after one step from zero, by name."""
+    case.model.zero_grad()
+    method.bind(case.model, case.timesteps, **bind).step(case.x, case.y)
+    missing = [n for n, p in case.model.named_parameters() if p.grad is None]
+    assert not missing, f"no gradient reached {missing}"
+    return {n: p.grad.clone() for n, p in case.model.named_parameters() if p.grad is not None}
+
+
+def differences(got: dict[str, Tensor], want: dict[str, Tensor], rtol: float) -> dict[str, float]:
+    """Return the relative error of every tensor that differs by more than `rtol`, by name."""
+    assert got.keys() == want.keys()
+    errors = {n: float((got[n] - want[n]).norm() / want[n].norm()) for n in want}
+    return {n: e for n, e in errors.items() if not e <= rtol}
+
+
+class MethodContract:
+    """Subclass it, set `name`, and pytest runs every check on that method."""
+
+    name: ClassVar[str]
+
+    @pytest.fixture
+    def method(self) -> Method:
+        """Return the method with its default options."""
+        return methods.get(self.name)
+
+    @pytest.mark.parametrize("norm", ["none", "batch", "frozen"])
+    def test_gradients_are_complete_finite_and_of_the_parameters_type(
+        self, method: Method, norm: str
+    ) -> None:
+        """Every parameter gets a finite gradient of its shape and type, and not all are zero."""
+        case = problem(norm=norm)
+        got = gradients(method, case)
+        for name, parameter in case.model.named_parameters():
+            assert got[name].shape == parameter.shape, name
+            assert got[name].dtype == parameter.dtype, name
+            assert torch.isfinite(got[name]).all(), name
+        assert all(float(got[n].norm()) > 0 for n in got if n.endswith("weight")), got
+
+    def test_gradients_are_added(self, method: Method) -> None:
+        """Two steps without clearing give twice the gradient of one."""
+        case = problem()
+        once = gradients(method, case)
+        bound = method.bind(case.model, case.timesteps)
+        bound.step(case.x, case.y)
+        twice = {n: p.grad / 2 for n, p in case.model.named_parameters() if p.grad is not None}
+        assert differences(twice, once, RTOL) == {}
+
+    def test_state_is_reset_between_steps(self, method: Method) -> None:
+        """A bound method gives the same gradients to the bit when it sees the same batch again."""
+        case = problem(norm="batch")
+        bound = method.bind(case.model, case.timesteps)
+        seen = []
+        for _ in range(2):
+            case.model.zero_grad()
+            result = bound.step(case.x, case.y)
+            seen.append([result.logits] + [p.grad.clone() for p in _with_grad(case.model)])
+        for first, second in zip(*seen, strict=True):
+            assert torch.equal(first, second)
+
+    def test_the_result_is_detached_and_shaped(self, method: Method) -> None:
+        """The loss is a detached scalar, the logits are [B, K]."""
+        case = problem()
+        result = method.bind(case.model, case.timesteps).step(case.x, case.y)
+        assert result.loss.shape == ()
+        assert result.logits.shape == (3, 5)
+        assert not result.loss.requires_grad
+        assert not result.logits.requires_grad
+
+    def test_the_model_is_untouched(self, method: Method) -> None:
+        """Types, keys, attributes, hooks, modes and parameter values stay as they were."""
+        case = problem(norm="batch")
+        before = _fingerprint(case.model)
+        values = {n: p.detach().clone() for n, p in case.model.named_parameters()}
+        mode = torch.is_grad_enabled()
+        method.bind(case.model, case.timesteps).step(case.x, case.y)
+        assert _fingerprint(case.model) == before
+        assert torch.is_grad_enabled() == mode
+        for name, parameter in case.model.named_parameters():
+            assert torch.equal(parameter, values[name]), name
+
+    def test_views_share_all_tensors_and_add_none(self, method: Method) -> None:
+        """Each view's parameters and buffers are the model's own objects."""
+        case = problem(norm="batch")
+        own = {id(t) for t in [*case.model.parameters(), *case.model.buffers()]}
+        for view in method.bind(case.model, case.timesteps)._views.values():
+            held = [*view.module.parameters(), *view.module.buffers()]
+            assert held
+            assert {id(t) for t in held} <= own
+
+    def test_buffers_change_exactly_as_declared(self, method: Method) -> None:
+        """Running statistics move once a step ("multi") or T times ("single"), as in `plain`."""
+        stepped, plain = problem(norm="batch"), problem(norm="batch")
+        method.bind(stepped.model, stepped.timesteps).step(stepped.x, stepped.y)
+        method.bind(plain.model, plain.timesteps).plain(plain.x)
+        times = 1 if method.info.layout == "multi" else stepped.timesteps
+        expected = dict(plain.model.named_buffers())
+        for name, buffer in stepped.model.named_buffers():
+            torch.testing.assert_close(buffer, expected[name], rtol=RTOL, atol=RTOL, msg=name)
+            if name.endswith("num_batches_tracked"):
+                assert int(buffer) == times, name
+
+    def test_frozen_norms_stay_frozen(self, method: Method) -> None:
+        """A norm in eval mode keeps its running statistics."""
+        case = problem(norm="frozen")
+        before = {n: b.clone() for n, b in case.model.named_buffers()}
+        method.bind(case.model, case.timesteps).step(case.x, case.y)
+        for name, buffer in case.model.named_buffers():
+            assert torch.equal(buffer, before[name]), name
+
+    def test_loss_and_logits_are_those_of_the_spiking_network(self, method: Method) -> None:
+        """The logits equal the plain forward's mean logits, whatever the backward approximates."""
+        case = problem(norm="batch")
+        bound = method.bind(case.model, case.timesteps)
+        torch.testing.assert_close(
+            bound.step(case.x, case.y).logits, bound.plain(case.x), rtol=RTOL, atol=RTOL
+        )
+
+    def test_memory_class(self, method: Method) -> None:
+        """Bytes that autograd keeps for the backward grow in T as declared."""
+        kept = {t: _kept_bytes(method, problem(norm="batch", timesteps=t)) for t in (2, 4, 8)}
+        if method.info.memory == "constant":
+            assert kept[2] == kept[4] == kept[8], kept
+        else:
+            assert kept[8] - kept[4] == 2 * (kept[4] - kept[2]) > 0, kept
+
+    def test_runs_under_autocast(self, method: Method) -> None:
+        """bfloat16 autocast gives finite float32 gradients."""
+        case = problem(norm="batch", dtype=torch.float32)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            got = gradients(method, case)
+        assert all(g.dtype == torch.float32 and torch.isfinite(g).all() for g in got.values())
+
+    @pytest.mark.parametrize("norm", ["none", "batch"])
+    def test_compiles_as_one_graph(self, method: Method, norm: str) -> None:
+        """torch.compile(fullgraph=True) with aot_eager gives the eager gradients."""
+        eager = gradients(method, problem(norm=norm))
+        torch.compiler.reset()
+        compiled = gradients(
+            method,
+            problem(norm=norm),
+            wrap=lambda m, _: torch.compile(m, fullgraph=True, backend="aot_eager"),
+        )
+        assert differences(compiled, eager, RTOL) == {}
+
+    def test_two_processes_equal_one(self, method: Method, tmp_path: Any) -> None:
+        """DistributedDataParallel over gloo averages to the gradient of the whole batch."""
+        alone = gradients(method, problem(batch=4))
+        together = gradients_of_two_processes(self.name, tmp_path)
+        assert differences(together, alone, RTOL) == {}
+
+    def test_constant_input_may_be_an_expanded_view(self, method: Method) -> None:
+        """Direct coding's stride-0 input gives the gradients of the same images copied T times."""
+        images = problem(norm="batch").x[0]
+        got = []
+        for x in (direct(images, 3), direct(images, 3).contiguous()):
+            case = problem(norm="batch")
+            got.append(gradients(method, Problem(case.model, x, case.y)))
+        assert differences(got[0], got[1], RTOL) == {}
+
+    def test_identities(self, method: Method) -> None:
+        """Every declared identity holds, for every setting that it does not name."""
+        assert method.identities
+        failed = {
+            f"{identity} at {setting}": wrong
+            for identity in method.identities
+            for setting in _settings(identity)
+            if (wrong := self._compare(identity, setting))
+        }
+        assert failed == {}
+
+    def _compare(self, identity: Identity, setting: dict[str, Any]) -> dict[str, float]:
+        mine, theirs = problem(**setting), problem(**setting)
+        got = gradients(methods.get(self.name, **identity.options), mine)
+        want = gradients(methods.get(identity.other, **identity.other_options), theirs)
+        if identity.scale == "inverse_t":
+            want = {n: g / mine.timesteps for n, g in want.items()}
+        if identity.over == "last_spiking":
+            last = _into_last_spiking_layer(mine.model)
+            got, want = ({n: g[n] for n in last} for g in (got, want))
+        return differences(got, want, RTOL)
+
+
+def _settings(identity: Identity) -> Iterator[dict[str, Any]]:
+    axes: dict[str, tuple[Any, ...]] = {
+        "norm": ("none", "batch", "frozen"),
+        "timesteps": (3,),
+        "decay": (0.5,),
+        "reset": ("soft", "hard"),
+        "detach_reset": (True, False),
+    }
+    axes |= {name: (value,) for name, value in identity.when.items()}
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def _into_last_spiking_layer(model: nn.Module) -> list[str]:
+    wiring = trace(model)
+    neurons = {path for behind in wiring.behind.values() for path in behind}
+    last = {path for path in neurons if not wiring.behind[path]}
+    feeding = [p for p, behind in wiring.behind.items() if behind and behind <= last]
+    names = {n for n, _ in model.named_parameters()}
+    found = [f"{p}.{kind}" for p in feeding for kind in ("weight", "bias")]
+    assert any(name in names for name in found)
+    return [name for name in found if name in names]
+
+
+def _with_grad(model: nn.Module) -> list[Any]:
+    return [p for p in model.parameters() if p.grad is not None]
+
+
+def _fingerprint(model: nn.Module) -> list[Any]:
+    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+    return [
+        (path, type(m), m.training, sorted(m.__dict__), [len(m.__dict__[t]) for t in tables])
+        for path, m in model.named_modules()
+    ] + [list(model.state_dict()), [p.requires_grad for p in model.parameters()]]
+
+
+def _kept_bytes(method: Method, case: Problem) -> int:
+    """Return the most bytes that autograd holds at once, parameters and inputs left out."""
+    given = [*case.model.parameters(), *case.model.buffers(), case.x, case.y]
+    known = {t.untyped_storage().data_ptr() for t in given}
+    held: dict[int, int] = {}
+    most = 0
+
+    class Handle:
+        def __init__(self, tensor: Tensor) -> None:
+            self.tensor = tensor
+            self.key = tensor.untyped_storage().data_ptr()
+            held[self.key] = held.get(self.key, 0) + 1
+
+        def __del__(self) -> None:
+            held[self.key] -= 1
+
+    def pack(tensor: Tensor) -> Handle:
+        nonlocal most
+        handle = Handle(tensor)
+        size = tensor.untyped_storage().nbytes()
+        sizes[handle.key] = 0 if handle.key in known else size
+        most = max(most, sum(sizes[k] for k, count in held.items() if count > 0))
+        return handle
+
+    sizes: dict[int, int] = {}
+    bound: Bound = method.bind(case.model, case.timesteps)
+    with saved_tensors_hooks(pack, lambda handle: handle.tensor), nullcontext():
+        bound.step(case.x, case.y)
+    assert most > 0
+    return most
