@@ -62,10 +62,9 @@ class Dynamics:
             return self.decay * (u - self.threshold * s)
         return self.decay * u * (1 - s)
 
-    def carry_grad(self, u: Tensor, s: Tensor, h: Tensor) -> Tensor | float:
+    def carry_grad(self, u: Tensor, h: Tensor) -> Tensor | float:
         """Return d u[t+1] / d u[t] given the surrogate derivative `h` at u, or a plain number."""
         if self.reset == "soft":
             return self.decay if self.detach_reset else self.decay * (1 - self.threshold * h)
-        if self.detach_reset:
-            return self.decay * (1 - s)
-        return self.decay * ((1 - s) - u * h)
+        silent = (u < self.threshold).to(u.dtype)
+        return self.decay * (silent if self.detach_reset else silent - u * h)

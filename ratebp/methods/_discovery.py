@@ -150,7 +150,7 @@ def _only_method(module: ModuleType) -> type[Method]:
 
 def _entry(name: str, cls: type[Method], source: str) -> Entry:
     for claim in ("info", "identities"):
-        if not hasattr(cls, claim):
+        if getattr(cls, claim, None) is None:
             raise ValueError(f"class {cls.__name__} has no `{claim}`; see ratebp/method.py")
     if not cls.identities:
         raise ValueError(f"class {cls.__name__} declares no exact identity; at least one is needed")

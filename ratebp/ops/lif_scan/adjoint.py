@@ -28,12 +28,10 @@ class _Scan(torch.autograd.Function):
         later: Tensor | None = None  # dL/du[t+1]
         steps = list(zip(out.unbind(0), grads[0].unbind(0), potentials.unbind(0), strict=True))
         for slot, grad, u in reversed(steps):
-            x = u - dynamics.threshold
-            h = dynamics.surrogate.derivative(x)
+            h = dynamics.surrogate.derivative(u - dynamics.threshold)
             now = grad * h
             if later is not None:
-                s = (x >= 0).to(u.dtype)
-                now = now + later * dynamics.carry_grad(u, s, h)
+                now = now + later * dynamics.carry_grad(u, h)
             slot.copy_(now)
             later = now
         return out, None

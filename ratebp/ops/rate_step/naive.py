@@ -51,7 +51,7 @@ def rate_step(
     x = u - dynamics.threshold
     s = (x >= 0).to(wide)
     h = dynamics.surrogate.derivative(x)
-    jacobian = dynamics.carry_grad(u, s, h)
+    jacobian = dynamics.carry_grad(u, h)
     if state is None:
         new = RateState(dynamics.carry(u, s), s, h, 1 + jacobian * u.new_ones(()))
     else:

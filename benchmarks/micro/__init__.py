@@ -1,0 +1,1 @@
+"""Micro-benchmarks of the operators: `pytest benchmarks/micro --benchmark-enable`."""

@@ -1,0 +1,1 @@
+"""The instrument: sweeps, trials, probes, tidy results and reports."""

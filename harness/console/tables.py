@@ -1,0 +1,138 @@
+"""The closing table of a run: every cell with its status and headline figures."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+import pandas as pd
+from rich import box
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harness.console.progress import duration
+from harness.rows import STATUSES
+from harness.runner import Summary
+from harness.store import Tables
+
+CELL: Final = ["model", "data", "batch", "dtype", "device", "seed", "T", "method"]
+"""What names a cell, in the order of sorting."""
+
+_LABEL: Final = 30
+"""Columns that a label gets before it is folded."""
+
+_RIGHT: Final = ("batch", "seed", "T")
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """A column of the table: which samples, in which unit, with how many digits."""
+
+    heading: str
+    metric: str
+    factor: float
+    digits: int
+    phase: str | None = None
+    last: bool = False
+    """Take the last sample of a trial, not the median."""
+
+
+_FIGURES: Final = (
+    _Figure("peak\nMiB", "mem.live_peak", 1 / 2**20, 2, phase="step"),
+    _Figure("forward\nms", "time.forward", 1e3, 2),
+    _Figure("trace\nms", "time.trace", 1e3, 2),
+    _Figure("backward\nms", "time.backward", 1e3, 2),
+    _Figure("step\nms", "time.step", 1e3, 2),
+    _Figure("test\nacc %", "acc.test", 1e2, 1, last=True),
+)
+
+
+def cells(tables: Tables) -> Table:
+    """One row a cell; figures are medians over repeats of each trial's median.
+
+    Columns that are the same in every row move into the title, figures that nobody measured are
+    left out; the rest fits 100 columns.
+    """
+    trials = tables.trials
+    varying = [name for name in CELL if name == "method" or trials[name].nunique() > 1]
+    fixed = [f"{name}={trials[name].iloc[0]}" for name in CELL if name not in varying]
+    columns = {figure: _values(figure, tables) for figure in _FIGURES}
+    columns = {figure: values for figure, values in columns.items() if values}
+    title = Text("one row a cell" + (f"; all at {', '.join(fixed)}" if fixed else ""))
+    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
+    for name in varying:
+        longest = max(len(str(value)) for value in trials[name])
+        side: Literal["left", "right"] = "right" if name in _RIGHT else "left"
+        table.add_column(name, justify=side, overflow="fold", min_width=min(longest, _LABEL))
+    for figure in columns:
+        table.add_column(figure.heading, justify="right", no_wrap=True)
+    table.add_column("status", overflow="fold")
+    for key, group in trials.groupby(CELL, sort=True):
+        names = dict(zip(CELL, key, strict=True))
+        numbers = [_shown(figure, values.get(key)) for figure, values in columns.items()]
+        table.add_row(*(Text(str(names[name])) for name in varying), *numbers, _status(group))
+    return table
+
+
+def conclusion(summary: Summary) -> list[RenderableType]:
+    """What the user reads at the end: cells, counts, failures with where to look, paths, time."""
+    tables, folder = summary.tables, summary.folder
+    trials = tables.trials
+    parts: list[RenderableType] = [] if trials.empty else [cells(tables)]
+    parts.append(Text(f"trials: {counts(trials)}"))
+    failed = trials[trials["trial"].isin(summary.failures)]
+    parts += [Text(_failure(trial), style="red") for trial in failed.to_dict("records")]
+    if summary.failures:
+        parts.append(Text(f"what failed trials printed: {folder / 'logs'}/<trial>"))
+        parts.append(Text("run the same command again to measure only these anew"))
+    if summary.missing:
+        parts.append(Text(f"{summary.missing} trials are missing; the same command goes on there"))
+    parts.append(Text(f"tables: {folder / 'trials.csv'}, {folder / 'measurements.csv'}"))
+    made = f"{summary.measured} measured, {summary.kept} kept from before"
+    parts.append(Text(f"time: {duration(summary.seconds)} ({made})"))
+    return parts
+
+
+def counts(trials: pd.DataFrame) -> str:
+    """`64 ok, 1 timeout, 1 oom_cuda`, in the fixed order of statuses."""
+    found = trials["status"].value_counts()
+    return ", ".join(f"{found[name]} {name}" for name in STATUSES if name in found) or "none"
+
+
+def _failure(trial: Mapping[Hashable, Any]) -> str:
+    """One failed trial: its id, what it was, and the first and last line of its error."""
+    lines = str(trial["error"] or "").strip().splitlines() or ["no message"]
+    error = lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1].strip()}"
+    place = f"{trial['method']} {trial['model']} T={trial['T']} B={trial['batch']}"
+    return f"{trial['status']}: {place} {trial['probe']} ({trial['trial']}): {error}"
+
+
+def _values(figure: _Figure, tables: Tables) -> Mapping[object, float]:
+    """The figure of each cell that has it, by the cell's key."""
+    rows = tables.measurements
+    rows = rows[rows["metric"] == figure.metric]
+    if figure.phase is not None:
+        rows = rows[rows["phase"] == figure.phase]
+    by_trial = rows.groupby("trial")["value"]
+    one = (by_trial.last() if figure.last else by_trial.median()).rename("value").reset_index()
+    joined = tables.trials.merge(one, on="trial")
+    return {} if joined.empty else dict(joined.groupby(CELL)["value"].median())
+
+
+def _shown(figure: _Figure, value: float | None) -> str:
+    return "" if value is None else f"{value * figure.factor:.{figure.digits}f}"
+
+
+def _status(group: pd.DataFrame) -> Text:
+    """`ok`, the one status of all trials, or what did not go well with its probes."""
+    found = group["status"].unique()
+    if len(found) == 1:
+        return Text(str(found[0]), style="green" if found[0] == "ok" else "red")
+    words = [
+        f"{status}: {', '.join(group.loc[group['status'] == status, 'probe'].unique())}"
+        for status in STATUSES
+        if status in found and status != "ok"
+    ]
+    return Text("; ".join(words), style="red")

@@ -1,0 +1,255 @@
+"""One fresh process a trial on this machine, in a process group of its own, with a deadline.
+
+The thread that calls `run` sleeps in `waitpid`; a second one reads the trial's output and a timer
+holds the deadline. Nothing polls, so nothing disturbs a timing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any, Final
+
+import psutil
+
+from harness import gpu
+from harness.errors import StoreError
+from harness.executors import Outcome, TrialStopped
+from harness.executors.outcomes import judge, oom_kills
+from harness.executors.settings import child_environment
+from harness.rows import Row
+from harness.spec import TrialSpec
+
+WORKER: Final = (sys.executable, "-m", "harness.worker")
+MEASURED: Final = b"measured"
+"""What a worker prints when its figures stand and its GPU context still lives."""
+
+_LAUNCH: Final = (sys.executable, "-I", "-S", str(Path(__file__).with_name("launch.py")))
+_DRAIN_S: Final = 5.0
+
+
+class LocalExecutor:
+    """Runs trials as child processes.
+
+    Parameters
+    ----------
+    command:
+        What to start; the paths of the specification and of the answer are appended.
+    grace_s:
+        Seconds between SIGTERM and SIGKILL for a trial past its deadline.
+    """
+
+    def __init__(self, command: Sequence[str] = WORKER, grace_s: float = 5.0) -> None:
+        """See the class."""
+        self._command = tuple(command)
+        self._grace_s = grace_s
+        self._lock = threading.RLock()
+        self._live: set[_Child] = set()
+        self._stopped = False
+
+    def run(self, spec: TrialSpec, folder: Path) -> Outcome:
+        """See `harness.executors.Executor.run`; the calling thread must live until it returns.
+
+        The files of the attempt are left in `folder`, whose former content is removed.
+
+        Raises
+        ------
+        StoreError
+            If `folder` cannot be written.
+        TrialStopped
+            If `stop` was called before the trial ended.
+        """
+        _ask(spec, folder)
+        kills, started, clock = oom_kills(), datetime.now(UTC), time.monotonic()
+        before = None if spec.cell.device == "cpu" else gpu.usage()
+        try:
+            child = self._start(spec, folder, before)
+        except OSError as error:
+            text = f"cannot start a process: {error}"
+            return Outcome("crash", text, started.isoformat(timespec="milliseconds"), 0.0)
+        child.wait(spec.timeout_s, self._grace_s)
+        with self._lock:
+            self._live.discard(child)
+            if self._stopped:
+                raise TrialStopped
+        verdict = judge(
+            child.returncode,
+            folder / "out.json",
+            folder / "stderr.txt",
+            late_s=spec.timeout_s if child.late else None,
+            oom_killed=oom_kills() > kills,
+        )
+        return Outcome(
+            verdict.status,
+            verdict.error,
+            started.isoformat(timespec="milliseconds"),
+            round(time.monotonic() - clock, 3),
+            verdict.rows + (child.rows if verdict.status == "ok" else ()),
+            dict(verdict.facts) | child.facts,
+        )
+
+    def stop(self) -> None:
+        """See `harness.executors.Executor.stop`."""
+        with self._lock:
+            self._stopped = True
+            for child in self._live:
+                child.kill()
+
+    def _start(self, spec: TrialSpec, folder: Path, before: gpu.Usage | None) -> _Child:
+        command = (*self._command, str(folder / "spec.json"), str(folder / "out.json"))
+        with self._lock:
+            if self._stopped:
+                raise TrialStopped
+            child = _Child(command, child_environment(spec), folder, before)
+            self._live.add(child)
+        return child
+
+
+class _Child:
+    """A trial's process and its group.
+
+    `rows` and `facts` hold what the parent has measured of it; `late` whether it was killed for
+    its deadline.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: dict[str, str],
+        folder: Path,
+        before: gpu.Usage | None,
+    ) -> None:
+        self.rows: tuple[Row, ...] = ()
+        self.facts: dict[str, Any] = {}
+        self.late = False
+        self._before = before
+        self._folder = folder
+        self._over = threading.Event()
+        with _writing(folder):
+            errors = (folder / "stderr.txt").open("wb")
+        with errors:
+            self._process = subprocess.Popen(
+                [*_LAUNCH, str(os.getpid()), *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                env=environment,
+                start_new_session=True,
+            )
+
+    @property
+    def returncode(self) -> int:
+        """Exit status, negative for a signal; only after `wait`."""
+        return int(self._process.returncode)
+
+    def wait(self, timeout_s: float, grace_s: float) -> None:
+        """Sleep until the process has ended, kill what is left of its group, drain its output."""
+        reader = threading.Thread(target=self._read, daemon=True)
+        deadline = threading.Timer(timeout_s, self._end, [grace_s])
+        deadline.daemon = True
+        reader.start()
+        deadline.start()
+        self._process.wait()
+        self._over.set()
+        deadline.cancel()
+        self._signal(signal.SIGKILL)
+        # A descendant that made a session of its own may hold the pipe; do not wait for it.
+        reader.join(_DRAIN_S)
+        self._answer(b"")
+
+    def kill(self) -> None:
+        """Kill the process and its descendants, unless it has ended."""
+        if not self._over.is_set():
+            self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, number)
+
+    def _end(self, grace_s: float) -> None:
+        if self._over.is_set():
+            return
+        self.late = True
+        self._signal(signal.SIGTERM)
+        if not self._over.wait(grace_s):
+            self._signal(signal.SIGKILL)
+
+    def _read(self) -> None:
+        output: IO[bytes] = self._process.stdout  # type: ignore[assignment]
+        log = self._folder / "stdout.txt"
+        with output:
+            for line in output:
+                # A full disk must not break the pipe; the record will meet it again.
+                with contextlib.suppress(OSError), log.open("ab") as file:
+                    file.write(line)
+                if line.strip() == MEASURED:
+                    self._measure()
+
+    def _measure(self) -> None:
+        """Read the driver's figures while the process holds its memory, then let it go on."""
+        try:
+            if self._before is not None:
+                self.rows, self.facts = _nvml(self._process.pid, self._before)
+        finally:
+            self._answer(b"\n")
+
+    def _answer(self, text: bytes) -> None:
+        """Write the last that the process will read, and close its input."""
+        pipe: IO[bytes] = self._process.stdin  # type: ignore[assignment]
+        with contextlib.suppress(OSError, ValueError):
+            pipe.write(text)
+        with contextlib.suppress(OSError):
+            pipe.close()
+
+
+def _nvml(pid: int, before: gpu.Usage) -> tuple[tuple[Row, ...], dict[str, Any]]:
+    """Rows and facts on a process tree's GPU memory.
+
+    Where the driver does not know our process ids (containers), the growth of the whole device
+    stands in, but only if nothing else was computing there when the trial began.
+    """
+    now = gpu.usage()
+    if now.absent is not None:
+        return (), {"nvml": f"absent: {now.absent}"}
+    tree = {pid}
+    with contextlib.suppress(psutil.Error):
+        tree |= {child.pid for child in psutil.Process(pid).children(recursive=True)}
+    peak = now.of(tree)
+    if peak is not None:
+        return (_peak("nvml.process_peak", peak),), {"nvml": "process"}
+    if before.absent is None and not before.busy:
+        row = _peak("nvml.device_peak", now.device - before.device)
+        return (row,), {"nvml": "device: the driver does not name this process"}
+    return (), {"nvml": "absent: the driver does not name this process, and others use the GPU"}
+
+
+def _peak(metric: str, value: int) -> Row:
+    return Row(metric, "step", "B", "banded", (float(value),))
+
+
+def _ask(spec: TrialSpec, folder: Path) -> None:
+    with _writing(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / "spec.json").write_text(json.dumps(spec.to_json(), indent=1), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            f"cannot write {folder}: {error.strerror}; free some space, or choose another "
+            "folder with --results"
+        ) from error

@@ -1,0 +1,110 @@
+"""What a probe is given and what it owes.
+
+`harness.trial` builds one `Bench` from a trial's cell, in a fresh process that measures nothing
+else, and hands it to one probe. The probe runs training steps through the bench and returns rows
+and facts. It never imports the library under test, never formats and never summarises: rows hold
+every sample. What cannot be measured here (no GPU, no `/proc`) is a fact, not an error; a figure
+that would mislead is a `TrialError`, which makes the trial invalid.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.rows import Row
+from harness.spec import Cell
+
+Phase = Callable[[str], AbstractContextManager[None]]
+"""Entered around each stretch of "forward", "backward" and "update"; many times in one step."""
+
+
+def unwatched(_: str) -> AbstractContextManager[None]:
+    """A `Phase` that measures nothing."""
+    return nullcontext()
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One cell, built: a model in training mode on its device, bound to its method.
+
+    Attributes
+    ----------
+    cell:
+        What was asked for.
+    device:
+        Where all tensors are.
+    model:
+        The user's model; the method's views share its tensors.
+    optimizer:
+        Of `model`; the training budget's if the cell has one, else SGD with momentum 0.9.
+    x, y:
+        The first training batch, `[T, B, ...]` and `[B]`.
+    train_step:
+        `train_step(x, y, phase)`: forward, backward, update, gradients zeroed in place (in phase
+        "update"); returns the loss, detached.
+    plain_forward:
+        The same spiking forward of `x` without graph or trace.
+    infer:
+        `infer(x)`: logits `[B, K]` in eval mode.
+    batches:
+        `batches(split, epoch)`: every `(x, y)` of "train" (in seeded order) or "test".
+    updates_per_epoch:
+        How many batches "train" has.
+    measured:
+        To be called once the figures of the driver are at their peak and before any further
+        measurement disturbs them: the parent then reads them.
+    """
+
+    cell: Cell
+    device: torch.device
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    x: Tensor
+    y: Tensor
+    train_step: Callable[[Tensor, Tensor, Phase], Tensor]
+    plain_forward: Callable[[], Tensor]
+    infer: Callable[[Tensor], Tensor]
+    batches: Callable[[str, int], Iterator[tuple[Tensor, Tensor]]]
+    updates_per_epoch: int
+    measured: Callable[[], None]
+
+    def step(self, phase: Phase = unwatched) -> Tensor:
+        """One training step on the first batch."""
+        return self.train_step(self.x, self.y, phase)
+
+    def persistent(self) -> list[Tensor]:
+        """What outlives a step: parameters, gradients, buffers, optimiser state, inputs, labels."""
+        params = list(self.model.parameters())
+        gradients = [p.grad for p in params if p.grad is not None]
+        states = [value for state in self.optimizer.state.values() for value in state.values()]
+        kept = [value for value in states if isinstance(value, Tensor)]
+        return [*params, *gradients, *self.model.buffers(), *kept, self.x, self.y]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a probe found: rows, and facts about how it measured."""
+
+    rows: tuple[Row, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+class Probe(ABC):
+    """One kind of measurement; its trials are processes of their own."""
+
+    @abstractmethod
+    def measure(self, bench: Bench) -> Reading:
+        """Measure one cell.
+
+        Raises
+        ------
+        TrialError
+            If the figures would mislead; the message says why.
+        """

@@ -1,0 +1,136 @@
+"""Axes and layout that the figures share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any, Final
+
+import pandas as pd
+
+from harness.report.style import FONT, LIGHT
+
+SCALES: Final = ("log", "linear")
+
+Patch = dict[str, dict[str, Any]]
+"""Axis name -> settings that a scale changes."""
+
+
+def layout(x: str, y: str, lanes: Collection[int] = ()) -> dict[str, Any]:
+    """Layout of a figure with axis titles `x` and `y`; `lanes` are those of cells without a value.
+
+    Such cells get a strip of their own on top (axis y2, a lane a unit high), above the highest
+    value that was measured and apart from any scale.
+    """
+    count = max(lanes, default=-1) + 1
+    edge = 1 - min(0.06 + 0.04 * count, 0.4) if count else 1.0
+    title: dict[str, Any] = {"standoff": 10, "font": {"size": 13}}
+    axis: dict[str, Any] = {
+        "gridcolor": LIGHT["grid"],
+        "linecolor": LIGHT["axis"],
+        "showline": True,
+        "ticks": "outside",
+        "tickcolor": LIGHT["axis"],
+        "zeroline": False,
+        "automargin": True,
+        "tickfont": {"size": 12},
+        "fixedrange": True,
+    }
+    return {
+        "template": "none",
+        "height": 420,
+        "margin": {"l": 64, "r": 16, "t": 12, "b": 60},
+        "font": {"family": FONT, "size": 13, "color": LIGHT["ink"]},
+        "paper_bgcolor": LIGHT["card"],
+        "plot_bgcolor": LIGHT["card"],
+        "shapes": [_shade(edge)] if count else [],
+        "annotations": [_strip_label(edge)] if count else [],
+        "hoverlabel": {"align": "left", "font": {"family": FONT}},
+        "legend": {
+            "orientation": "h",
+            "yref": "container",
+            "y": 0,
+            "yanchor": "bottom",
+            "xref": "container",
+            "x": 0.01,
+            "font": {"size": 12},
+            "itemclick": False,
+            "itemdoubleclick": False,
+        },
+        "xaxis": axis | {"title": title | {"text": x}},
+        "yaxis": axis
+        | {"title": title | {"text": y}, "domain": [0, edge - 0.02 if count else 1.0]},
+        "yaxis2": {
+            "domain": [min(edge, 0.94), 1],
+            "visible": False,
+            "fixedrange": True,
+            "range": [-0.8, max(count, 1) - 0.2],
+            "side": "right",
+        },
+    }
+
+
+def steps(steps: list[int], scale: str) -> dict[str, Any]:
+    """Axis of T with one tick per T that was asked for."""
+    axis: dict[str, Any] = {"tickvals": steps, "ticktext": [str(T) for T in steps]}
+    if scale == "log":
+        pad = 0.06 * max(math.log10(steps[-1] / steps[0]), 0.3)
+        limits = [math.log10(steps[0]) - pad, math.log10(steps[-1]) + pad]
+        return axis | {"type": "log", "range": limits}
+    pad = 0.05 * steps[-1]
+    return axis | {"type": "linear", "range": [min(0, steps[0] - pad), steps[-1] + pad]}
+
+
+def values(drawn: pd.Series[Any], scale: str) -> dict[str, Any]:
+    """Powers of two on a log axis; linear where a value is not positive, or nothing is drawn."""
+    if scale == "linear" or drawn.empty or drawn.min() <= 0:
+        return {"type": "linear", "rangemode": "tozero", "autorange": True, "tickmode": "auto"}
+    low, high = math.log2(drawn.min()) - 0.4, math.log2(drawn.max()) + 0.4
+    if math.floor(high) - math.ceil(low) < 1:
+        low, high = math.floor(low), math.ceil(high)
+    every = max(1, math.ceil((high - low) / 8))
+    ticks = [2.0**power for power in range(math.ceil(low), math.floor(high) + 1, every)]
+    return {
+        "type": "log",
+        "range": [low * math.log10(2), high * math.log10(2)],
+        "autorange": False,
+        "tickmode": "array",
+        "tickvals": ticks,
+        "ticktext": [f"{tick:g}" for tick in ticks],
+    }
+
+
+def line_at_one() -> dict[str, Any]:
+    """A dotted line where a ratio is 1."""
+    line = {"color": LIGHT["axis"], "width": 1, "dash": "dot"}
+    return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1, "line": line}
+
+
+def _shade(edge: float) -> dict[str, Any]:
+    return {
+        "type": "rect",
+        "xref": "paper",
+        "yref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": edge,
+        "y1": 1,
+        "fillcolor": LIGHT["strip"],
+        "line": {"width": 0},
+        "layer": "below",
+    }
+
+
+def _strip_label(edge: float) -> dict[str, Any]:
+    return {
+        "text": "no value",
+        "xref": "paper",
+        "yref": "paper",
+        "x": 0,
+        "xshift": -8,
+        "y": (1 + edge) / 2,
+        "xanchor": "right",
+        "yanchor": "middle",
+        "showarrow": False,
+        "font": {"size": 12, "color": LIGHT["muted"]},
+    }

@@ -1,0 +1,91 @@
+"""Which measured metrics the report shows, in which words and units."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+BASELINE: Final = "bptt_m"
+"""The method that ratios refer to."""
+
+HEADLINE: Final = ("live_peak", "step")
+"""Keys of the quantities that the verdict rests on."""
+
+MIB: Final = 2.0**-20
+MILLI: Final = 1000.0
+
+STATUS_WORDS: Final = {
+    "ok": "finished",
+    "oom_cuda": "out of memory (GPU)",
+    "oom_host": "out of memory (host)",
+    "timeout": "time-out",
+    "crash": "crash",
+    "invalid": "invalid",
+    "skipped": "skipped",
+    "missing": "not measured",
+}
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One thing to plot against T: `metric` in `phase` ("" for any), taken from one probe.
+
+    `factor` turns the stored SI unit into `unit`.
+    """
+
+    key: str
+    label: str
+    metric: str
+    phase: str
+    probe: str
+    unit: str
+    factor: float
+
+
+def _memory(key: str, label: str, metric: str, phase: str = "") -> Quantity:
+    return Quantity(key, label, metric, phase, "memory", "MiB", MIB)
+
+
+def _time(key: str, label: str) -> Quantity:
+    return Quantity(key, label, f"time.{key}", "", "time", "ms", MILLI)
+
+
+MEMORY: Final = (
+    _memory("live_peak", "Live tensor peak of a step", "mem.live_peak", "step"),
+    _memory("stored", "Stored between forward and backward", "mem.live_after_forward"),
+    _memory("forward_peak", "Live tensor peak of the forward", "mem.live_peak", "forward"),
+    _memory("plain_forward_peak", "Forward without graph or trace", "mem.plain_forward"),
+    _memory("trace_bytes", "Forward trace", "mem.trace"),
+    _memory("rss_peak", "CPU resident set peak", "cpu.rss_peak"),
+    _memory("cuda_requested", "CUDA requested peak", "cuda.requested_peak"),
+    _memory("cuda_allocated", "CUDA allocated peak", "cuda.allocated_peak"),
+    _memory("cuda_reserved", "CUDA reserved peak", "cuda.reserved_peak"),
+    _memory("nvml", "NVML process peak", "nvml.process_peak"),
+    _memory("nvml_device", "NVML device growth", "nvml.device_peak"),
+)
+
+TIME: Final = (
+    _time("step", "Whole step"),
+    _time("forward", "Forward"),
+    _time("plain_forward", "Forward without graph or trace"),
+    _time("trace", "Forward trace"),
+    _time("backward", "Backward"),
+    _time("update", "Update"),
+)
+
+ACCURACY: Final = Quantity("accuracy", "Test accuracy", "acc.test", "", "accuracy", "%", 100.0)
+TRAIN_TIME: Final = Quantity("train_time", "Training time", "time.train", "", "accuracy", "s", 1.0)
+
+
+def words(status: object) -> str:
+    """A status in words."""
+    return STATUS_WORDS.get(str(status), str(status))
+
+
+def number(value: float) -> str:
+    """Three significant digits without exponent, thousands kept whole: 0.0123, 4.57, 1234."""
+    if not math.isfinite(value):
+        return "–"
+    power = math.floor(math.log10(abs(float(f"{value:.2e}")))) if value else 2
+    return f"{value + 0.0:.{min(max(2 - power, 0), 8)}f}"

@@ -1,0 +1,107 @@
+"""One sentence per figure, generated from its frame: the text alternative and the caption."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from harness.report.estimates import common_steps
+from harness.report.quantities import BASELINE, Quantity, number, words
+
+
+def by_steps(costs: pd.DataFrame, quantity: Quantity, view: str) -> str:
+    """The range over methods at the largest common T, how it grew, and what has no value."""
+    rows = costs[costs["quantity"] == quantity.key]
+    column = "ratio" if view == "ratio" else "value"
+    unit = f"× {BASELINE}" if view == "ratio" else quantity.unit
+    first, last = int(rows["T"].min()), common_steps(rows)
+    ends = _known(rows[rows["T"] == last], column)
+    if last is None or not ends:
+        return f"{quantity.label}: nothing to compare{_lost(rows)}."
+    low, high = _ends(ends)
+    text = (
+        f"At T = {last}, {_lower(quantity.label)} is lowest for {low} "
+        f"({number(ends[low])} {unit}) and highest for {high} ({number(ends[high])} {unit})"
+    )
+    starts = _known(rows[rows["T"] == first], column)
+    growth = {name: ends[name] / starts[name] for name in ends if starts.get(name, 0.0) > 0}
+    if view == "absolute" and first != last and growth:
+        least, most = _ends(growth)
+        text += (
+            f"; from T = {first} to {last} it changes by a factor of {number(growth[least])} "
+            f"for {least} and {number(growth[most])} for {most}"
+        )
+    return f"{text}{_lost(rows)}."
+
+
+def phases(parts: pd.DataFrame, T: int) -> str:
+    """Who spends most of a step on what the method adds to the forward, and who least."""
+    steps, traces = _known(parts, "step"), _known(parts, "trace")
+    share = {name: 100 * traces[name] / steps[name] for name in traces if name in steps}
+    if not share:
+        return f"At T = {T}, no step was measured in all its parts."
+    low, high = _ends(share)
+    short, long = _ends(steps)
+    return (
+        f"At T = {T}, the forward trace takes between {number(share[low])} % of a step ({low}) "
+        f"and {number(share[high])} % ({high}); the shortest step is {number(steps[short])} ms "
+        f"({short}), the longest {number(steps[long])} ms ({long})."
+    )
+
+
+def accuracy(outcomes: pd.DataFrame, T: int) -> str:
+    """Best and lowest accuracy with the memory that they took."""
+    found, memory = _known(outcomes, "accuracy"), _known(outcomes, "memory")
+    if not found:
+        return f"At T = {T}, no training finished{_lost(outcomes)}."
+    nowhere = sorted(set(found) - set(memory))
+    without = f"; no memory trial at this T for {', '.join(nowhere)}" if nowhere else ""
+    low, high = _ends(found)
+    text = " and the ".join(
+        f"{word} accuracy is {number(found[name])} % ({name}"
+        + (f", {number(memory[name])} MiB)" if name in memory else ")")
+        for word, name in (("best", high), ("lowest", low))
+    )
+    return f"At T = {T}, the {text}{without}{_lost(outcomes)}."
+
+
+def verdict(costs: pd.DataFrame, T: int | None) -> str:
+    """Which method needs least memory and which least time at `T`, from `common_steps`."""
+    whole = costs[costs["T"] == T].groupby("method")["status"].apply(lambda s: s.eq("ok").all())
+    who = f"all {len(whole)} methods" if whole.all() else f"{whole.sum()} of {len(whole)} methods"
+    parts = []
+    for key, verb in (("live_peak", "needs the least memory"), ("step", "takes the least time")):
+        here = costs[(costs["quantity"] == key) & (costs["T"] == T)]
+        values, ratios = _known(here, "value"), _known(here, "ratio")
+        if values:
+            name = _ends(values)[0]
+            against = f" ({number(ratios[name])} × {BASELINE})" if name in ratios else ""
+            parts.append(f"{name} {verb}{against}")
+    where = f"At T = {T}, the largest that {who} finished"
+    return f"{where}, {' and '.join(parts)}." if parts else "No cost was measured."
+
+
+def _known(rows: pd.DataFrame, column: str) -> dict[str, float]:
+    """Method -> number, where the cell has one."""
+    good = rows[rows["status"].eq("ok") & rows[column].notna()]
+    return dict(zip(good["method"], good[column].astype(float), strict=True))
+
+
+def _ends(values: dict[str, float]) -> tuple[str, str]:
+    """The methods with the least and the greatest number."""
+    return min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+
+
+def _lost(rows: pd.DataFrame) -> str:
+    lost = rows[rows["status"] != "ok"]
+    if lost.empty:
+        return ""
+    named = [
+        f"{row['method']} at T = {row['T']} ({words(row['status'])})"
+        for _, row in lost.head(3).iterrows()
+    ]
+    more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+    return f"; no value for {', '.join(named)}{more}"
+
+
+def _lower(label: str) -> str:
+    return label if label.split()[0].isupper() else label[0].lower() + label[1:]

@@ -1,0 +1,193 @@
+"""How things look: one colour, marker and dash per method, and the two themes.
+
+A method is recognised by three signs at once, so that no reading depends on colour. Methods of the
+papers have fixed signs; any other name gets its own from its family and a hash, the same in every
+report, with no edit here. Colours are those of Okabe and Ito, moved towards black or white until
+they stand out from the background of the theme (WCAG 2.2, 1.4.11: a contrast of at least 3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+FONT: Final = '-apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif'
+MIN_CONTRAST: Final = 3.0
+
+LIGHT: Final = {
+    "page": "#f5f6f8",
+    "card": "#ffffff",
+    "ink": "#1a1f26",
+    "muted": "#56606c",
+    "grid": "#e3e6ea",
+    "axis": "#8b949e",
+    "strip": "#f1f3f5",
+    "accent": "#0060a8",
+    "bar": "#d9e8f5",
+    "alarm": "#a8321a",
+}
+DARK: Final = {
+    "page": "#0e1116",
+    "card": "#171b22",
+    "ink": "#e7eaee",
+    "muted": "#a4adb9",
+    "grid": "#2b313b",
+    "axis": "#717b88",
+    "strip": "#20252e",
+    "accent": "#6cb6f5",
+    "bar": "#203a54",
+    "alarm": "#ff9b85",
+}
+
+BLUE, SKY, VERMILLION, ORANGE = "#0072b2", "#56b4e9", "#d55e00", "#e69f00"
+GREEN, PURPLE, YELLOW = "#009e73", "#cc79a7", "#f0e442"
+FAMILIES: Final = {"bptt": (BLUE, SKY), "rate": (VERMILLION, ORANGE), "online": (GREEN, PURPLE)}
+PALETTE: Final = (BLUE, SKY, VERMILLION, ORANGE, GREEN, PURPLE, YELLOW)
+Signs = tuple[str, str, str]
+"""Colour, symbol, dash."""
+DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash")
+
+SYMBOLS: Final = {
+    "circle": "M8 3.2a4.8 4.8 0 1 0 .01 0z",
+    "square": "M3.7 3.7h8.6v8.6H3.7z",
+    "diamond": "M8 2l6 6-6 6-6-6z",
+    "triangle-up": "M8 2.4l5.8 10.2H2.2z",
+    "triangle-down": "M8 13.6L2.2 3.4h11.6z",
+    "cross": "M6 2.5h4V6h3.5v4H10v3.5H6V10H2.5V6H6z",
+    "x": "M3 5l2-2 3 3 3-3 2 2-3 3 3 3-2 2-3-3-3 3-2-2 3-3z",
+    "triangle-left": "M2.4 8l10.2-5.8v11.6z",
+    "triangle-right": "M13.6 8L3.4 2.2v11.6z",
+    "pentagon": "M8 2.2l5.8 4.2-2.2 6.8H4.4L2.2 6.4z",
+    "hourglass": "M3 2.5h10L3 13.5h10z",
+    "bowtie": "M2.5 3v10l11-10v10z",
+    "star": "M8 1.6l1.7 4.2 4.5.3-3.5 2.9 1.1 4.4L8 11l-3.8 2.4 1.1-4.4L1.8 6.1l4.5-.3z",
+}
+"""Plotly's marker names with the same shapes as SVG paths in a 16 x 16 box."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """The three signs of a method; `colour` for the light theme, `dark` for the dark one."""
+
+    colour: str
+    dark: str
+    symbol: str
+    dash: str
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a step in the stacked bars: words, colours, and a pattern beside the colour."""
+
+    key: str
+    label: str
+    colour: str
+    dark: str
+    pattern: str
+
+
+PHASES: Final = (
+    Phase("plain_forward", "forward", "#7e8b9a", "#7e8c9b", ""),
+    Phase("trace", "forward trace", "#c06800", "#f0a132", "/"),
+    Phase("backward", "backward", "#3b4858", "#cdd6e1", ""),
+    Phase("update", "update", "#8669ac", "#b89fdc", "."),
+)
+
+_KNOWN: Final = {
+    "bptt_m": (BLUE, "circle", "solid"),
+    "bptt_s": (SKY, "square", "dash"),
+    "rate_m": (VERMILLION, "diamond", "solid"),
+    "rate_s": (ORANGE, "triangle-up", "dash"),
+    "sltt": (GREEN, "triangle-down", "solid"),
+    "ottt_a": (PURPLE, "cross", "dash"),
+}
+
+
+def looks(methods: Iterable[tuple[str, str, str]]) -> dict[str, Look]:
+    """Give every method its signs.
+
+    Parameters
+    ----------
+    methods:
+        (label, name, family); the label is the name with its options.
+
+    Returns
+    -------
+    A look per label. Equal for the same method in every report, unless two hashes of unknown
+    methods meet in one report: then the later one in alphabetical order takes the next free signs.
+    """
+    taken: set[Signs] = set()
+    found: dict[str, Look] = {}
+    for label, name, family in sorted(methods, key=lambda item: (item[0] not in _KNOWN, item)):
+        signs = _KNOWN.get(label) or _free(label, name, family, taken)
+        taken.add(signs)
+        colour, symbol, dash = signs
+        found[label] = Look(
+            legible(colour, LIGHT["card"]), legible(colour, DARK["card"]), symbol, dash
+        )
+    return found
+
+
+def contrast(first: str, second: str) -> float:
+    """WCAG 2.2 contrast ratio of two `#rrggbb` colours, from 1 to 21."""
+    dark, light = sorted((_luminance(first), _luminance(second)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def legible(colour: str, background: str) -> str:
+    """The colour itself, or the nearest shade or tint of it with `MIN_CONTRAST` on `background`."""
+    target = 0 if _luminance(background) > 0.18 else 255
+    for step in range(101):
+        mixed = [round(c + (target - c) * step / 100) for c in _channels(colour)]
+        shade = "#{:02x}{:02x}{:02x}".format(*mixed)
+        if contrast(shade, background) >= MIN_CONTRAST:
+            break
+    return shade
+
+
+def dark_of(looks: Iterable[Look]) -> dict[str, str]:
+    """Light colour -> dark colour for everything that figures are drawn with."""
+    pairs = {LIGHT[role]: DARK[role] for role in LIGHT}
+    pairs |= {phase.colour: phase.dark for phase in PHASES}
+    return pairs | {look.colour: look.dark for look in looks}
+
+
+def variables(theme: dict[str, str]) -> str:
+    """The theme as CSS custom properties."""
+    return " ".join(f"--{role}: {colour};" for role, colour in theme.items())
+
+
+def _free(label: str, name: str, family: str, taken: set[Signs]) -> Signs:
+    """First free signs from a starting point that only the names decide."""
+    colours = FAMILIES.get(family) or (PALETTE[_hash(family) % len(PALETTE)],)
+    if name in _KNOWN:
+        colours = (_KNOWN[name][0],)
+    used = {symbol for _, symbol, _ in _KNOWN.values()}
+    symbols = [symbol for symbol in SYMBOLS if symbol not in used]
+    start = _hash(label)
+    for offset in range(len(colours) * len(symbols) * len(DASHES)):
+        rest, colour = divmod(start + offset, len(colours))
+        rest, symbol = divmod(rest, len(symbols))
+        signs = (colours[colour], symbols[symbol], DASHES[rest % len(DASHES)])
+        if signs not in taken:
+            break
+    return signs
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+
+
+def _channels(colour: str) -> tuple[int, int, int]:
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of sRGB, from 0 to 1."""
+    linear = [
+        c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
+        for c in (channel / 255 for channel in _channels(colour))
+    ]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

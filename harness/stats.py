@@ -1,0 +1,125 @@
+"""Statistics over processes: pure functions on arrays, no files, no frames.
+
+The statistical unit is the process, never the step: steps of one process share its luck (page
+placement, a noisy neighbour), so fifteen of them are worth little more than one. Every summary is
+therefore the median of the processes' own medians, and every interval is a bootstrap over
+processes. With a single process there is no such interval; what can be shown instead, the
+interquartile range of its samples, is labelled as that.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+LEVEL: Final = 0.95
+RESAMPLES: Final = 2000
+
+Basis = Literal["processes", "samples", "none"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value and how far it can be trusted, in the unit of the samples.
+
+    `basis` says what `low` and `high` are: "processes", a bootstrap interval over processes;
+    "samples", the interquartile range within the only process; "none", not a number.
+    """
+
+    value: float
+    low: float
+    high: float
+    processes: int
+    basis: Basis
+
+
+def median(values: ArrayLike) -> float:
+    """Median of at least one number."""
+    return float(np.median(_numbers(values)))
+
+
+def interquartile(values: ArrayLike) -> tuple[float, float]:
+    """First and third quartile (linear interpolation) of at least one number."""
+    low, high = np.quantile(_numbers(values), (0.25, 0.75))
+    return float(low), float(high)
+
+
+def bootstrap_interval(
+    values: ArrayLike, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the median; the same seed gives the same interval.
+
+    `values` holds one number a process. With fewer than about six processes the interval is close
+    to the range of the data and covers less than `level` promises (Efron and Tibshirani, *An
+    Introduction to the Bootstrap*, 1993, chapter 13).
+
+    Raises
+    ------
+    ValueError
+        For fewer than two numbers: one process says nothing about the spread between processes.
+    """
+    array = _numbers(values)
+    if array.size < 2:
+        raise ValueError("a bootstrap over processes needs at least two processes; got one")
+    if np.all(array == array[0]):
+        return float(array[0]), float(array[0])
+    picks = np.random.default_rng(seed).integers(array.size, size=(resamples, array.size))
+    medians = np.median(array[picks], axis=1)
+    low, high = np.quantile(medians, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)
+
+
+def summarise(processes: Sequence[ArrayLike]) -> Estimate:
+    """Median over processes of each process's median, with the interval that the data allow.
+
+    `processes` holds the samples of each process; the processes need not have as many samples.
+    """
+    if not processes:
+        raise ValueError("nothing to summarise: no process has a sample")
+    centres = [median(samples) for samples in processes]
+    value = median(centres)
+    if len(centres) > 1:
+        low, high = bootstrap_interval(centres)
+        return Estimate(value, low, high, len(centres), "processes")
+    if np.size(processes[0]) > 1:
+        low, high = interquartile(processes[0])
+        return Estimate(value, low, high, 1, "samples")
+    return Estimate(value, math.nan, math.nan, 1, "none")
+
+
+def paired_ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
+    """Median ratio of pairs of processes that ran side by side, with a bootstrap over the pairs.
+
+    Pairing cancels what both members of a pair suffered alike. The median is taken of the log
+    ratios, so that `paired_ratio(a, b)` is the inverse of `paired_ratio(b, a)`.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length or hold a number that is not positive.
+    """
+    above, below = _numbers(numerator), _numbers(denominator)
+    if above.shape != below.shape:
+        raise ValueError(f"pairs need equal lengths; got {above.size} and {below.size}")
+    if not (np.all(above > 0) and np.all(below > 0)):
+        raise ValueError("a ratio needs positive numbers on both sides")
+    logs = np.log(above) - np.log(below)
+    value = math.exp(median(logs))
+    if logs.size < 2:
+        return Estimate(value, math.nan, math.nan, 1, "none")
+    low, high = bootstrap_interval(logs)
+    return Estimate(value, math.exp(low), math.exp(high), int(logs.size), "processes")
+
+
+def _numbers(values: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1 or array.size == 0:
+        raise ValueError(f"expected a non-empty list of numbers; got shape {array.shape}")
+    if not np.all(np.isfinite(array)):
+        raise ValueError("expected finite numbers; got NaN or infinity")
+    return array

@@ -1,0 +1,107 @@
+"""The layout's rules: import directions, budgets, plain facts about names."""
+
+from __future__ import annotations
+
+import ast
+import io
+import subprocess
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("ratebp", "harness", "benchmarks", "tests", "scripts", "examples")
+MODULE, FUNCTION, METHOD = 300, 40, 80
+
+
+def sources() -> list[Path]:
+    found = [f for package in PACKAGES for f in (ROOT / package).rglob("*.py")]
+    assert len(found) > 80
+    return found
+
+
+def test_import_rules_hold() -> None:
+    # Without pytest's own plug-ins; from the root, where benchmarks can be imported.
+    command = [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"]
+    done = subprocess.run([*command, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert " 0 broken" in done.stdout
+
+
+def code_lines(text: str) -> set[int]:
+    """Return the lines that hold code: no comments, no docstrings, no blanks."""
+    skip = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type not in skip and token.type != tokenize.ENDMARKER:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(
+            node
+        ):
+            first = node.body[0]
+            lines -= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+    return lines
+
+
+def functions(tree: ast.Module) -> Iterator[ast.FunctionDef]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            yield node
+
+
+def test_no_module_is_longer_than_300_lines() -> None:
+    lengths = {str(f.relative_to(ROOT)): len(f.read_text().splitlines()) for f in sources()}
+    assert {f: n for f, n in lengths.items() if n > MODULE} == {}
+
+
+def test_no_function_is_longer_than_40_code_lines() -> None:
+    long = {}
+    for file in sources():
+        text = file.read_text()
+        lines = code_lines(text)
+        for function in functions(ast.parse(text)):
+            size = sum(function.lineno <= n <= (function.end_lineno or 0) for n in lines)
+            if size > FUNCTION:
+                long[f"{file.relative_to(ROOT)}:{function.name}"] = size
+    assert long == {}
+
+
+def test_no_method_is_longer_than_80_code_lines() -> None:
+    files = [*(ROOT / "ratebp" / "methods").glob("[!_]*.py"), *(ROOT / "examples").glob("*.py")]
+    assert len(files) >= 7
+    sizes = {f.name: len(code_lines(f.read_text())) for f in files}
+    assert {f: n for f, n in sizes.items() if n > METHOD} == {}
+
+
+def test_every_operator_has_a_readable_version_and_an_equation() -> None:
+    folders = [f for f in (ROOT / "ratebp" / "ops").iterdir() if f.is_dir() and f.name[0] != "_"]
+    assert len(folders) >= 6
+    for folder in folders:
+        assert (folder / "naive.py").is_file(), folder
+        assert "    " in (folder / "README.md").read_text(), folder
+
+
+@pytest.mark.parametrize("package", ["ratebp", "harness"])
+def test_no_dispatch_on_attributes(package: str) -> None:
+    """No `hasattr` dispatch: what an object can do is said by its class."""
+    found = []
+    for file in (ROOT / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            called = node.func if isinstance(node, ast.Call) else None
+            if isinstance(called, ast.Name) and called.id == "hasattr":
+                found.append(f"{file.relative_to(ROOT)}:{node.lineno}")
+    assert found == []
+
+
+def test_help_imports_no_torch() -> None:
+    code = (
+        "import sys; from typer.testing import CliRunner; from harness.cli import app; "
+        "r = CliRunner().invoke(app, ['--help']); assert r.exit_code == 0, r.output; "
+        "print(sorted({'torch', 'plotly', 'pandas'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

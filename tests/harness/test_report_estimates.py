@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from report_sample import METHODS, STEPS, TRAIN_T, group, memory_mib, step_ms, write
+
+from harness import stats
+from harness.report import estimates
+from harness.report.estimates import Group
+from harness.report.quantities import MEMORY, MILLI, TIME
+from harness.store import load
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Group:
+    return group(tmp_path_factory.mktemp("sample"))
+
+
+@pytest.fixture(scope="module")
+def memory(sample: Group) -> pd.DataFrame:
+    return estimates.estimate(sample, MEMORY)
+
+
+@pytest.fixture(scope="module")
+def time(sample: Group) -> pd.DataFrame:
+    return estimates.estimate(sample, TIME)
+
+
+def cell(costs: pd.DataFrame, quantity: str, method: str, T: int) -> Any:
+    return costs.set_index(["quantity", "method", "T"]).loc[(quantity, method, T)]
+
+
+def test_every_cell_that_was_asked_for_has_a_row(memory: pd.DataFrame) -> None:
+    live = memory[memory["quantity"] == "live_peak"]
+    asked = {(method, T) for method in METHODS for T in STEPS}
+    assert set(zip(live["method"], live["T"], strict=True)) == asked
+
+
+@pytest.mark.parametrize("T", STEPS)
+@pytest.mark.parametrize("method", ["bptt_m", "rate_m", "sltt"])
+def test_exact_figures_come_out_exactly(memory: pd.DataFrame, method: str, T: int) -> None:
+    row = cell(memory, "live_peak", method, T)
+    assert row["value"] == row["low"] == row["high"] == memory_mib(method, T)
+    assert row["processes"] == 3
+    assert row["ratio"] == pytest.approx(memory_mib(method, T) / memory_mib("bptt_m", T))
+
+
+def test_times_are_medians_over_processes_of_medians_over_samples(
+    sample: Group, time: pd.DataFrame
+) -> None:
+    trials = sample.trials.query("method == 'rate_m' and T == 8 and probe == 'time'")["trial"]
+    rows = sample.measurements.query("metric == 'time.step'")
+    medians = [rows[rows["trial"] == trial]["value"].median() * MILLI for trial in trials]
+    row = cell(time, "step", "rate_m", 8)
+    assert row["value"] == pytest.approx(sorted(medians)[1])
+    assert (row["low"], row["high"]) == pytest.approx(stats.bootstrap_interval(medians))
+    assert row["value"] == pytest.approx(step_ms("rate_m", 8), rel=0.2)
+
+
+def test_ratio_pairs_processes_of_one_repeat(sample: Group, time: pd.DataFrame) -> None:
+    def medians(method: str) -> list[float]:
+        wanted = sample.trials.query(f"method == '{method}' and T == 4 and probe == 'time'")
+        rows = sample.measurements.query("metric == 'time.backward'")
+        ordered = wanted.sort_values("repeat")["trial"]
+        return [rows[rows["trial"] == trial]["value"].median() for trial in ordered]
+
+    ratios = [a / b for a, b in zip(medians("sltt"), medians("bptt_m"), strict=True)]
+    row = cell(time, "backward", "sltt", 4)
+    assert row["ratio"] == pytest.approx(sorted(ratios)[1])
+    assert row["ratio_low"] <= row["ratio"] <= row["ratio_high"]
+
+
+def test_a_cell_without_a_value_keeps_its_reason(memory: pd.DataFrame, time: pd.DataFrame) -> None:
+    lost = cell(memory, "live_peak", "bptt_s", 16)
+    assert lost["status"] == "oom_cuda"
+    assert math.isnan(lost["value"])
+    assert cell(time, "step", "bptt_s", 16)["status"] == "timeout"
+
+
+def test_the_headline_is_there_even_if_every_trial_failed(sample: Group) -> None:
+    trials = sample.trials.assign(status="crash")
+    dead = dataclasses.replace(sample, trials=trials, measurements=sample.measurements.iloc[:0])
+    costs = estimates.estimate(dead, MEMORY)
+    assert set(costs["quantity"]) == {"live_peak"}
+    assert set(costs["status"]) == {"crash"}
+
+
+def test_a_lost_repeat_is_noted_and_the_others_count(tmp_path: Path) -> None:
+    write(tmp_path)
+    tables = load(tmp_path)
+    wanted = "method == 'sltt' and T == 2 and probe == 'memory' and repeat == 1"
+    gone = tables.trials.query(wanted)
+    tables.trials.loc[gone.index, "status"] = "crash"
+    rows = tables.measurements[~tables.measurements["trial"].isin(gone["trial"])]
+    (found,) = estimates.groups(tables.trials, rows)
+    row = cell(estimates.estimate(found, MEMORY), "live_peak", "sltt", 2)
+    assert (row["status"], row["processes"], row["note"]) == ("ok", 2, "1 of 3 repeats failed")
+
+
+def test_one_process_has_the_spread_of_its_samples(tmp_path: Path) -> None:
+    row = cell(estimates.estimate(group(tmp_path, repeats=1), TIME), "step", "rate_m", 4)
+    assert row["basis"] == "samples"
+    assert row["low"] < row["value"] < row["high"]
+    assert math.isnan(row["ratio_low"])
+
+
+def test_a_trace_below_the_noise_is_not_stacked(time: pd.DataFrame) -> None:
+    parts = estimates.phases(time, 8).set_index("method")
+    sltt = parts.loc["sltt"]
+    assert sltt["trace"] == 0
+    assert sltt["plain_forward"] == sltt["forward"]
+    assert "is noise" in str(sltt["note"])
+    assert parts.loc["rate_m", "note"] == ""
+    assert cell(time, "trace", "sltt", 8)["value"] < 0
+
+
+def test_a_trace_that_nobody_measured_is_named_so(time: pd.DataFrame) -> None:
+    parts = estimates.phases(time[time["quantity"] != "trace"], 8).set_index("method")
+    assert parts.loc["rate_m", "note"] == "trace not measured: forward shown whole"
+
+
+def test_common_steps_is_the_largest_that_all_methods_finished(memory: pd.DataFrame) -> None:
+    head = memory[memory["quantity"] == "live_peak"]
+    assert estimates.common_steps(head) == 8
+    assert estimates.common_steps(head[head["method"] != "bptt_s"]) == 16
+    assert estimates.common_steps(head.iloc[:0]) is None
+
+
+def test_outcomes_pool_seeds_and_keep_the_last_accuracy(
+    sample: Group, memory: pd.DataFrame
+) -> None:
+    rows = estimates.outcomes(sample, memory).set_index("method")
+    rate = rows.loc["rate_m"]
+    assert (rate["accuracy"], rate["low"], rate["high"]) == pytest.approx((82.5, 82.0, 83.0))
+    assert (rate["T"], rate["runs"], rate["seconds"]) == (TRAIN_T, 2, 20.0)
+    assert rate["memory"] == memory_mib("rate_m", TRAIN_T)
+    assert rows.loc["ottt_a", "status"] == "crash"
+
+
+def test_groups_never_mix_batches(tmp_path: Path) -> None:
+    write(tmp_path, repeats=1, batches=(32, 64))
+    tables = load(tmp_path)
+    found = estimates.groups(tables.trials, tables.measurements)
+    assert [set(part.trials["batch"]) for part in found] == [{32}, {64}]
+    assert found[1].label == "tiny_resnet · fashion-mini · batch 64 · float32 · cpu"
+    assert set(found[0].measurements["trial"]) == set(
+        found[0].trials.query("status == 'ok'")["trial"]
+    )
+
+
+def test_trials_of_replaced_code_are_left_out(sample: Group) -> None:
+    old = sample.trials.query("method == 'rate_m'").assign(
+        code="0ld", started="2025-01-01T00:00:00+00:00"
+    )
+    both = pd.concat([old, sample.trials])
+    assert estimates.latest(both)["code"].tolist() == sample.trials["code"].tolist()
+
+
+def test_methods_start_with_the_baseline_and_keep_families_together(sample: Group) -> None:
+    assert sample.methods == ["bptt_m", "bptt_s", "ottt_a", "sltt", "rate_m", "rate_s"]
+    assert sample.steps == list(STEPS)

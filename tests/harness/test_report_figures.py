@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from report_sample import METHODS, STEPS, group, memory_mib
+
+from harness.report import estimates, figures, style
+from harness.report.estimates import Group
+from harness.report.quantities import MEMORY, TIME, Quantity, number
+
+NEW = "<b>my</b> method"
+LIVE, STEP, TRACE = MEMORY[0], TIME[0], TIME[3]
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Group:
+    return group(tmp_path_factory.mktemp("sample"), extra=NEW)
+
+
+@pytest.fixture(scope="module")
+def costs(sample: Group) -> pd.DataFrame:
+    return pd.concat([estimates.estimate(sample, MEMORY), estimates.estimate(sample, TIME)])
+
+
+@pytest.fixture(scope="module")
+def looks(sample: Group) -> dict[str, style.Look]:
+    return style.looks((m, m, METHODS.get(m, ("novel",))[0]) for m in sample.methods)
+
+
+def drawn(sample: Group, costs: Any, looks: Any, quantity: Quantity, view: str) -> go.Figure:
+    return figures.by_steps(costs, quantity, view, sample.methods, looks)
+
+
+def points(figure: go.Figure, axis: str | None = None) -> dict[str, dict[int, float]]:
+    """Method -> {T: y} of the traces on the main axis (None) or in the strip ("y2")."""
+    found: dict[str, dict[int, float]] = {}
+    for trace in figure.data:
+        if trace.yaxis == axis:
+            found[trace.meta] = dict(zip(trace.x, trace.y, strict=True))
+    return found
+
+
+@pytest.mark.parametrize("quantity", [*MEMORY[:6], *TIME], ids=lambda quantity: quantity.key)
+@pytest.mark.parametrize("view", ["absolute", "ratio"])
+def test_every_method_and_t_is_a_point_or_an_open_marker(
+    sample: Group, costs: pd.DataFrame, looks: Any, quantity: Quantity, view: str
+) -> None:
+    figure = drawn(sample, costs, looks, quantity, view)
+    plain, lost = points(figure), points(figure, "y2")
+    assert lost == {"bptt_s": {16: 0}}
+    for method in sample.methods:
+        steps = set(plain.get(method, {})) | set(lost.get(method, {}))
+        if view == "ratio" and quantity.key == "trace" and method == "sltt":
+            assert not plain.get(method)  # a negative trace has no ratio; its table says so
+        else:
+            assert steps == set(STEPS)
+
+
+def test_points_are_the_measured_figures(sample: Group, costs: pd.DataFrame, looks: Any) -> None:
+    absolute = points(drawn(sample, costs, looks, LIVE, "absolute"))
+    ratio = points(drawn(sample, costs, looks, LIVE, "ratio"))
+    for method, values in absolute.items():
+        for T, value in values.items():
+            known = method if method in METHODS else "rate_m"
+            assert value == memory_mib(known, int(T))
+            expected = memory_mib(known, int(T)) / memory_mib("bptt_m", int(T))
+            assert ratio[method][T] == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_lost_cell_is_an_open_marker_of_its_method(
+    sample: Group, costs: pd.DataFrame, looks: Any
+) -> None:
+    figure = drawn(sample, costs, looks, STEP, "absolute")
+    (trace,) = [trace for trace in figure.data if trace.yaxis == "y2"]
+    assert trace.marker.symbol == "square-open"
+    assert trace.marker.color == looks["bptt_s"].colour
+    assert "time-out" in trace.hovertext[0]
+    assert figure.layout.yaxis.domain[1] < figure.layout.yaxis2.domain[0]
+
+
+def test_lost_cells_at_one_t_stand_in_lanes(sample: Group, costs: pd.DataFrame, looks: Any) -> None:
+    failed = costs.assign(status=costs["status"].mask(costs["T"] == 16, "oom_host"))
+    lost = points(drawn(sample, failed, looks, LIVE, "absolute"), "y2")
+    assert sorted(lost[method][16] for method in sample.methods) == list(range(7))
+
+
+def test_a_method_that_finished_nothing_is_still_in_the_legend(
+    sample: Group, costs: pd.DataFrame, looks: Any
+) -> None:
+    status = costs["status"].mask(costs["method"] == "sltt", "crash")
+    figure = drawn(sample, costs.assign(status=status), looks, LIVE, "absolute")
+    named = [trace.meta for trace in figure.data if trace.showlegend is not False]
+    assert sorted(named) == sorted(sample.methods)
+
+
+def test_a_new_method_shows_with_its_own_signs_and_its_name_as_text(
+    sample: Group, costs: pd.DataFrame, looks: Any
+) -> None:
+    figure = drawn(sample, costs, looks, LIVE, "absolute")
+    (trace,) = [trace for trace in figure.data if trace.meta == NEW]
+    assert trace.name == "&lt;b&gt;my&lt;/b&gt; method"
+    assert "<b>my</b>" not in trace.hovertext[0]
+    signs = [(t.marker.color, t.marker.symbol, t.line.dash) for t in figure.data]
+    assert signs.count((trace.marker.color, trace.marker.symbol, trace.line.dash)) == 1
+
+
+def test_bars_are_the_interval_over_processes(
+    sample: Group, costs: pd.DataFrame, looks: Any
+) -> None:
+    figure = drawn(sample, costs, looks, STEP, "absolute")
+    (trace,) = [trace for trace in figure.data if trace.meta == "sltt"]
+    row: Any = costs.set_index(["quantity", "method", "T"]).loc[("step", "sltt", 1)]
+    assert trace.y[0] + trace.error_y.array[0] == pytest.approx(row["high"], rel=1e-5)
+    assert trace.y[0] - trace.error_y.arrayminus[0] == pytest.approx(row["low"], rel=1e-5)
+    assert "95 % bootstrap over 3 processes" in trace.hovertext[0]
+
+
+def test_log_axes_have_powers_of_two_and_cover_the_data(costs: pd.DataFrame) -> None:
+    scales = figures.scales(costs, LIVE, "absolute")
+    log = scales["log"]
+    assert log["xaxis"]["type"] == log["yaxis"]["type"] == "log"
+    assert log["xaxis"]["tickvals"] == list(STEPS)
+    assert log["yaxis"]["tickvals"] == [2, 4, 8, 16, 32, 64]
+    low, high = (10**edge for edge in log["yaxis"]["range"])
+    assert low < 2 < 64 < high
+    assert scales["linear"]["xaxis"]["type"] == scales["linear"]["yaxis"]["type"] == "linear"
+
+
+def test_a_log_axis_of_close_values_still_has_two_ticks(costs: pd.DataFrame) -> None:
+    near = costs.assign(value=costs["value"].where(costs["value"].isna(), 5.0))
+    assert figures.scales(near, LIVE, "absolute")["log"]["yaxis"]["tickvals"] == [2, 4, 8]
+
+
+def test_values_that_are_not_positive_keep_a_linear_axis(costs: pd.DataFrame) -> None:
+    assert figures.scales(costs, TRACE, "absolute")["log"]["yaxis"]["type"] == "linear"
+
+
+def test_phases_stack_to_the_step(sample: Group, costs: pd.DataFrame) -> None:
+    parts = estimates.phases(costs, 8)
+    figure = figures.phases(parts, sample.methods)
+    bars = [trace for trace in figure.data if trace.type == "bar"]
+    assert [bar.name for bar in bars] == ["forward", "forward trace", "backward", "update"]
+    assert figure.layout.barmode == "stack"
+    steps = parts.set_index("method")["step"]
+    for i, method in enumerate(bars[0].customdata):
+        assert sum(bar.x[i] for bar in bars) == pytest.approx(steps[method], rel=0.05)
+
+
+def test_a_lost_step_is_written_where_its_bar_would_be(sample: Group, costs: pd.DataFrame) -> None:
+    figure = figures.phases(estimates.phases(costs, 16), sample.methods)
+    (note,) = [trace for trace in figure.data if trace.type == "scatter"]
+    assert (note.meta, note.text[0].strip()) == ("bptt_s", "no value: time-out")
+
+
+def test_accuracy_stands_over_memory_with_the_range_of_seeds(
+    sample: Group, costs: pd.DataFrame, looks: Any
+) -> None:
+    outcomes = estimates.outcomes(sample, costs)
+    figure = figures.accuracy(outcomes, sample.methods, looks)
+    found = {trace.meta: trace for trace in figure.data}
+    assert set(found) == set(sample.methods)
+    rate = found["rate_m"]
+    assert (rate.x[0], rate.y[0]) == pytest.approx((memory_mib("rate_m", 4), 82.5))
+    assert rate.error_y.array[0] == pytest.approx(0.5)
+    assert found["ottt_a"].yaxis == "y2"
+    assert found["ottt_a"].marker.symbol == "cross-open"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.012345, "0.0123"), (4.567, "4.57"), (1234.5, "1234"), (0.0, "0"), (-0.169, "-0.169"),
+     (99.96, "100"),
+     (-0.0, "0"), (float("nan"), "–")],
+)  # fmt: skip
+def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
+    assert number(value) == text

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plotly.offline import get_plotlyjs, get_plotlyjs_version
+from report_sample import METHODS, STEPS, write
+
+from harness import report
+from harness.errors import ReportError, StoreError
+from harness.store import Store
+
+NEW = "<script>alert(1)</script>"
+VOID = {"meta", "input", "br", "link", "img", "path"}
+
+
+class Page(HTMLParser):
+    """Tags with attributes and text, in order; fails on a tag that is not closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def named(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("sample")
+    write(folder, extra=NEW)
+    return report.write(folder).read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text: str) -> Page:
+    return Page(text.replace(get_plotlyjs(), ""))
+
+
+def variants(text: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json" id="variants">(.*?)</script>', text, re.S)
+    assert found
+    return dict(json.loads(found[1]))
+
+
+def test_page_asks_for_nothing_from_anywhere(page: Page) -> None:
+    for _, attributes in page.tags:
+        for name in ("src", "href", "srcset", "data", "action", "poster"):
+            assert name not in attributes
+    style = "".join(page.texts)
+    assert "@import" not in style
+    assert "url(" not in style
+
+
+def test_plotly_is_embedded_exactly_once(text: str) -> None:
+    assert text.count(f"plotly.js v{get_plotlyjs_version()}") == 1
+    assert text.count(get_plotlyjs()) == 1
+
+
+def test_every_figure_has_its_words_and_a_table_for_every_choice(text: str, page: Page) -> None:
+    plots = [tag for tag in page.named("div") if tag.get("class") == "plot"]
+    assert len(plots) == 4
+    assert all(tag["role"] == "img" and tag["aria-label"] for tag in plots)
+    sheets = {tag["id"] for tag in page.named("div") if tag.get("class") == "sheet"}
+    panels = variants(text)
+    assert list(panels) == ["g0-memory", "g0-time", "g0-phases", "g0-accuracy"]
+    for panel in panels.values():
+        for variant in panel.values():
+            assert variant["table"] in sheets
+            assert variant["sentence"].endswith(".")
+            assert variant["figure"]["data"]
+
+
+def test_there_is_a_figure_for_every_combination_of_controls(text: str, page: Page) -> None:
+    panels = variants(text)
+    quantities = [key.split("|")[0] for key in panels["g0-time"]]
+    assert set(quantities) == {"step", "forward", "plain_forward", "trace", "backward", "update"}
+    assert len(panels["g0-time"]) == 12
+    assert set(panels["g0-phases"]) == {str(T) for T in STEPS}
+    controls = [tag["data-control"] for _, tag in page.tags if "data-control" in tag]
+    assert controls == ["quantity", "view", "scale"] * 2 + ["T", "training"]
+
+
+def test_every_control_has_a_name(page: Page) -> None:
+    labels = {tag.get("for") for tag in page.named("label")}
+    assert all(tag["id"] in labels for tag in page.named("select"))
+    groups = [tag for tag in page.named("span") if tag.get("class") == "choice"]
+    assert all(tag["role"] == "group" and tag["aria-label"] for tag in groups)
+
+
+def test_every_method_can_be_switched(page: Page) -> None:
+    boxes = [tag["value"] for tag in page.named("input")]
+    assert sorted(map(str, boxes)) == sorted([*METHODS, NEW])
+
+
+def test_a_name_that_looks_like_markup_is_text(text: str, page: Page) -> None:
+    assert NEW not in text
+    assert NEW in page.texts
+    assert len(page.named("script")) == 4  # plotly, two blocks of data, our own
+
+
+def test_header_says_what_was_measured_where_and_how_it_ended(page: Page) -> None:
+    words = " ".join(page.texts)
+    for part in ("sample", "AMD EPYC 7B13", "torch 2.13.0", "ffffffffff", "2026-01-02 03:04 UTC"):
+        assert part in words
+    chips = [tag["class"] for tag in page.named("li")]
+    assert chips == ["chip ok", "chip crash", "chip oom_cuda", "chip timeout"]
+
+
+def test_one_group_needs_no_choice_and_two_get_one(tmp_path: Path, page: Page) -> None:
+    assert "page-group" not in {tag["id"] for tag in page.named("select")}
+    write(tmp_path, repeats=1, batches=(32, 64))
+    both = Page(report.write(tmp_path).read_text(encoding="utf-8").replace(get_plotlyjs(), ""))
+    assert "page-group" in {tag["id"] for tag in both.named("select")}
+    groups = [tag for tag in both.named("section") if tag.get("class") == "group"]
+    assert ["hidden" in tag for tag in groups] == [False, True]
+
+
+@pytest.mark.parametrize("probe", ["time", "memory", "accuracy"])
+def test_a_sweep_of_one_probe_has_a_report(tmp_path: Path, probe: str) -> None:
+    write(tmp_path / "all", repeats=1)
+    whole, part = Store(tmp_path / "all"), Store(tmp_path / "part")
+    for path in (tmp_path / "all" / "trials").glob("*.json"):
+        record = whole.record(path.stem)
+        if record is not None and record["probe"] == probe:
+            part.write_record({**record, "order": None, "seconds": None})
+    panels = variants(report.write(tmp_path / "part").read_text(encoding="utf-8"))
+    expected = {"time": {"g0-time", "g0-phases"}, "memory": {"g0-memory"}}
+    assert set(panels) == expected.get(probe, {"g0-accuracy"})
+
+
+def test_nothing_to_report_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="holds no results"):
+        report.write(tmp_path)
+    (tmp_path / "trials").mkdir()
+    with pytest.raises(ReportError, match=r"no finished trial.*ratebp-bench run"):
+        report.write(tmp_path)
