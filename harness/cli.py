@@ -132,3 +132,7 @@ def _conclude(summary: Summary, console: Console) -> None:
 
     for part in tables.conclusion(summary):
         console.print(part, soft_wrap=isinstance(part, Text))
+
+
+if __name__ == "__main__":
+    main()

@@ -52,16 +52,14 @@ _FIGURES: Final = (
 def cells(tables: Tables) -> Table:
     """One row a cell; figures are medians over repeats of each trial's median.
 
-    Columns that are the same in every row move into the title, figures that nobody measured are
+    Columns that are the same in every row are left to `caption`, figures that nobody measured are
     left out; the rest fits 100 columns.
     """
     trials = tables.trials
-    varying = [name for name in CELL if name == "method" or trials[name].nunique() > 1]
-    fixed = [f"{name}={trials[name].iloc[0]}" for name in CELL if name not in varying]
+    varying = _varying(trials)
     columns = {figure: _values(figure, tables) for figure in _FIGURES}
     columns = {figure: values for figure, values in columns.items() if values}
-    title = Text("one row a cell" + (f"; all at {', '.join(fixed)}" if fixed else ""))
-    table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in varying:
         longest = max(len(str(value)) for value in trials[name])
         side: Literal["left", "right"] = "right" if name in _RIGHT else "left"
@@ -80,7 +78,7 @@ def conclusion(summary: Summary) -> list[RenderableType]:
     """What the user reads at the end: cells, counts, failures with where to look, paths, time."""
     tables, folder = summary.tables, summary.folder
     trials = tables.trials
-    parts: list[RenderableType] = [] if trials.empty else [cells(tables)]
+    parts: list[RenderableType] = [] if trials.empty else [Text(caption(trials)), cells(tables)]
     parts.append(Text(f"trials: {counts(trials)}"))
     failed = trials[trials["trial"].isin(summary.failures)]
     parts += [Text(_failure(trial), style="red") for trial in failed.to_dict("records")]
@@ -95,10 +93,21 @@ def conclusion(summary: Summary) -> list[RenderableType]:
     return parts
 
 
+def caption(trials: pd.DataFrame) -> str:
+    """What all cells have in common."""
+    varying = _varying(trials)
+    fixed = [f"{name}={trials[name].iloc[0]}" for name in CELL if name not in varying]
+    return "one row a cell" + (f"; all at {', '.join(fixed)}" if fixed else "")
+
+
 def counts(trials: pd.DataFrame) -> str:
     """`64 ok, 1 timeout, 1 oom_cuda`, in the fixed order of statuses."""
     found = trials["status"].value_counts()
     return ", ".join(f"{found[name]} {name}" for name in STATUSES if name in found) or "none"
+
+
+def _varying(trials: pd.DataFrame) -> list[str]:
+    return [name for name in CELL if name == "method" or trials[name].nunique() > 1]
 
 
 def _failure(trial: Mapping[Hashable, Any]) -> str:

@@ -82,14 +82,21 @@ def steps(steps: list[int], scale: str) -> dict[str, Any]:
 
 
 def values(drawn: pd.Series[Any], scale: str) -> dict[str, Any]:
-    """Powers of two on a log axis; linear where a value is not positive, or nothing is drawn."""
+    """Powers of two on a log axis, and 1.5 times them where those are few.
+
+    Linear where a value is not positive, or nothing is drawn.
+    """
     if scale == "linear" or drawn.empty or drawn.min() <= 0:
         return {"type": "linear", "rangemode": "tozero", "autorange": True, "tickmode": "auto"}
     low, high = math.log2(drawn.min()) - 0.4, math.log2(drawn.max()) + 0.4
     if math.floor(high) - math.ceil(low) < 1:
         low, high = math.floor(low), math.ceil(high)
     every = max(1, math.ceil((high - low) / 8))
-    ticks = [2.0**power for power in range(math.ceil(low), math.floor(high) + 1, every)]
+    powers = range(math.ceil(low), math.floor(high) + 1, every)
+    between = [1.5 * 2.0**power for power in range(math.floor(low), math.ceil(high))]
+    ticks = [2.0**power for power in powers]
+    if len(ticks) < 4:
+        ticks = sorted(ticks + [tick for tick in between if low <= math.log2(tick) <= high])
     return {
         "type": "log",
         "range": [low * math.log10(2), high * math.log10(2)],

@@ -46,12 +46,14 @@ def summary(
         lines.append(("GPU", ", ".join(machine.get("gpus", {}).get("names", ())) or "none"))
         torch = machine.get("packages", {}).get("torch")
         software = {**machine, "torch": torch}
-        lines.append(("Software", _joined(software, "torch {torch}", "{torch_build}", "{python}")))
+        lines.append(
+            ("Software", _joined(software, "torch {torch}", "{torch_build} build", "{python}"))
+        )
     threads = {str(fact["threads"]) for fact in facts.values() if "threads" in fact}
     if threads:
         lines.append(("Threads of a trial", ", ".join(sorted(threads))))
     commits = sorted(str(commit)[:10] for commit in trials["commit"].dropna().unique())
-    lines.append(("Commit", ", ".join(commits) or "not in a checkout"))
+    lines.append(("Commit", ", ".join(commits) or "none recorded"))
     return lines
 
 

@@ -67,8 +67,9 @@ def by_steps(
 def scales(costs: pd.DataFrame, quantity: Quantity, view: str) -> dict[str, axes.Patch]:
     """Scale -> what it changes in the axes of `by_steps`."""
     rows = costs[costs["quantity"] == quantity.key]
-    column = "ratio" if view == "ratio" else "value"
-    values = rows.loc[rows["status"].eq("ok"), column].dropna()
+    columns = ["ratio", "ratio_low", "ratio_high"] if view == "ratio" else ["value", "low", "high"]
+    good = rows[rows["status"] == "ok"]
+    values = pd.concat([good[column] for column in columns]).dropna()
     steps = sorted(int(T) for T in set(rows["T"]))
     return {
         scale: {"xaxis": axes.steps(steps, scale), "yaxis": axes.values(values, scale)}

@@ -129,9 +129,18 @@ def test_log_axes_have_powers_of_two_and_cover_the_data(costs: pd.DataFrame) -> 
     assert scales["linear"]["xaxis"]["type"] == scales["linear"]["yaxis"]["type"] == "linear"
 
 
-def test_a_log_axis_of_close_values_still_has_two_ticks(costs: pd.DataFrame) -> None:
-    near = costs.assign(value=costs["value"].where(costs["value"].isna(), 5.0))
-    assert figures.scales(near, LIVE, "absolute")["log"]["yaxis"]["tickvals"] == [2, 4, 8]
+def test_a_log_axis_of_close_values_still_has_ticks(costs: pd.DataFrame) -> None:
+    near = costs.assign(value=5.0, low=5.0, high=5.0)
+    axis = figures.scales(near, LIVE, "absolute")["log"]["yaxis"]
+    assert axis["tickvals"] == [2, 3, 4, 6, 8]
+    assert axis["ticktext"] == ["2", "3", "4", "6", "8"]
+
+
+def test_a_log_axis_covers_the_intervals(costs: pd.DataFrame) -> None:
+    wide = costs.assign(low=costs["value"] / 3, high=costs["value"] * 3)
+    low, high = (10**e for e in figures.scales(wide, STEP, "absolute")["log"]["yaxis"]["range"])
+    times = costs.loc[costs["quantity"] == "step", "value"]
+    assert low < times.min() / 3 < times.max() * 3 < high
 
 
 def test_values_that_are_not_positive_keep_a_linear_axis(costs: pd.DataFrame) -> None:
