@@ -16,6 +16,19 @@ Patch = dict[str, dict[str, Any]]
 """Axis name -> settings that a scale changes."""
 
 
+_LEGEND: Final = {
+    "orientation": "h",
+    "yref": "container",
+    "y": 0,
+    "yanchor": "bottom",
+    "xref": "container",
+    "x": 0.01,
+    "font": {"size": 12},
+    "itemclick": False,
+    "itemdoubleclick": False,
+}
+
+
 def layout(x: str, y: str, lanes: Collection[int] = ()) -> dict[str, Any]:
     """Layout of a figure with axis titles `x` and `y`; `lanes` are those of cells without a value.
 
@@ -24,18 +37,6 @@ def layout(x: str, y: str, lanes: Collection[int] = ()) -> dict[str, Any]:
     """
     count = max(lanes, default=-1) + 1
     edge = 1 - min(0.06 + 0.04 * count, 0.4) if count else 1.0
-    title: dict[str, Any] = {"standoff": 10, "font": {"size": 13}}
-    axis: dict[str, Any] = {
-        "gridcolor": LIGHT["grid"],
-        "linecolor": LIGHT["axis"],
-        "showline": True,
-        "ticks": "outside",
-        "tickcolor": LIGHT["axis"],
-        "zeroline": False,
-        "automargin": True,
-        "tickfont": {"size": 12},
-        "fixedrange": True,
-    }
     return {
         "template": "none",
         "height": 420,
@@ -43,23 +44,12 @@ def layout(x: str, y: str, lanes: Collection[int] = ()) -> dict[str, Any]:
         "font": {"family": FONT, "size": 13, "color": LIGHT["ink"]},
         "paper_bgcolor": LIGHT["card"],
         "plot_bgcolor": LIGHT["card"],
+        "hoverlabel": {"align": "left", "font": {"family": FONT}},
+        "legend": dict(_LEGEND),
         "shapes": [_shade(edge)] if count else [],
         "annotations": [_strip_label(edge)] if count else [],
-        "hoverlabel": {"align": "left", "font": {"family": FONT}},
-        "legend": {
-            "orientation": "h",
-            "yref": "container",
-            "y": 0,
-            "yanchor": "bottom",
-            "xref": "container",
-            "x": 0.01,
-            "font": {"size": 12},
-            "itemclick": False,
-            "itemdoubleclick": False,
-        },
-        "xaxis": axis | {"title": title | {"text": x}},
-        "yaxis": axis
-        | {"title": title | {"text": y}, "domain": [0, edge - 0.02 if count else 1.0]},
+        "xaxis": _axis(x),
+        "yaxis": _axis(y) | {"domain": [0, edge - 0.02 if count else 1.0], "side": "left"},
         "yaxis2": {
             "domain": [min(edge, 0.94), 1],
             "visible": False,
@@ -111,6 +101,21 @@ def line_at_one() -> dict[str, Any]:
     """A dotted line where a ratio is 1."""
     line = {"color": LIGHT["axis"], "width": 1, "dash": "dot"}
     return {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1, "line": line}
+
+
+def _axis(title: str) -> dict[str, Any]:
+    return {
+        "title": {"text": title, "standoff": 10, "font": {"size": 13}},
+        "tickfont": {"size": 12},
+        "gridcolor": LIGHT["grid"],
+        "linecolor": LIGHT["axis"],
+        "showline": True,
+        "ticks": "outside",
+        "tickcolor": LIGHT["axis"],
+        "zeroline": False,
+        "automargin": True,
+        "fixedrange": True,
+    }
 
 
 def _shade(edge: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ratebp.neurons import LIF
-from ratebp.ops import RateState, lif_scan, lif_step, rate_step, replay_rate
+from ratebp.ops import LIFState, RateState, lif_scan, lif_step, rate_step, replay_rate
 from ratebp.rules.record import RateRecord
 from ratebp.views import Leaf
 
@@ -26,7 +26,7 @@ class ScanLIF(Leaf):
 
 
 class StepLIF(Leaf):
-    """One time step a call, ``[B, ...]``; the graph reaches through the carried potential."""
+    """One time step a call, ``[B, ...]``; the graph reaches through the potential."""
 
     stateful = True
 
@@ -34,16 +34,16 @@ class StepLIF(Leaf):
         """Take the constants of `lif`, at rest."""
         super().__init__()
         self.dynamics = lif.dynamics
-        self.carry: Tensor | None = None
+        self.state: LIFState | None = None
 
     def forward(self, current: Tensor) -> Tensor:
         """Return the spikes of this step, shape of `current`."""
-        spikes, self.carry = lif_step(current, self.carry, self.dynamics)
+        spikes, self.state = lif_step(current, self.state, self.dynamics)
         return spikes
 
     def reset(self) -> None:
         """Go back to rest."""
-        self.carry = None
+        self.state = None
 
 
 class DetachedLIF(StepLIF):
@@ -51,8 +51,8 @@ class DetachedLIF(StepLIF):
 
     def forward(self, current: Tensor) -> Tensor:
         """Return the spikes of this step, shape of `current`."""
-        spikes, carry = lif_step(current, self.carry, self.dynamics)
-        self.carry = carry.detach()
+        spikes, state = lif_step(current, self.state, self.dynamics)
+        self.state = LIFState(state.u.detach(), state.s.detach())
         return spikes
 
 

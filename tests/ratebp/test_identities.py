@@ -52,7 +52,7 @@ def oracle(
             d: Dynamics = layer.dynamics
             before = potentials.get(index, torch.zeros_like(h))
             u = (before.detach() if cut else before) + h
-            s = spike(u - d.threshold, d.surrogate)
+            s = spike(u, d.threshold, d.surrogate)
             reset = s.detach() if d.detach_reset else s
             soft = d.decay * (u - d.threshold * reset)
             potentials[index] = soft if d.reset == "soft" else d.decay * u * (1 - reset)

@@ -6,7 +6,7 @@ import torch
 import ratebp
 from ratebp.dynamics import Dynamics
 from ratebp.errors import OptionError, UnboundError
-from ratebp.ops import lif_scan, lif_step
+from ratebp.ops import LIFState, lif_scan, lif_step
 from ratebp.surrogates import Surrogate
 
 
@@ -41,8 +41,10 @@ def test_soft_reset_by_hand() -> None:
     current = torch.tensor([[0.75], [0.75], [0.5], [1.0]])
     spikes = lif_scan(current, Dynamics(decay=0.5))
     assert spikes.flatten().tolist() == [0, 1, 0, 1]
-    _, carry = lif_step(current[1], torch.tensor([0.375]), Dynamics(decay=0.5))
-    assert carry.item() == 0.0625
+    d = Dynamics(decay=0.5)
+    s, state = lif_step(current[1], LIFState(current[0], torch.zeros(1)), d)
+    assert (state.u.item(), s.item()) == (1.125, 1)
+    assert d.carry(*state).item() == 0.0625
 
 
 def test_hard_reset_by_hand() -> None:
@@ -53,8 +55,9 @@ def test_hard_reset_by_hand() -> None:
 
 
 def test_threshold_scales_the_reset() -> None:
-    _, carry = lif_step(torch.tensor([3.0]), None, Dynamics(decay=0.5, threshold=2.0))
-    assert carry.item() == 0.5
+    d = Dynamics(decay=0.5, threshold=2.0)
+    _, state = lif_step(torch.tensor([3.0]), None, d)
+    assert d.carry(*state).item() == 0.5
 
 
 def test_dynamics_are_hashable_constants() -> None:

@@ -19,11 +19,11 @@ def naive_lif_scan(current: Tensor, dynamics: Dynamics) -> Tensor:
     Returns:
         Spikes, shape and dtype of `current`.
     """
-    carry = None
+    state = None
     spikes = []
     # Indexing current[t] would make the backward quadratic in T: each index's gradient is a full
     # [T, ...] tensor. unbind's gradient is one stack.
     for now in current.unbind(0):
-        s, carry = lif_step(now, carry, dynamics)
+        s, state = lif_step(now, state, dynamics)
         spikes.append(s)
     return torch.stack(spikes)

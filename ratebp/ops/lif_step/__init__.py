@@ -1,5 +1,5 @@
 """One time step of a LIF layer."""
 
-from ratebp.ops.lif_step.naive import lif_step
+from ratebp.ops.lif_step.naive import LIFState, lif_step
 
-__all__ = ["lif_step"]
+__all__ = ["LIFState", "lif_step"]

@@ -12,23 +12,25 @@ from ratebp.surrogates import Surrogate
 
 class _Spike(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, surrogate: Surrogate) -> Tensor:
-        ctx.save_for_backward(x)
-        ctx.surrogate = surrogate
-        return (x >= 0).to(x.dtype)
+    def forward(ctx: Any, u: Tensor, threshold: float, surrogate: Surrogate) -> Tensor:
+        # The potential itself is kept, not u - threshold: it lives on as the neuron's state anyway.
+        ctx.save_for_backward(u)
+        ctx.threshold, ctx.surrogate = threshold, surrogate
+        return (u >= threshold).to(u.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (x,) = ctx.saved_tensors
-        return grads[0] * ctx.surrogate.derivative(x), None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        (u,) = ctx.saved_tensors
+        return grads[0] * ctx.surrogate.derivative(u - ctx.threshold), None, None
 
 
-def spike(x: Tensor, surrogate: Surrogate) -> Tensor:
-    """Return 1 where ``x >= 0`` and 0 elsewhere, in x's dtype; ``ds/dx = h'(x)``.
+def spike(u: Tensor, threshold: float, surrogate: Surrogate) -> Tensor:
+    """Return 1 where ``u >= threshold``, else 0, in u's dtype; ``ds/du = h'(u - threshold)``.
 
     Args:
-        x: potential minus threshold, any shape.
+        u: potential, any shape.
+        threshold: where the neuron fires.
         surrogate: the derivative's shape.
     """
-    out: Tensor = _Spike.apply(x, surrogate)
+    out: Tensor = _Spike.apply(u, threshold, surrogate)
     return out
