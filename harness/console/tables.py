@@ -17,7 +17,7 @@ from harness.rows import STATUSES
 from harness.runner import Summary
 from harness.store import Tables
 
-CELL: Final = ["model", "data", "batch", "dtype", "device", "seed", "T", "method"]
+CELL: Final = ["model", "data", "batch", "dtype", "device", "training", "seed", "T", "method"]
 """What names a cell, in the order of sorting."""
 
 _LABEL: Final = 30
@@ -55,9 +55,9 @@ def cells(tables: Tables) -> Table:
     Columns that are the same in every row are left to `caption`, figures that nobody measured are
     left out; the rest fits 100 columns.
     """
-    trials = tables.trials
+    trials = _budgeted(tables.trials)
     varying = _varying(trials)
-    columns = {figure: _values(figure, tables) for figure in _FIGURES}
+    columns = {figure: _values(figure, trials, tables.measurements) for figure in _FIGURES}
     columns = {figure: values for figure, values in columns.items() if values}
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in varying:
@@ -96,7 +96,8 @@ def conclusion(summary: Summary) -> list[RenderableType]:
 def caption(trials: pd.DataFrame) -> str:
     """What all cells have in common."""
     varying = _varying(trials)
-    fixed = [f"{name}={trials[name].iloc[0]}" for name in CELL if name not in varying]
+    named = [name for name in CELL if name not in varying and name != "training"]
+    fixed = [f"{name}={trials[name].iloc[0]}" for name in named]
     return "one row a cell" + (f"; all at {', '.join(fixed)}" if fixed else "")
 
 
@@ -104,6 +105,12 @@ def counts(trials: pd.DataFrame) -> str:
     """`64 ok, 1 timeout, 1 oom_cuda`, in the fixed order of statuses."""
     found = trials["status"].value_counts()
     return ", ".join(f"{found[name]} {name}" for name in STATUSES if name in found) or "none"
+
+
+def _budgeted(trials: pd.DataFrame) -> pd.DataFrame:
+    """Let a cell's costs share the row of its training, unless there are several budgets."""
+    budgets = trials["training"].fillna("")
+    return trials.assign(training=budgets if trials["training"].nunique() > 1 else "")
 
 
 def _varying(trials: pd.DataFrame) -> list[str]:
@@ -118,15 +125,14 @@ def _failure(trial: Mapping[Hashable, Any]) -> str:
     return f"{trial['status']}: {place} {trial['probe']} ({trial['trial']}): {error}"
 
 
-def _values(figure: _Figure, tables: Tables) -> Mapping[object, float]:
+def _values(figure: _Figure, trials: pd.DataFrame, rows: pd.DataFrame) -> Mapping[object, float]:
     """The figure of each cell that has it, by the cell's key."""
-    rows = tables.measurements
     rows = rows[rows["metric"] == figure.metric]
     if figure.phase is not None:
         rows = rows[rows["phase"] == figure.phase]
     by_trial = rows.groupby("trial")["value"]
     one = (by_trial.last() if figure.last else by_trial.median()).rename("value").reset_index()
-    joined = tables.trials.merge(one, on="trial")
+    joined = trials.merge(one, on="trial")
     return {} if joined.empty else dict(joined.groupby(CELL)["value"].median())
 
 

@@ -43,14 +43,20 @@ class Group:
 
 
 def groups(trials: pd.DataFrame, measurements: pd.DataFrame) -> list[Group]:
-    """Split trials into what may be compared, the group with most trials first."""
+    """Split trials into what may be compared, the group with most trials first.
+
+    Costs belong to every training budget that was tried on their group.
+    """
     several = trials["environment"].nunique() > 1
     named = [key for key in GROUP_BY if several or key != "environment"]
     found = []
     for _, part in trials.groupby(GROUP_BY, dropna=False, sort=True):
         label = " · ".join(_named(key, part[key].iloc[0]) for key in named)
-        rows = measurements[measurements["trial"].isin(part["trial"])]
-        found.append(Group(label, part, rows))
+        budgets = sorted(part["training"].dropna().unique())
+        for budget in budgets or [None]:
+            mine = part[part["training"].isna() | (part["training"] == budget)]
+            rows = measurements[measurements["trial"].isin(mine["trial"])]
+            found.append(Group(f"{label} · {budget}" if len(budgets) > 1 else label, mine, rows))
     return sorted(found, key=lambda group: -len(group.trials))
 
 

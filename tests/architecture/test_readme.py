@@ -43,7 +43,9 @@ def test_the_sweep_example_is_a_legal_sweep(tmp_path: Path) -> None:
 
 
 def test_every_path_named_exists() -> None:
-    named = set(re.findall(r"`((?:ratebp|harness|benchmarks|tests|docs|examples)/[\w./-]+)`", README))
+    named = set(
+        re.findall(r"`((?:ratebp|harness|benchmarks|tests|docs|examples)/[\w./-]+)`", README)
+    )
     named |= set(re.findall(r"\]\((docs/[\w.-]+|CHANGELOG\.md)\)", README))
     assert len(named) > 6
     assert [path for path in sorted(named) if not (ROOT / path).exists()] == []

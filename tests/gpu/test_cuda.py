@@ -46,7 +46,9 @@ def test_a_trial_on_the_device(probe: str) -> None:
     from harness.spec import Cell, Choice, TrialSpec
 
     model = Choice("tiny_resnet", (("width", 0.25),))
-    cell = Cell(Choice("rate_m", ()), model, "synthetic-3x32x32-10", 2, 8, "float32", "cuda", 0, None)
+    cell = Cell(
+        Choice("rate_m", ()), model, "synthetic-3x32x32-10", 2, 8, "float32", "cuda", 0, None
+    )
     spec = TrialSpec("0" * 16, "gpu", cell, probe, 0, 0, 60.0, "e", "c", 1)
     called = []
     answer = trial.run(spec, lambda: called.append(True))

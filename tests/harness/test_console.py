@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fakes import Recorder
 from rich.console import Console
@@ -15,7 +16,7 @@ from harness.console import offers, progress, tables
 from harness.executors import Outcome
 from harness.runner import Summary
 from harness.spec import TrialSpec
-from harness.store import Store
+from harness.store import Store, Tables
 
 MakeSpec = Callable[..., TrialSpec]
 STARTED = "2024-01-01T00:00:00+00:00"
@@ -112,6 +113,19 @@ def test_the_closing_table_has_every_cell_in_100_columns(
     ]
     assert rows[0] == ["1", "fine", "3.00", "125.00", "375.00", "75.0", "ok"]
     assert "oom_cuda" in " ".join(rows[2])
+
+
+def test_each_training_budget_has_its_row(
+    write_sweep: Callable[..., Path], measure: Measure
+) -> None:
+    summary, _ = measure(write_sweep(method=["fine"], probes=["accuracy", "time"], T=[1]))
+    trials = summary.tables.trials
+    again = trials[trials["training"].notna()].assign(trial="f" * 16, training="another budget")
+    several = Tables(pd.concat([trials, again]), summary.tables.measurements)
+    table = tables.cells(several)
+    assert str(table.columns[0].header) == "training"
+    assert table.row_count == 3  # the costs, and a row for each budget
+    assert tables.cells(summary.tables).row_count == 1
 
 
 def test_the_conclusion_says_what_failed_and_what_to_do(

@@ -153,6 +153,20 @@ def test_groups_never_mix_batches(tmp_path: Path) -> None:
     )
 
 
+def test_groups_never_mix_training_budgets(tmp_path: Path) -> None:
+    write(tmp_path, repeats=1)
+    tables = load(tmp_path)
+    trials, rows = tables.trials, tables.measurements
+    first = trials["training"].dropna().iloc[0]
+    trained = trials.index[trials["training"].notna() & (trials["method"] == "rate_m")]
+    trials.loc[trained, "training"] = "another budget"
+    found = estimates.groups(trials, rows)
+    assert {part.label.rpartition(" · ")[2] for part in found} == {first, "another budget"}
+    for part in found:
+        assert part.trials["training"].nunique() == 1
+        assert len(part.trials[part.trials["training"].isna()]) == trials["training"].isna().sum()
+
+
 def test_trials_of_replaced_code_are_left_out(sample: Group) -> None:
     old = sample.trials.query("method == 'rate_m'").assign(
         code="0ld", started="2025-01-01T00:00:00+00:00"
