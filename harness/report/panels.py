@@ -104,7 +104,10 @@ PHASES_NOTE = (
     "Forward trace: what the method adds to a forward without graph or trace, measured alternately "
     "in the same process."
 )
-ACCURACY_NOTE = "After the fixed training budget of the sweep. Bars: range over seeds and repeats."
+ACCURACY_NOTE = (
+    "After the fixed training budget of the sweep. Bars: range over seeds and repeats; with one run "
+    "of each method, differences of a few points are chance."
+)
 
 
 def _by_steps(
