@@ -144,11 +144,11 @@ class _Rig:
     optimizer: torch.optim.Optimizer
 
     def train_step(self, x: Tensor, y: Tensor, phase: Phase) -> Tensor:
+        context = _Context(phase, self.optimizer)
         with self._autocast():
-            result = self.bound.step(x, y, context=_Context(phase))
-        with phase("update"):
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=False)
+            result = self.bound.step(x, y, context=context)
+        if self.bound.method.info.updates == "batch":
+            context.update()
         return result.loss
 
     def plain_forward(self, x: Tensor) -> Tensor:
@@ -188,17 +188,24 @@ def describe(bench: Bench) -> dict[str, Any]:
 
 
 class _Context(ratebp.StepContext):
-    """Hands the phases of a method's schedule to a probe."""
+    """Hands the phases of a method's schedule to a probe, and the update as one more."""
 
-    def __init__(self, phase: Phase) -> None:
-        super().__init__()
+    def __init__(self, phase: Phase, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__(optimizer)
         self._phase = phase
+        self._apply = optimizer
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Enter the probe's phase `name`."""
         with self._phase(name):
             yield
+
+    def update(self) -> None:
+        """Apply the gradients and zero them in place, so that they stay persistent."""
+        with self._phase("update"):
+            self._apply.step()
+            self._apply.zero_grad(set_to_none=False)
 
 
 def _device(name: str) -> torch.device:

@@ -15,7 +15,7 @@ from ratebp import methods, models
 from ratebp.encoding import direct
 from ratebp.errors import BindError, OptionError, RatebpError, StaleViewError, UnboundError
 from ratebp.inference import infer
-from ratebp.method import Binding, Bound, Identity, Info, Method, option
+from ratebp.method import Binding, Bound, Identity, Info, Method, count, option
 from ratebp.neurons import LIF
 from ratebp.phases import StepContext
 from ratebp.roles import Role, register_role
@@ -43,6 +43,7 @@ __all__ = [
     "UnboundError",
     "View",
     "Wiring",
+    "count",
     "direct",
     "infer",
     "methods",

@@ -39,6 +39,7 @@ def _method(entry: Entry) -> dict[str, Any]:
         "memory": info.memory,
         "layout": info.layout,
         "loss": info.loss,
+        "updates": info.updates,
         "papers": list(info.papers),
         "summary": (inspect.getdoc(cls) or "").partition("\n")[0],
         "options": {

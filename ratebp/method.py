@@ -35,8 +35,12 @@ from ratebp.schedules import Loss, Result
 from ratebp.views import Rule, View, Wrap, view
 from ratebp.wiring import Wiring, trace
 
-LAYOUTS = ("multi", "single")
-MEMORY = ("constant", "linear")
+_WORDS = {
+    "memory": ("constant", "linear"),
+    "layout": ("multi", "single"),
+    "loss": ("mean", "per_step"),
+    "updates": ("batch", "time step"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,8 @@ class Info:
         layout: "multi" runs layer by layer with norms over T*B; "single" runs step by step.
         loss: "mean" or "per_step", what is minimised by default.
         papers: references, "authors year, venue, arXiv id".
+        updates: "batch" leaves the update to the caller; "time step" applies one after every time
+            step through the context's `update`, which then must have an optimiser.
     """
 
     label: str
@@ -58,14 +64,11 @@ class Info:
     layout: str
     loss: str
     papers: tuple[str, ...]
+    updates: str = "batch"
 
     def __post_init__(self) -> None:
         """Refuse words that the suite does not know."""
-        for name, legal in (
-            ("memory", MEMORY),
-            ("layout", LAYOUTS),
-            ("loss", ("mean", "per_step")),
-        ):
+        for name, legal in _WORDS.items():
             if getattr(self, name) not in legal:
                 raise OptionError.unknown(f"Info.{name}", getattr(self, name), legal)
 
@@ -130,6 +133,11 @@ def option(default: str, *choices: str) -> Any:
     return field(default=default, metadata={"choices": tuple(choices)})
 
 
+def count(default: int) -> Any:
+    """Return a dataclass field for an option that is a number of things, at least 1."""
+    return field(default=default, metadata={"at_least": 1})
+
+
 class Method(ABC):
     """Base of every training method; see the module's text for the contract."""
 
@@ -137,12 +145,19 @@ class Method(ABC):
     identities: ClassVar[tuple[Identity, ...]]
 
     def __post_init__(self) -> None:
-        """Refuse option values that are not among a field's choices."""
+        """Refuse option values that their fields do not allow."""
         for each in fields(self):  # type: ignore[arg-type]
             choices = each.metadata.get("choices")
             value = getattr(self, each.name)
             if choices is not None and value not in choices:
                 raise OptionError.unknown(f"{type(self).__name__}.{each.name}", value, choices)
+            least = each.metadata.get("at_least")
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            if least is not None and not (whole and value >= least):
+                raise OptionError(
+                    f"{type(self).__name__}.{each.name}={value!r} must be an integer of at least "
+                    f"{least}."
+                )
 
     @abstractmethod
     def build(self, binding: Binding) -> dict[str, View]:

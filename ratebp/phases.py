@@ -8,6 +8,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
+from ratebp.errors import OptionError
+
 
 class StepContext:
     """What a schedule asks of its surroundings during one `Bound.step`.
@@ -33,7 +35,16 @@ class StepContext:
         torch.autograd.backward(loss)
 
     def update(self) -> None:
-        """Apply and clear the gradients: called by methods that update at every time step."""
-        if self.optimizer is not None:
-            self.optimizer.step()
-            self.optimizer.zero_grad()
+        """Apply and clear the gradients: called by methods that update at every time step.
+
+        Raises:
+            OptionError: when there is no optimiser to do it.
+        """
+        if self.optimizer is None:
+            raise OptionError(
+                "this method updates at every time step: pass its optimiser, "
+                "bound.step(x, y, context=ratebp.StepContext(optimizer)), and call no "
+                "optimizer.step() of your own."
+            )
+        self.optimizer.step()
+        self.optimizer.zero_grad()

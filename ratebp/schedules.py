@@ -91,28 +91,87 @@ def whole_sequence(
     return Result(value.detach(), logits)
 
 
-def online(view: View, x: Tensor, y: Tensor, loss: Loss, context: StepContext) -> Result:
-    """Run one step forward and backward at a time, with the per-step loss divided by T.
+class _Tally:
+    """Adds up loss and logits over the time steps, detached."""
 
-    Gradients of all steps accumulate. Under DDP only the last step's backward synchronises.
+    def __init__(self) -> None:
+        self.loss: Tensor | None = None
+        self.logits: Tensor | None = None
+
+    def add(self, loss: Tensor, out: Tensor) -> None:
+        loss, out = loss.detach(), out.detach()
+        # A copy even at the first step: what is stored must not depend on which step learns.
+        self.loss = loss.clone() if self.loss is None else self.loss + loss
+        self.logits = out.clone() if self.logits is None else self.logits + out
+
+    def result(self, timesteps: int) -> Result:
+        assert self.loss is not None
+        assert self.logits is not None
+        return Result(self.loss / timesteps, self.logits / timesteps)
+
+
+def online(
+    view: View,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss,
+    context: StepContext,
+    *,
+    window: int = 1,
+    update: bool = False,
+) -> Result:
+    """Run `window` steps forward, then one backward through them, with the per-step loss over T.
+
+    The graph is cut after each window. Gradients of all windows accumulate, unless `update` applies
+    each. Under DDP only the last backward synchronises, or each one if each is applied.
     """
     timesteps = x.shape[0]
-    total: Tensor | None = None
-    logits: Tensor | None = None
+    tally = _Tally()
     with view.sequence():
-        for t, now in enumerate(x.unbind(0)):
-            with nullcontext() if t == timesteps - 1 else view.no_sync():
+        for start in range(0, timesteps, window):
+            last = start + window >= timesteps
+            with nullcontext() if last or update else view.no_sync():
                 with context.phase("forward"):
-                    out = view(now)
-                    value = loss(out, y) / timesteps
-                    shown = out.detach() / timesteps
-                    logits = shown if logits is None else logits + shown
-                    total = value.detach() if total is None else total + value.detach()
+                    losses = []
+                    for now in x[start : start + window].unbind(0):
+                        out = view(now)
+                        losses.append(loss(out, y))
+                        tally.add(losses[-1], out)
+                    value = torch.stack(losses).sum() / timesteps
+                    view.detach()
                 with context.phase("backward"):
                     context.backward(value)
-    assert total is not None
-    assert logits is not None
-    return Result(total, logits)
+            if update:
+                context.update()
+    return tally.result(timesteps)
+
+
+def sampled(
+    view: View,
+    x: Tensor,
+    y: Tensor,
+    loss: Loss,
+    context: StepContext,
+    learning: set[int],
+    scale: float,
+) -> Result:
+    """Run all steps forward, and a backward right after each whose index is in `learning`.
+
+    The loss of each learning step is multiplied by `scale`; the returned loss is the mean over all
+    steps, without the scale.
+    """
+    tally = _Tally()
+    with view.sequence():
+        for t, now in enumerate(x.unbind(0)):
+            with nullcontext() if t == max(learning) else view.no_sync():
+                with context.phase("forward"), torch.set_grad_enabled(t in learning):
+                    out = view(now)
+                    value = loss(out, y)
+                    tally.add(value, out)
+                if t in learning:
+                    with context.phase("backward"):
+                        context.backward(value * scale)
+    return tally.result(x.shape[0])
 
 
 def two_pass(

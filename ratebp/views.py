@@ -38,6 +38,9 @@ class Leaf(nn.Module):
     def reset(self) -> None:
         """Forget what was kept from an earlier sequence."""
 
+    def detach(self) -> None:
+        """Cut the graph to earlier time steps, keeping the values."""
+
 
 class View:
     """One runnable view; call it like the model.
@@ -69,6 +72,11 @@ class View:
         """Forget all state of the leaves."""
         for leaf in self._leaves:
             leaf.reset()
+
+    def detach(self) -> None:
+        """Cut the graph to earlier time steps in all leaves."""
+        for leaf in self._leaves:
+            leaf.detach()
 
     @contextmanager
     def sequence(self) -> Iterator[None]:

@@ -105,8 +105,8 @@ PHASES_NOTE = (
     "in the same process."
 )
 ACCURACY_NOTE = (
-    "After the fixed training budget of the sweep. Bars: range over seeds and repeats; with one run "
-    "of each method, differences of a few points are chance."
+    "After the fixed training budget of the sweep. Bars: range over seeds and repeats; with one "
+    "run of each method, differences of a few points are chance."
 )
 
 

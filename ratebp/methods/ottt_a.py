@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.phases import StepContext
-from ratebp.roles import Role
-from ratebp.rules import DetachedLIF, TracedSynapse
+from ratebp.rules import PLACEMENTS, ottt_rules
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import View
-from ratebp.wiring import common_decay
 
 
 @dataclass(frozen=True)
@@ -54,23 +52,11 @@ class OtttA(Method):
         ),
     )
 
-    placement: str = option("all", "all", "spiking", "published")
+    placement: str = option("all", *PLACEMENTS)
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons and give synapses their traces."""
-        wiring, model = binding.wiring, binding.model
-
-        def trace(layer: nn.Module, path: str) -> nn.Module:
-            behind, before = wiring.behind.get(path, ()), wiring.before.get(path, ())
-            decay = common_decay(model, behind or before, path)
-            at_rest = decay is None or (self.placement == "spiking" and not behind)
-            if at_rest or (self.placement == "published" and not before):
-                return layer
-            bias = self.placement != "published"
-            return TracedSynapse(layer, decay or 0.0, traced_bias=bias)
-
-        neuron = {Role.NEURON: lambda lif, _: DetachedLIF(lif)}
-        return {"net": binding.view({**neuron, Role.SYNAPSE: trace})}
+        return {"net": binding.view(ottt_rules(binding.model, binding.wiring, self.placement))}
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

@@ -11,9 +11,11 @@ from ratebp.rules.neuron import (
 from ratebp.rules.norm import RecordNormLastStep, RecordNormScan, RecordNormStep, ReplayNorm
 from ratebp.rules.record import RateRecord
 from ratebp.rules.synapse import RecordSynapseScan, RecordSynapseStep, ReplaySynapse, TracedSynapse
+from ratebp.rules.traces import PLACEMENTS, ottt_rules
 from ratebp.rules.twins import rate_rules
 
 __all__ = [
+    "PLACEMENTS",
     "DetachedLIF",
     "RateRecord",
     "RecordNeuronScan",
@@ -29,5 +31,6 @@ __all__ = [
     "ScanLIF",
     "StepLIF",
     "TracedSynapse",
+    "ottt_rules",
     "rate_rules",
 ]

@@ -45,14 +45,19 @@ class StepLIF(Leaf):
         """Go back to rest."""
         self.state = None
 
+    def detach(self) -> None:
+        """Cut the graph to earlier time steps."""
+        if self.state is not None:
+            self.state = LIFState(self.state.u.detach(), self.state.s.detach())
+
 
 class DetachedLIF(StepLIF):
     """One time step a call, without any gradient through time (SLTT, OTTT)."""
 
     def forward(self, current: Tensor) -> Tensor:
         """Return the spikes of this step, shape of `current`."""
-        spikes, state = lif_step(current, self.state, self.dynamics)
-        self.state = LIFState(state.u.detach(), state.s.detach())
+        spikes = super().forward(current)
+        self.detach()
         return spikes
 
 

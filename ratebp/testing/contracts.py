@@ -15,8 +15,9 @@ from torch.autograd.graph import saved_tensors_hooks
 from ratebp import methods
 from ratebp.encoding import direct
 from ratebp.method import Bound, Identity, Method
+from ratebp.phases import StepContext
 from ratebp.testing.distributed import gradients_of_two_processes
-from ratebp.testing.problems import Problem, problem
+from ratebp.testing.problems import Problem, problem, seeded_step
 from ratebp.wiring import trace
 
 RTOL = 1e-10
@@ -25,7 +26,7 @@ RTOL = 1e-10
 def gradients(method: Method, case: Problem, **bind: Any) -> dict[str, Tensor]:
     """Return every parameter's gradient after one step from zero, by name."""
     case.model.zero_grad()
-    method.bind(case.model, case.timesteps, **bind).step(case.x, case.y)
+    seeded_step(method.bind(case.model, case.timesteps, **bind), case.x, case.y)
     missing = [n for n, p in case.model.named_parameters() if p.grad is None]
     assert not missing, f"no gradient reached {missing}"
     return {n: p.grad.clone() for n, p in case.model.named_parameters() if p.grad is not None}
@@ -66,7 +67,7 @@ class MethodContract:
         case = problem()
         once = gradients(method, case)
         bound = method.bind(case.model, case.timesteps)
-        bound.step(case.x, case.y)
+        seeded_step(bound, case.x, case.y)
         twice = {n: p.grad / 2 for n, p in case.model.named_parameters() if p.grad is not None}
         assert differences(twice, once, RTOL) == {}
 
@@ -77,7 +78,7 @@ class MethodContract:
         seen = []
         for _ in range(2):
             case.model.zero_grad()
-            result = bound.step(case.x, case.y)
+            result = seeded_step(bound, case.x, case.y)
             seen.append([result.logits] + [p.grad.clone() for p in _with_grad(case.model)])
         for first, second in zip(*seen, strict=True):
             assert torch.equal(first, second)
@@ -85,7 +86,7 @@ class MethodContract:
     def test_the_result_is_detached_and_shaped(self, method: Method) -> None:
         """The loss is a detached scalar, the logits are [B, K]."""
         case = problem()
-        result = method.bind(case.model, case.timesteps).step(case.x, case.y)
+        result = seeded_step(method.bind(case.model, case.timesteps), case.x, case.y)
         assert result.loss.shape == ()
         assert result.logits.shape == (3, 5)
         assert not result.loss.requires_grad
@@ -97,11 +98,34 @@ class MethodContract:
         before = _fingerprint(case.model)
         values = {n: p.detach().clone() for n, p in case.model.named_parameters()}
         mode = torch.is_grad_enabled()
-        method.bind(case.model, case.timesteps).step(case.x, case.y)
+        seeded_step(method.bind(case.model, case.timesteps), case.x, case.y)
         assert _fingerprint(case.model) == before
         assert torch.is_grad_enabled() == mode
         for name, parameter in case.model.named_parameters():
             assert torch.equal(parameter, values[name]), name
+
+    def test_updates_come_as_often_as_declared(self, method: Method) -> None:
+        """A method leaves the update to the caller, or asks for one after every time step."""
+        case = problem()
+        calls = []
+
+        class Counted(StepContext):
+            def update(self) -> None:
+                calls.append(any(p.grad is not None for p in case.model.parameters()))
+
+        method.bind(case.model, case.timesteps).step(case.x, case.y, context=Counted())
+        times = case.timesteps if method.info.updates == "time step" else 0
+        assert calls == [True] * times
+
+    def test_frozen_parameters_get_no_gradient_and_change_no_other(self, method: Method) -> None:
+        """Parameters that need no gradient get none; the others' gradients stay the same."""
+        whole, case = gradients(method, problem(norm="batch")), problem(norm="batch")
+        frozen = ("stem.weight", "norm1.bias", "conv2.weight")
+        for name in frozen:
+            case.model.get_parameter(name).requires_grad_(False)
+        seeded_step(method.bind(case.model, case.timesteps), case.x, case.y)
+        found = {n: p.grad for n, p in case.model.named_parameters() if p.grad is not None}
+        assert differences(found, {n: g for n, g in whole.items() if n not in frozen}, RTOL) == {}
 
     def test_views_share_all_tensors_and_add_none(self, method: Method) -> None:
         """Each view's parameters and buffers are the model's own objects."""
@@ -115,7 +139,7 @@ class MethodContract:
     def test_buffers_change_exactly_as_declared(self, method: Method) -> None:
         """Running statistics move once a step ("multi") or T times ("single"), as in `plain`."""
         stepped, plain = problem(norm="batch"), problem(norm="batch")
-        method.bind(stepped.model, stepped.timesteps).step(stepped.x, stepped.y)
+        seeded_step(method.bind(stepped.model, stepped.timesteps), stepped.x, stepped.y)
         method.bind(plain.model, plain.timesteps).plain(plain.x)
         times = 1 if method.info.layout == "multi" else stepped.timesteps
         expected = dict(plain.model.named_buffers())
@@ -128,7 +152,7 @@ class MethodContract:
         """A norm in eval mode keeps its running statistics."""
         case = problem(norm="frozen")
         before = {n: b.clone() for n, b in case.model.named_buffers()}
-        method.bind(case.model, case.timesteps).step(case.x, case.y)
+        seeded_step(method.bind(case.model, case.timesteps), case.x, case.y)
         for name, buffer in case.model.named_buffers():
             assert torch.equal(buffer, before[name]), name
 
@@ -137,7 +161,7 @@ class MethodContract:
         case = problem(norm="batch")
         bound = method.bind(case.model, case.timesteps)
         torch.testing.assert_close(
-            bound.step(case.x, case.y).logits, bound.plain(case.x), rtol=RTOL, atol=RTOL
+            seeded_step(bound, case.x, case.y).logits, bound.plain(case.x), rtol=RTOL, atol=RTOL
         )
 
     def test_memory_class(self, method: Method) -> None:
@@ -268,6 +292,6 @@ def _kept_bytes(method: Method, case: Problem) -> int:
     sizes: dict[int, int] = {}
     bound: Bound = method.bind(case.model, case.timesteps)
     with saved_tensors_hooks(pack, lambda handle: handle.tensor), nullcontext():
-        bound.step(case.x, case.y)
+        seeded_step(bound, case.x, case.y)
     assert most > 0
     return most

@@ -12,7 +12,7 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from ratebp import methods
-from ratebp.testing.problems import problem
+from ratebp.testing.problems import problem, seeded_step
 
 WORLD = 2
 
@@ -38,7 +38,7 @@ def _train(rank: int, name: str, folder: str) -> None:
         case = problem(batch=4)
         bound = methods.get(name).bind(case.model, case.timesteps, wrap=_data_parallel)
         mine = slice(rank * 2, rank * 2 + 2)
-        bound.step(case.x[:, mine], case.y[mine])
+        seeded_step(bound, case.x[:, mine], case.y[mine])
         if rank == 0:
             found: dict[str, Any] = {n: p.grad for n, p in case.model.named_parameters()}
             torch.save(found, f"{folder}/gradients.pt")

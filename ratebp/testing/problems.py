@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import OptionError
+from ratebp.method import Bound
 from ratebp.neurons import LIF
+from ratebp.phases import StepContext
+from ratebp.schedules import Result
 
 NORMS = ("none", "batch", "frozen")
 
@@ -92,6 +95,20 @@ def problem(
         if norm == "frozen" and isinstance(module, nn.BatchNorm2d):
             module.eval()
     return Problem(model, x, y)
+
+
+class _Withheld(StepContext):
+    """Lets the gradients of a method that updates at every time step add up instead."""
+
+    def update(self) -> None:
+        pass
+
+
+def seeded_step(bound: Bound, x: Tensor, y: Tensor) -> Result:
+    """Run `bound.step` with the same draws every time, and with updates withheld."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return bound.step(x, y, context=_Withheld())
 
 
 def _disturb(norm: nn.BatchNorm2d) -> None:

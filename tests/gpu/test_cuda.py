@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import ratebp
-from ratebp.testing import problem
+from ratebp.testing import problem, seeded_step
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,7 +22,7 @@ def test_gradients_equal_the_cpus(name: str, norm: str) -> None:
         case = problem(norm=norm)
         model = case.model.to(device)
         bound = ratebp.methods.get(name).bind(model, case.timesteps)
-        result = bound.step(case.x.to(device), case.y.to(device))
+        result = seeded_step(bound, case.x.to(device), case.y.to(device))
         found.append([result.logits.cpu()] + [p.grad.cpu() for p in model.parameters()])
     for on_cpu, on_gpu in zip(*found, strict=True):
         torch.testing.assert_close(on_gpu, on_cpu, rtol=1e-9, atol=1e-12)
@@ -34,7 +34,7 @@ def test_bf16_autocast_on_the_device(name: str) -> None:
     model = case.model.cuda()
     bound = ratebp.methods.get(name).bind(model, case.timesteps)
     with torch.autocast("cuda", dtype=torch.bfloat16):
-        bound.step(case.x.cuda(), case.y.cuda())
+        seeded_step(bound, case.x.cuda(), case.y.cuda())
     for parameter in model.parameters():
         assert parameter.grad is not None
         assert torch.isfinite(parameter.grad).all()

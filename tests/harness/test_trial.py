@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -121,6 +122,21 @@ def test_the_same_cell_is_built_the_same() -> None:
     other = trial.build(cell(seed=1))
     assert not torch.equal(first.x, other.x)
     assert not torch.equal(next(first.model.parameters()), next(other.model.parameters()))
+
+
+def test_a_method_that_updates_at_every_time_step_gets_no_further_update() -> None:
+    for name, updates in (("ottt_o", 3), ("ottt_a", 1)):
+        bench = trial.build(cell(name, 3))
+        entered: list[str] = []
+
+        @contextmanager
+        def phase(name: str, entered: list[str] = entered) -> Iterator[None]:
+            entered.append(name)
+            yield
+
+        bench.step(phase)
+        assert entered.count("update") == updates
+        assert entered.count("forward") == entered.count("backward") == 3
 
 
 def test_a_step_updates_and_zeroes_the_gradients_in_place() -> None:

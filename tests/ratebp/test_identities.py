@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import ratebp
 from ratebp.dynamics import Dynamics
 from ratebp.ops import lif_scan, naive_lif_scan, norm_replay, spike
-from ratebp.testing import problem
+from ratebp.testing import problem, seeded_step
 
 SIZES = (7, 11, 9, 8, 5)
 
@@ -91,6 +91,51 @@ def test_bptt_and_sltt_equal_an_unrolled_loop(
     got = method_gradients(name, model, x, y, **options)
     for a, b in zip(got, oracle(model, x, y, cut=cut, per_step=per_step), strict=True):
         assert float(b.norm()) > 0
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
+
+
+def traced_loop(model: nn.Sequential, x: Tensor, y: Tensor, after_step: Callable[[], None]) -> None:
+    """OTTT by autograd: a term of value zero carries each weight's gradient at its trace."""
+    potentials: dict[int, Tensor] = {}
+    traces: dict[int, Tensor] = {}
+    ones = 0.0
+    for now in x.unbind(0):
+        h, ones = now, 0.5 * ones + 1
+        for index, layer in enumerate(model):
+            if isinstance(layer, nn.Linear):
+                traces[index] = 0.5 * traces.get(index, torch.zeros_like(h)) + h.detach()
+                weight, bias = layer.weight, layer.bias
+                zero = traces[index] @ (weight - weight.detach()).T + ones * (bias - bias.detach())
+                h = h @ weight.detach().T + bias.detach() + zero
+                continue
+            u = potentials.get(index, torch.zeros_like(h)) + h
+            h = spike(u, layer.dynamics.threshold, layer.dynamics.surrogate)
+            potentials[index] = (0.5 * (u - layer.dynamics.threshold * h)).detach()
+        (F.cross_entropy(h, y) / x.shape[0]).backward()
+        after_step()
+
+
+def test_ottt_a_equals_an_unrolled_loop_with_traces() -> None:
+    x, y = data(4)
+    model = mlp(decay=0.5)
+    got = method_gradients("ottt_a", model, x, y)
+    model.zero_grad()
+    traced_loop(model, x, y, lambda: None)
+    for a, p in zip(got, model.parameters(), strict=True):
+        assert p.grad is not None
+        torch.testing.assert_close(a, p.grad, rtol=1e-12, atol=1e-14)
+
+
+def test_ottt_o_equals_an_unrolled_loop_with_an_update_after_each_step() -> None:
+    x, y = data(4)
+    model, twin = mlp(decay=0.5), mlp(decay=0.5)
+    start = [p.detach().clone() for p in model.parameters()]
+    context = ratebp.StepContext(torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9))
+    ratebp.methods.get("ottt_o").bind(model, 4).step(x, y, context=context)
+    other = ratebp.StepContext(torch.optim.SGD(twin.parameters(), lr=0.3, momentum=0.9))
+    traced_loop(twin, x, y, other.update)
+    for before, a, b in zip(start, model.parameters(), twin.parameters(), strict=True):
+        assert not torch.equal(a, before)
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
@@ -210,6 +255,6 @@ def test_a_methods_step_is_linear_in_t(name: str) -> None:
         case = problem(timesteps=timesteps)
         bound = ratebp.methods.get(name).bind(case.model, timesteps)
         with WrittenElements() as counter:
-            bound.step(case.x, case.y)
+            seeded_step(bound, case.x, case.y)
         written[timesteps] = counter.total
     assert written[16] - written[8] == 2 * (written[8] - written[4]), written

@@ -14,7 +14,7 @@ from torch import nn
 
 import ratebp
 from ratebp.errors import BindError, OptionError
-from ratebp.testing import problem
+from ratebp.testing import problem, seeded_step
 from ratebp.testing.contracts import differences, gradients
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "last_step.py"
@@ -68,7 +68,7 @@ def test_third_party_synapses_take_the_general_path(name: str) -> None:
                         p.mul_(2)
         x = torch.randn(3, 4, 6, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         model.double().zero_grad()
-        ratebp.methods.get(name).bind(model, 3).step(2 * x, torch.tensor([0, 1, 2, 3]))
+        seeded_step(ratebp.methods.get(name).bind(model, 3), 2 * x, torch.tensor([0, 1, 2, 3]))
         results.append({n: p.grad for n, p in model.named_parameters()})
     doubled, plain = results
     halves = {n: g / (2 if n.startswith(("0.", "2.")) else 1) for n, g in doubled.items()}
@@ -90,6 +90,43 @@ def test_placements_of_ottt_differ_where_they_should() -> None:
     assert not equal("head.2.bias", "all", "published")
     assert not equal("stem.weight", "all", "published")
     assert equal("conv1.weight", "all", "published")
+
+
+def test_sltt_k_cannot_learn_from_more_steps_than_there_are() -> None:
+    with pytest.raises(BindError, match=r"k=5 of timesteps=3; legal: 1 to 3"):
+        ratebp.methods.get("sltt_k", k=5).bind(problem().model, 3)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.0, True, "2"])
+def test_counts_are_whole_and_at_least_1(value: object) -> None:
+    with pytest.raises(OptionError, match=r"window=.* must be an integer of at least 1"):
+        ratebp.methods.get("tbptt", window=value)
+
+
+@pytest.mark.parametrize(("scale", "factor"), [("published", 1 / 3), ("unbiased", 1.0)])
+def test_sltt_k_in_expectation(scale: str, factor: float) -> None:
+    """E14: the mean over all draws is K/T of SLTT's gradient, or all of it."""
+    want = gradients(ratebp.methods.get("sltt"), problem())
+    sums = {name: torch.zeros_like(g) for name, g in want.items()}
+    seen: dict[float, dict[str, torch.Tensor]] = {}
+    for seed in range(40):
+        case = problem()
+        torch.manual_seed(seed)
+        bound = ratebp.methods.get("sltt_k", k=1, scale=scale).bind(case.model, 3)
+        bound.step(case.x, case.y)
+        found = {n: p.grad for n, p in case.model.named_parameters() if p.grad is not None}
+        seen.setdefault(float(found["stem.weight"].norm()), found)
+    assert len(seen) == 3  # each of the three steps was drawn
+    for found in seen.values():
+        sums = {name: total + found[name] / 3 for name, total in sums.items()}
+    assert differences(sums, {n: g * factor for n, g in want.items()}, 1e-10) == {}
+
+
+def test_an_update_without_an_optimiser_is_refused() -> None:
+    case = problem()
+    bound = ratebp.methods.get("ottt_o").bind(case.model, case.timesteps)
+    with pytest.raises(OptionError, match=r"updates at every time step.*StepContext\(optimizer\)"):
+        bound.step(case.x, case.y)
 
 
 def catalogue(plugins: str) -> dict[str, object]:

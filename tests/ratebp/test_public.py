@@ -62,7 +62,7 @@ def test_gradients_drive_an_optimiser() -> None:
         x, y = ratebp.direct(torch.rand(16, 1, 14, 14), 2), torch.arange(16) % 10
         losses = []
         for _ in range(20):
-            losses.append(float(bound.step(x, y).loss))
+            losses.append(float(bound.step(x, y, context=ratebp.StepContext(optimizer)).loss))
             optimizer.step()
-            optimizer.zero_grad()
+            optimizer.zero_grad(set_to_none=True)  # after "time step" updates, step() had nothing
         assert losses[-1] < 0.8 * losses[0], (name, losses)

@@ -10,7 +10,7 @@ import ratebp
 from ratebp.errors import BindError, StaleViewError
 from ratebp.roles import Role, register_role, role_of
 from ratebp.rules import ScanLIF, StepLIF
-from ratebp.testing import problem
+from ratebp.testing import problem, seeded_step
 from ratebp.views import view
 
 STEP = {Role.NEURON: lambda lif, _: StepLIF(lif)}
@@ -81,10 +81,10 @@ def test_hooks_are_refused_by_place() -> None:
 def test_eval_of_a_part_reaches_the_views(name: str) -> None:
     case = problem(norm="batch")
     bound = bind(case.model, name, case.timesteps)
-    bound.step(case.x, case.y)
+    seeded_step(bound, case.x, case.y)
     case.model.get_submodule("norm1").eval()
     before = {n: b.clone() for n, b in case.model.named_buffers()}
-    bound.step(case.x, case.y)
+    seeded_step(bound, case.x, case.y)
     changed = {n for n, b in case.model.named_buffers() if not torch.equal(b, before[n])}
     assert changed
     assert not any(n.startswith("norm1.") for n in changed)
@@ -156,7 +156,7 @@ def test_nothing_is_left_allocated_in_the_leaves_after_a_step() -> None:
     for name in ratebp.methods.names():
         case = problem(norm="batch")
         bound = bind(case.model, name, case.timesteps)
-        bound.step(case.x, case.y)
+        seeded_step(bound, case.x, case.y)
         own = {id(t) for t in [*case.model.parameters(), *case.model.buffers()]}
         for made in bound._views.values():
             for module in made.module.modules():
