@@ -9,17 +9,22 @@ that would mislead is a `TrialError`, which makes the trial invalid.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
 
+from harness.errors import TrialError
 from harness.rows import Row
 from harness.spec import Cell
+
+PHASES: Final = ("forward", "backward", "update")
+"""The parts of every training step."""
 
 Phase = Callable[[str], AbstractContextManager[None]]
 """Entered around each stretch of "forward", "backward" and "update"; many times in one step."""
@@ -78,6 +83,32 @@ class Bench:
     def step(self, phase: Phase = unwatched) -> Tensor:
         """One training step on the first batch."""
         return self.train_step(self.x, self.y, phase)
+
+    def rehearse(self) -> None:
+        """One training step of warm-up, to see whether figures of such steps mean something.
+
+        Raises
+        ------
+        TrialError
+            If the step leaves out a phase, or its loss is not finite.
+        """
+        seen: set[str] = set()
+
+        @contextmanager
+        def phase(name: str) -> Iterator[None]:
+            seen.add(name)
+            yield
+
+        loss = float(self.step(phase))
+        absent = [name for name in PHASES if name not in seen]
+        if absent:
+            raise TrialError(
+                f"a training step never entered phase {' and '.join(map(repr, absent))}, so its "
+                "cost cannot be told by phase; in the method's `step`, do all work inside `with "
+                "context.phase(...)` and call `context.backward(loss)` for the backward"
+            )
+        if not math.isfinite(loss):
+            raise TrialError(f"the loss of a training step is {loss}: nothing is being trained")
 
     def persistent(self) -> list[Tensor]:
         """What outlives a step: parameters, gradients, buffers, optimiser state, inputs, labels."""

@@ -132,7 +132,13 @@ class _Checker:
         """Check the data sets (and the user's files of them), and the use of a budget."""
         for name in grid.data:
             try:
-                if describe(name).source == "files":
+                facts = describe(name)
+                if max(grid.batch) > facts.train:
+                    text = (
+                        f"batch {max(grid.batch)} is more than data set {name!r} has for training"
+                    )
+                    self.fault(f"{text}; legal: 1 to {facts.train}")
+                if facts.source == "files":
                     locate(name)
             except DataError as error:
                 self.fault(f"data: {error}")

@@ -19,6 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 
 LEVEL: Final = 0.95
 RESAMPLES: Final = 2000
+ENOUGH: Final = 6
+"""Fewest processes whose bootstrap interval is more than the range of the data."""
 
 Basis = Literal["processes", "samples", "none"]
 
@@ -54,9 +56,9 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile bootstrap interval of the median; the same seed gives the same interval.
 
-    `values` holds one number a process. With fewer than about six processes the interval is close
-    to the range of the data and covers less than `level` promises (Efron and Tibshirani, *An
-    Introduction to the Bootstrap*, 1993, chapter 13).
+    `values` holds one number a process. With fewer than `ENOUGH` processes the interval is the
+    range of the data and covers less than `level` promises (Efron and Tibshirani, *An Introduction
+    to the Bootstrap*, 1993, chapter 13).
 
     Raises
     ------

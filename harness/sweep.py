@@ -153,9 +153,9 @@ def read(path: Path) -> Sweep:
 def message(source: str, faults: list[str]) -> str:
     """One message for all faults of one file."""
     if len(faults) == 1:
-        return f"{source}: {faults[0]}. Correct the file and run again."
+        return f"{source}: {faults[0].removesuffix('.')}. Mend that and run again."
     lines = "".join(f"\n  - {fault}" for fault in faults)
-    return f"{source}: {len(faults)} faults; correct the file and run again.{lines}"
+    return f"{source}: {len(faults)} faults; mend them and run again.{lines}"
 
 
 def _fault(fault: Mapping[str, Any]) -> str:

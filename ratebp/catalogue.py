@@ -40,6 +40,7 @@ def _method(entry: Entry) -> dict[str, Any]:
         "layout": info.layout,
         "loss": info.loss,
         "updates": info.updates,
+        "norms": info.norms,
         "papers": list(info.papers),
         "summary": (inspect.getdoc(cls) or "").partition("\n")[0],
         "options": {

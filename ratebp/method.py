@@ -38,7 +38,7 @@ from ratebp.wiring import Wiring, trace
 _WORDS = {
     "memory": ("constant", "linear"),
     "layout": ("multi", "single"),
-    "loss": ("mean", "per_step"),
+    "loss": ("mean", "per_step", "weighted_mean"),
     "updates": ("batch", "time step"),
 }
 
@@ -52,10 +52,12 @@ class Info:
         family: "exact", "rate", "online", or a new one; methods of one family share a colour range.
         memory: growth in T of what is kept between forward and backward, "constant" or "linear".
         layout: "multi" runs layer by layer with norms over T*B; "single" runs step by step.
-        loss: "mean" or "per_step", what is minimised by default.
+        loss: what is minimised by default: of the "mean" output, the mean of the "per_step" losses,
+            or of the "weighted_mean", whose weights fall exponentially into the past.
         papers: references, "authors year, venue, arXiv id".
         updates: "batch" leaves the update to the caller; "time step" applies one after every time
             step through the context's `update`, which then must have an optimiser.
+        norms: False if `bind` refuses every norm, in training or eval mode, naming its place.
     """
 
     label: str
@@ -65,6 +67,7 @@ class Info:
     loss: str
     papers: tuple[str, ...]
     updates: str = "batch"
+    norms: bool = True
 
     def __post_init__(self) -> None:
         """Refuse words that the suite does not know."""

@@ -37,10 +37,11 @@ class Wiring:
     only_norms: frozenset[str]
 
 
-class _RoleTracer(fx.Tracer):
+class RoleTracer(fx.Tracer):
     """Stop at every leaf that has a role, whatever package it comes from."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        """Say so of every module with a role."""
         return role_of(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
 
@@ -51,7 +52,7 @@ def trace(model: nn.Module) -> Wiring:
         BindError: when `torch.fx` cannot trace the model's forward.
     """
     try:
-        graph = _RoleTracer().trace(model)
+        graph = RoleTracer().trace(model)
     except Exception as error:
         raise BindError(
             f"the forward of {type(model).__name__} cannot be traced by torch.fx ({error}). "

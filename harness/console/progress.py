@@ -142,16 +142,29 @@ def plan(todo: int, total: int, jobs: int) -> str:
     """What is about to happen."""
     kept = f" ({total - todo} of {total} are there already)" if todo < total else ""
     beside = f", up to {jobs} side by side where timing allows" if jobs > 1 and todo else ""
-    return f"{todo} trials to measure{kept}{beside}"
+    return f"{todo} trial{'' if todo == 1 else 's'} to measure{kept}{beside}"
 
 
 def line(spec: TrialSpec, outcome: Outcome) -> str:
-    """One trial in one line: what, how it ended, how long it took; the first line of its error."""
+    """One trial in one line: what, how it ended, how long it took, and why."""
     cell = spec.cell
     words = f"{cell.method.label} {cell.model.label} T={cell.T} B={cell.batch} {spec.probe}"
-    error = (outcome.error or "").strip().splitlines()
-    reason = f" ({error[0].rstrip(':')})" if error else ""
+    reason = f" ({headline(outcome.error)})" if outcome.error else ""
     return f"{words} {outcome.status} {outcome.seconds:.1f} s{reason}"
+
+
+def headline(error: str) -> str:
+    """An error in one line: its first, and after a colon its last, which names the exception.
+
+    After a signal the last line is the outermost frame of the fault handler, and says nothing.
+    """
+    lines = error.strip().splitlines() or ["no message"]
+    first, last = lines[0], lines[-1].strip()
+    if first.lstrip().startswith(("Traceback", "File ")):  # a long one has lost its beginning
+        return last
+    if first.startswith("killed by") or not first.endswith(":"):
+        return first.removesuffix(":")
+    return f"{first} {last}"
 
 
 def duration(seconds: float) -> str:

@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.console.progress import duration
+from harness.console.progress import duration, headline
 from harness.rows import STATUSES
 from harness.runner import Summary
 from harness.store import Tables
@@ -84,7 +84,7 @@ def conclusion(summary: Summary) -> list[RenderableType]:
     parts += [Text(_failure(trial), style="red") for trial in failed.to_dict("records")]
     if summary.failures:
         parts.append(Text(f"what failed trials printed: {folder / 'logs'}/<trial>"))
-        parts.append(Text("run the same command again to measure only these anew"))
+        parts += [Text(remedy) for remedy in _remedies(set(failed["status"]))]
     if summary.missing:
         parts.append(Text(f"{summary.missing} trials are missing; the same command goes on there"))
     parts.append(Text(f"tables: {folder / 'trials.csv'}, {folder / 'measurements.csv'}"))
@@ -107,6 +107,17 @@ def counts(trials: pd.DataFrame) -> str:
     return ", ".join(f"{found[name]} {name}" for name in STATUSES if name in found) or "none"
 
 
+def _remedies(statuses: set[str]) -> list[str]:
+    """What to do about failures: a time-out stands, everything else is measured again."""
+    remedies = []
+    if statuses - {"timeout"}:
+        which = "these, time-outs aside," if "timeout" in statuses else "these"
+        remedies.append(f"run the same command again to measure only {which} anew")
+    if "timeout" in statuses:
+        remedies.append("a time-out stands until the sweep allows more: raise its timeout_s")
+    return remedies
+
+
 def _budgeted(trials: pd.DataFrame) -> pd.DataFrame:
     """Let a cell's costs share the row of its training, unless there are several budgets."""
     budgets = trials["training"].fillna("")
@@ -118,9 +129,8 @@ def _varying(trials: pd.DataFrame) -> list[str]:
 
 
 def _failure(trial: Mapping[Hashable, Any]) -> str:
-    """One failed trial: its id, what it was, and the first and last line of its error."""
-    lines = str(trial["error"] or "").strip().splitlines() or ["no message"]
-    error = lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1].strip()}"
+    """One failed trial: its id, what it was, and its error in a line."""
+    error = headline(str(trial["error"] or ""))
     place = f"{trial['method']} {trial['model']} T={trial['T']} B={trial['batch']}"
     return f"{trial['status']}: {place} {trial['probe']} ({trial['trial']}): {error}"
 

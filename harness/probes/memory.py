@@ -17,7 +17,7 @@ import psutil
 import torch
 
 from harness.errors import TrialError
-from harness.probe import Bench, Probe, Reading
+from harness.probe import PHASES, Bench, Probe, Reading
 from harness.rows import Row
 from harness.tracker import LiveBytes
 
@@ -38,10 +38,11 @@ class Memory(Probe):
         Raises
         ------
         TrialError
-            If the CUDA allocator had to free its cache and try again: its peaks then say nothing.
+            If the step leaves out a phase, or its loss is not finite; or if the CUDA allocator had
+            to free its cache and try again: its peaks then say nothing.
         """
         for _ in range(_WARM_UP):
-            bench.step()
+            bench.rehearse()
         bench.plain_forward()
         gc.collect()
         if bench.device.type == "cuda":
@@ -60,8 +61,7 @@ def _live(bench: Bench) -> tuple[Row, ...]:
     plain = LiveBytes(bench.persistent())
     with plain:
         bench.plain_forward()
-    phases = ("forward", "backward", "update")
-    peaks = {"step": step.peak(), **{phase: step.peak(phase) for phase in phases}}
+    peaks = {"step": step.peak(), **{phase: step.peak(phase) for phase in PHASES}}
     return (
         *(_exact("live_peak", phase, peak) for phase, peak in peaks.items()),
         _exact("live_after_forward", "forward", step.at_entry("backward")),

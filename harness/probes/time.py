@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import torch
 
-from harness.probe import Bench, Phase, Probe, Reading
+from harness.probe import PHASES, Bench, Phase, Probe, Reading
 from harness.rows import Row
 
 MIN_WARM_UP: Final = 3
@@ -33,14 +33,19 @@ MAX_SECONDS: Final = 3.0
 Spans = dict[str, float]
 Clock = Callable[[Callable[[Phase], object]], Spans]
 
-_PHASES: Final = ("forward", "backward", "update")
-
 
 class Time(Probe):
     """Raw seconds of every sample, after a warm-up."""
 
     def measure(self, bench: Bench) -> Reading:
-        """Warm up until a step is no longer clearly faster than those before, then sample."""
+        """Warm up until a step is no longer clearly faster than those before, then sample.
+
+        Raises
+        ------
+        TrialError
+            If the step leaves out a phase, or its loss is not finite.
+        """
+        bench.rehearse()
         on_gpu = bench.device.type == "cuda"
         clock = on_cuda if on_gpu else on_cpu
         gc.collect()
@@ -139,7 +144,7 @@ def _enough(samples: int, seconds: float) -> bool:
 def _rows(plain: list[float], steps: list[Spans]) -> tuple[Row, ...]:
     forward = [step["forward"] for step in steps]
     trace = [whole - bare for whole, bare in zip(forward, plain, strict=True)]
-    rows = [_row(phase, phase, [step[phase] for step in steps]) for phase in (*_PHASES, "step")]
+    rows = [_row(phase, phase, [step[phase] for step in steps]) for phase in (*PHASES, "step")]
     return (*rows, _row("plain_forward", "forward", plain), _row("trace", "forward", trace))
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from harness import stats
 from harness.report import axes
 from harness.report.quantities import BASELINE, Quantity, number, words
 from harness.report.style import LIGHT, PHASES, Look, Phase
@@ -201,13 +202,19 @@ def _hover(method: str, row: Any, value: str, low: str, high: str, unit: str) ->
     if pd.notna(row[low]) and row[low] < row[high]:
         text += f" [{number(row[low])} – {number(row[high])}]"
     basis = {
-        "processes": f"95 % bootstrap over {row['processes']} processes",
+        "processes": _over(int(row["processes"])),
         "samples": "interquartile range of one process's samples",
         "none": "one sample",
     }[row["basis"]]
     if value == "ratio" and row["basis"] != "processes":
         basis = "one pair of processes"
     return "<br>".join(part for part in (text, basis, row["note"]) if part)
+
+
+def _over(processes: int) -> str:
+    """What an interval over processes is; of few it is their range, and promises no level."""
+    kind = "95 % bootstrap over" if processes >= stats.ENOUGH else "range of"
+    return f"{kind} {processes} processes"
 
 
 def _lanes(lost: pd.DataFrame, position: str = "T") -> dict[tuple[str, float], int]:

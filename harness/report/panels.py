@@ -97,8 +97,8 @@ MEMORY_NOTE = (
     "every run. Peaks of allocators, driver and process vary a little."
 )
 TIME_NOTE = (
-    "One optimiser step on one batch. Bars: 95 % bootstrap over processes; with one process, the "
-    "interquartile range of its samples."
+    "One optimiser step on one batch. Bars: 95 % bootstrap over processes; with fewer than six, "
+    "their range; with one, the interquartile range of its samples."
 )
 PHASES_NOTE = (
     "Forward trace: what the method adds to a forward without graph or trace, measured alternately "

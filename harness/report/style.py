@@ -43,7 +43,7 @@ DARK: Final = {
 
 BLUE, SKY, VERMILLION, ORANGE = "#0072b2", "#56b4e9", "#d55e00", "#e69f00"
 GREEN, PURPLE, YELLOW = "#009e73", "#cc79a7", "#f0e442"
-FAMILIES: Final = {"bptt": (BLUE, SKY), "rate": (VERMILLION, ORANGE), "online": (GREEN, PURPLE)}
+FAMILIES: Final = {"exact": (BLUE, SKY), "rate": (VERMILLION, ORANGE), "online": (GREEN, PURPLE)}
 PALETTE: Final = (BLUE, SKY, VERMILLION, ORANGE, GREEN, PURPLE, YELLOW)
 Signs = tuple[str, str, str]
 """Colour, symbol, dash."""
@@ -160,20 +160,24 @@ def variables(theme: dict[str, str]) -> str:
 
 
 def _free(label: str, name: str, family: str, taken: set[Signs]) -> Signs:
-    """First free signs from a starting point that only the names decide."""
+    """First free signs from a starting point that only the names decide.
+
+    A marker that nobody has yet comes before one that differs in colour or dash alone.
+    """
     colours = FAMILIES.get(family) or (PALETTE[_hash(family) % len(PALETTE)],)
     if name in _KNOWN:
         colours = (_KNOWN[name][0],)
     used = {symbol for _, symbol, _ in _KNOWN.values()}
     symbols = [symbol for symbol in SYMBOLS if symbol not in used]
     start = _hash(label)
+    signs = []
     for offset in range(len(colours) * len(symbols) * len(DASHES)):
         rest, colour = divmod(start + offset, len(colours))
         rest, symbol = divmod(rest, len(symbols))
-        signs = (colours[colour], symbols[symbol], DASHES[rest % len(DASHES)])
-        if signs not in taken:
-            break
-    return signs
+        signs.append((colours[colour], symbols[symbol], DASHES[rest % len(DASHES)]))
+    markers = {symbol for _, symbol, _ in taken}
+    new = (mine for mine in signs if mine[1] not in markers)
+    return next(new, None) or next((mine for mine in signs if mine not in taken), signs[0])
 
 
 def _hash(text: str) -> int:

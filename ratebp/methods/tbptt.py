@@ -32,7 +32,7 @@ class Tbptt(Method):
 
     info: ClassVar = Info(
         label="truncated BPTT",
-        family="exact",
+        family="truncated",
         memory="constant",
         layout="single",
         loss="per_step",

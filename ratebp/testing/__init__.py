@@ -13,6 +13,6 @@ import pytest
 pytest.register_assert_rewrite("ratebp.testing.contracts")  # so that failures show their values
 
 from ratebp.testing.contracts import MethodContract  # noqa: E402
-from ratebp.testing.problems import Problem, problem, seeded_step  # noqa: E402
+from ratebp.testing.problems import Problem, fitting, problem, seeded_step  # noqa: E402
 
-__all__ = ["MethodContract", "Problem", "problem", "seeded_step"]
+__all__ = ["MethodContract", "Problem", "fitting", "problem", "seeded_step"]

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.autograd.graph import saved_tensors_hooks
 
 from ratebp import methods
 from ratebp.encoding import direct
-from ratebp.method import Bound, Identity, Method
+from ratebp.errors import BindError
+from ratebp.method import Identity, Method
 from ratebp.phases import StepContext
 from ratebp.testing.distributed import gradients_of_two_processes
-from ratebp.testing.problems import Problem, problem, seeded_step
+from ratebp.testing.kept import kept_bytes
+from ratebp.testing.problems import Problem, fitting, problem, seeded_step
 from ratebp.wiring import trace
 
 RTOL = 1e-10
@@ -54,13 +55,23 @@ class MethodContract:
         self, method: Method, norm: str
     ) -> None:
         """Every parameter gets a finite gradient of its shape and type, and not all are zero."""
-        case = problem(norm=norm)
+        case = fitting(method, norm=norm)
         got = gradients(method, case)
         for name, parameter in case.model.named_parameters():
             assert got[name].shape == parameter.shape, name
             assert got[name].dtype == parameter.dtype, name
             assert torch.isfinite(got[name]).all(), name
         assert all(float(got[n].norm()) > 0 for n in got if n.endswith("weight")), got
+
+    @pytest.mark.parametrize("norm", ["batch", "frozen"])
+    def test_norms_are_trained_or_refused_as_declared(self, method: Method, norm: str) -> None:
+        """A method that takes no norms says at bind which one it met, and where."""
+        case = problem(norm=norm)
+        if method.info.norms:
+            method.bind(case.model, case.timesteps)
+        else:
+            with pytest.raises(BindError, match="BatchNorm2d at `norm0`"):
+                method.bind(case.model, case.timesteps)
 
     def test_gradients_are_added(self, method: Method) -> None:
         """Two steps without clearing give twice the gradient of one."""
@@ -73,7 +84,7 @@ class MethodContract:
 
     def test_state_is_reset_between_steps(self, method: Method) -> None:
         """A bound method gives the same gradients to the bit when it sees the same batch again."""
-        case = problem(norm="batch")
+        case = fitting(method, norm="batch")
         bound = method.bind(case.model, case.timesteps)
         seen = []
         for _ in range(2):
@@ -94,7 +105,7 @@ class MethodContract:
 
     def test_the_model_is_untouched(self, method: Method) -> None:
         """Types, keys, attributes, hooks, modes and parameter values stay as they were."""
-        case = problem(norm="batch")
+        case = fitting(method, norm="batch")
         before = _fingerprint(case.model)
         values = {n: p.detach().clone() for n, p in case.model.named_parameters()}
         mode = torch.is_grad_enabled()
@@ -117,10 +128,36 @@ class MethodContract:
         times = case.timesteps if method.info.updates == "time step" else 0
         assert calls == [True] * times
 
+    def test_work_happens_in_phases(self, method: Method) -> None:
+        """Forward and backward are entered, in pairs and never nested: that is what is measured."""
+        case = fitting(method, norm="batch")
+        entered: list[str] = []
+
+        class Watched(StepContext):
+            @contextmanager
+            def phase(self, name: str) -> Iterator[None]:
+                assert entered[-1:] != ["inside"], "phases are nested"
+                entered.extend((name, "inside"))
+                yield
+                entered.pop()
+
+            def update(self) -> None:
+                assert entered[-1] == "backward"
+
+        with torch.random.fork_rng(devices=[]):
+            method.bind(case.model, case.timesteps).step(case.x, case.y, context=Watched())
+        assert set(entered) == {"forward", "backward"}
+        assert entered[0] == "forward"
+        assert entered.count("backward") <= entered.count("forward")
+
     def test_frozen_parameters_get_no_gradient_and_change_no_other(self, method: Method) -> None:
         """Parameters that need no gradient get none; the others' gradients stay the same."""
-        whole, case = gradients(method, problem(norm="batch")), problem(norm="batch")
-        frozen = ("stem.weight", "norm1.bias", "conv2.weight")
+        whole, case = (
+            gradients(method, fitting(method, norm="batch")),
+            fitting(method, norm="batch"),
+        )
+        some_bias = "norm1.bias" if method.info.norms else "conv1.bias"
+        frozen = ("stem.weight", some_bias, "conv2.weight")
         for name in frozen:
             case.model.get_parameter(name).requires_grad_(False)
         seeded_step(method.bind(case.model, case.timesteps), case.x, case.y)
@@ -129,7 +166,7 @@ class MethodContract:
 
     def test_views_share_all_tensors_and_add_none(self, method: Method) -> None:
         """Each view's parameters and buffers are the model's own objects."""
-        case = problem(norm="batch")
+        case = fitting(method, norm="batch")
         own = {id(t) for t in [*case.model.parameters(), *case.model.buffers()]}
         for view in method.bind(case.model, case.timesteps)._views.values():
             held = [*view.module.parameters(), *view.module.buffers()]
@@ -138,7 +175,7 @@ class MethodContract:
 
     def test_buffers_change_exactly_as_declared(self, method: Method) -> None:
         """Running statistics move once a step ("multi") or T times ("single"), as in `plain`."""
-        stepped, plain = problem(norm="batch"), problem(norm="batch")
+        stepped, plain = fitting(method, norm="batch"), fitting(method, norm="batch")
         seeded_step(method.bind(stepped.model, stepped.timesteps), stepped.x, stepped.y)
         method.bind(plain.model, plain.timesteps).plain(plain.x)
         times = 1 if method.info.layout == "multi" else stepped.timesteps
@@ -150,7 +187,7 @@ class MethodContract:
 
     def test_frozen_norms_stay_frozen(self, method: Method) -> None:
         """A norm in eval mode keeps its running statistics."""
-        case = problem(norm="frozen")
+        case = fitting(method, norm="frozen")
         before = {n: b.clone() for n, b in case.model.named_buffers()}
         seeded_step(method.bind(case.model, case.timesteps), case.x, case.y)
         for name, buffer in case.model.named_buffers():
@@ -158,7 +195,7 @@ class MethodContract:
 
     def test_loss_and_logits_are_those_of_the_spiking_network(self, method: Method) -> None:
         """The logits equal the plain forward's mean logits, whatever the backward approximates."""
-        case = problem(norm="batch")
+        case = fitting(method, norm="batch")
         bound = method.bind(case.model, case.timesteps)
         torch.testing.assert_close(
             seeded_step(bound, case.x, case.y).logits, bound.plain(case.x), rtol=RTOL, atol=RTOL
@@ -166,7 +203,9 @@ class MethodContract:
 
     def test_memory_class(self, method: Method) -> None:
         """Bytes that autograd keeps for the backward grow in T as declared."""
-        kept = {t: _kept_bytes(method, problem(norm="batch", timesteps=t)) for t in (2, 4, 8)}
+        kept = {
+            t: kept_bytes(method, fitting(method, norm="batch", timesteps=t)) for t in (2, 4, 8)
+        }
         if method.info.memory == "constant":
             assert kept[2] == kept[4] == kept[8], kept
         else:
@@ -174,7 +213,7 @@ class MethodContract:
 
     def test_runs_under_autocast(self, method: Method) -> None:
         """bfloat16 autocast gives finite float32 gradients."""
-        case = problem(norm="batch", dtype=torch.float32)
+        case = fitting(method, norm="batch", dtype=torch.float32)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             got = gradients(method, case)
         assert all(g.dtype == torch.float32 and torch.isfinite(g).all() for g in got.values())
@@ -182,11 +221,11 @@ class MethodContract:
     @pytest.mark.parametrize("norm", ["none", "batch"])
     def test_compiles_as_one_graph(self, method: Method, norm: str) -> None:
         """torch.compile(fullgraph=True) with aot_eager gives the eager gradients."""
-        eager = gradients(method, problem(norm=norm))
+        eager = gradients(method, fitting(method, norm=norm))
         torch.compiler.reset()
         compiled = gradients(
             method,
-            problem(norm=norm),
+            fitting(method, norm=norm),
             wrap=lambda m, _: torch.compile(m, fullgraph=True, backend="aot_eager"),
         )
         assert differences(compiled, eager, RTOL) == {}
@@ -199,10 +238,10 @@ class MethodContract:
 
     def test_constant_input_may_be_an_expanded_view(self, method: Method) -> None:
         """Direct coding's stride-0 input gives the gradients of the same images copied T times."""
-        images = problem(norm="batch").x[0]
+        images = fitting(method, norm="batch").x[0]
         got = []
         for x in (direct(images, 3), direct(images, 3).contiguous()):
-            case = problem(norm="batch")
+            case = fitting(method, norm="batch")
             got.append(gradients(method, Problem(case.model, x, case.y)))
         assert differences(got[0], got[1], RTOL) == {}
 
@@ -263,35 +302,3 @@ def _fingerprint(model: nn.Module) -> list[Any]:
         (path, type(m), m.training, sorted(m.__dict__), [len(m.__dict__[t]) for t in tables])
         for path, m in model.named_modules()
     ] + [list(model.state_dict()), [p.requires_grad for p in model.parameters()]]
-
-
-def _kept_bytes(method: Method, case: Problem) -> int:
-    """Return the most bytes that autograd holds at once, parameters and inputs left out."""
-    given = [*case.model.parameters(), *case.model.buffers(), case.x, case.y]
-    known = {t.untyped_storage().data_ptr() for t in given}
-    held: dict[int, int] = {}
-    most = 0
-
-    class Handle:
-        def __init__(self, tensor: Tensor) -> None:
-            self.tensor = tensor
-            self.key = tensor.untyped_storage().data_ptr()
-            held[self.key] = held.get(self.key, 0) + 1
-
-        def __del__(self) -> None:
-            held[self.key] -= 1
-
-    def pack(tensor: Tensor) -> Handle:
-        nonlocal most
-        handle = Handle(tensor)
-        size = tensor.untyped_storage().nbytes()
-        sizes[handle.key] = 0 if handle.key in known else size
-        most = max(most, sum(sizes[k] for k, count in held.items() if count > 0))
-        return handle
-
-    sizes: dict[int, int] = {}
-    bound: Bound = method.bind(case.model, case.timesteps)
-    with saved_tensors_hooks(pack, lambda handle: handle.tensor), nullcontext():
-        seeded_step(bound, case.x, case.y)
-    assert most > 0
-    return most

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import OptionError
-from ratebp.method import Bound
+from ratebp.method import Bound, Method
 from ratebp.neurons import LIF
 from ratebp.phases import StepContext
 from ratebp.schedules import Result
@@ -95,6 +95,11 @@ def problem(
         if norm == "frozen" and isinstance(module, nn.BatchNorm2d):
             module.eval()
     return Problem(model, x, y)
+
+
+def fitting(method: Method, *, norm: str, **settings: Any) -> Problem:
+    """Return the problem with `norm`, or without any if `method` refuses norms; see `problem`."""
+    return problem(norm=norm if method.info.norms else "none", **settings)
 
 
 class _Withheld(StepContext):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import ratebp
-from ratebp.testing import problem, seeded_step
+from ratebp.testing import fitting, seeded_step
 
 pytestmark = [
     pytest.mark.gpu,
@@ -19,7 +19,7 @@ pytestmark = [
 def test_gradients_equal_the_cpus(name: str, norm: str) -> None:
     found = []
     for device in ("cpu", "cuda"):
-        case = problem(norm=norm)
+        case = fitting(ratebp.methods.get(name), norm=norm)
         model = case.model.to(device)
         bound = ratebp.methods.get(name).bind(model, case.timesteps)
         result = seeded_step(bound, case.x.to(device), case.y.to(device))
@@ -30,7 +30,7 @@ def test_gradients_equal_the_cpus(name: str, norm: str) -> None:
 
 @pytest.mark.parametrize("name", ratebp.methods.names())
 def test_bf16_autocast_on_the_device(name: str) -> None:
-    case = problem(norm="batch", dtype=torch.float32)
+    case = fitting(ratebp.methods.get(name), norm="batch", dtype=torch.float32)
     model = case.model.cuda()
     bound = ratebp.methods.get(name).bind(model, case.timesteps)
     with torch.autocast("cuda", dtype=torch.bfloat16):

@@ -42,7 +42,7 @@ def test_one_line_a_trial(make_spec: MakeSpec) -> None:
     assert text.getvalue().splitlines() == [
         "2 trials to measure (3 of 5 are there already), up to 2 side by side where timing allows",
         "[1/2] fine tiny T=2 B=4 memory ok 3.1 s, 3 s left",
-        "[2/2] raises tiny T=2 B=4 time crash 60.0 s (exit code 1)",
+        "[2/2] raises tiny T=2 B=4 time crash 60.0 s (exit code 1: ValueError)",
         "note: torn [record]",
     ]
 
@@ -60,6 +60,21 @@ def test_a_bar_on_a_terminal_prints_only_what_went_wrong(make_spec: MakeSpec) ->
     assert "raises tiny T=2 B=4 memory crash 1.0 s (exit code 1)" in shown
     assert "fine tiny T=2 B=4 memory ok" not in shown
     assert "note: torn [record]" in shown
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("Traceback (most recent call last):\n  File 'x'\nValueError: boom", "ValueError: boom"),
+        ('File "trial.py", line 7, in run\n    x()\nValueError: boom', "ValueError: boom"),
+        ("exit code 1:\nTraceback [b]\nKeyError: 3", "exit code 1: KeyError: 3"),
+        ("killed by SIGSEGV:\nFatal\nExtension modules: numpy", "killed by SIGSEGV"),
+        ("loss became nan at update 1", "loss became nan at update 1"),
+        ("", "no message"),
+    ],
+)
+def test_an_error_in_one_line(error: str, words: str) -> None:
+    assert progress.headline(error) == words
 
 
 def test_a_bar_may_be_closed_before_it_has_begun() -> None:
@@ -139,6 +154,20 @@ def test_the_conclusion_says_what_failed_and_what_to_do(
     assert "run the same command again to measure only these anew" in text
     assert str(summary.folder / "trials.csv") in text
     assert "2 measured, 0 kept from before" in text
+
+
+def test_a_time_out_is_not_said_to_be_measured_again(
+    write_sweep: Callable[..., Path], measure: Measure
+) -> None:
+    path = write_sweep(method=["raises"], T=1, probes=["memory", "time"])
+    summary, _ = measure(path)
+    for statuses, again in ((["timeout", "timeout"], False), (["timeout", "crash"], True)):
+        summary.tables.trials["status"] = statuses
+        text = _rendered(summary)
+        assert "a time-out stands until the sweep allows more: raise its timeout_s" in text
+        assert (
+            "run the same command again to measure only these, time-outs aside," in text
+        ) is again
 
 
 def test_a_run_cut_short_before_its_first_record_has_a_conclusion(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -14,9 +15,11 @@ from probe_bench import bench
 
 from harness import probes
 from harness.errors import TrialError
-from harness.probe import Phase
+from harness.probe import Phase, unwatched
 from harness.probes import time as time_probe
 from harness.spec import PROBES
+
+COSTS = ("time", "memory")
 
 
 class FakeTime:
@@ -157,3 +160,20 @@ def test_the_time_probe_keeps_every_sample() -> None:
         assert 0 < parts <= value["step"][i]
     assert reading.facts["clock"] == "perf_counter"
     assert time_probe.MIN_WARM_UP <= reading.facts["warm_up_steps"] <= time_probe.MAX_WARM_UP
+
+
+@pytest.mark.parametrize("probe", COSTS)
+def test_a_step_that_leaves_out_phases_has_no_figures(probe: str) -> None:
+    whole = bench()
+    silent = replace(whole, train_step=lambda x, y, _: whole.train_step(x, y, unwatched))
+    with pytest.raises(TrialError, match=r"never entered phase 'forward' and 'backward' and"):
+        probes.get(probe).measure(silent)
+
+
+@pytest.mark.parametrize("probe", COSTS)
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_step_whose_loss_is_not_finite_has_no_figures(probe: str, loss: float) -> None:
+    whole = bench()
+    lost = replace(whole, train_step=lambda *given: whole.train_step(*given) * loss)
+    with pytest.raises(TrialError, match=r"loss of a training step is (nan|inf)"):
+        probes.get(probe).measure(lost)

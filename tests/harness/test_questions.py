@@ -37,6 +37,12 @@ def test_the_product_of_the_axes(asked: Ask) -> None:
     }
 
 
+def test_a_batch_larger_than_the_data_is_refused_before_any_trial(asked: Ask) -> None:
+    with pytest.raises(SweepError, match=r"batch 2000 .* 'digits' .*; legal: 1 to 1437"):
+        asked(data="digits", batch=[4, 2000])
+    assert asked(data="digits", batch=1437)
+
+
 def test_all_methods(asked: Ask, offered: Catalogue) -> None:
     found = asked(method="all", T=1, probes="time")
     assert {question.cell.method.name for question in found} == set(offered.methods)

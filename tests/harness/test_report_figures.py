@@ -115,7 +115,9 @@ def test_bars_are_the_interval_over_processes(
     row: Any = costs.set_index(["quantity", "method", "T"]).loc[("step", "sltt", 1)]
     assert trace.y[0] + trace.error_y.array[0] == pytest.approx(row["high"], rel=1e-5)
     assert trace.y[0] - trace.error_y.arrayminus[0] == pytest.approx(row["low"], rel=1e-5)
-    assert "95 % bootstrap over 3 processes" in trace.hovertext[0]
+    assert "range of 3 processes" in trace.hovertext[0]
+    many = drawn(sample, costs.assign(processes=6), looks, STEP, "absolute")
+    assert "95 % bootstrap over 6 processes" in many.data[0].hovertext[0]
 
 
 def test_log_axes_have_powers_of_two_and_cover_the_data(costs: pd.DataFrame) -> None:

@@ -33,6 +33,13 @@ def test_a_method_never_seen_before_gets_a_marker_that_no_built_in_method_has() 
     assert looks["eventprop"].symbol not in known
 
 
+def test_the_methods_of_a_family_share_its_colours_and_no_two_share_a_marker() -> None:
+    more = [("tbptt", "exact"), ("sltt_k", "online"), ("ottt_o", "online"), ("mine", "online")]
+    looks = style.looks([*BUILT_IN, *((name, name, family) for name, family in more)])
+    assert {looks[name].colour for name in ("bptt_m", "bptt_s")} >= {looks["tbptt"].colour}
+    assert len({look.symbol for look in looks.values()}) == len(looks)
+
+
 def test_signs_do_not_depend_on_the_company() -> None:
     alone = style.looks([NEW])["eventprop"]
     assert style.looks([*BUILT_IN, NEW])["eventprop"] == alone

@@ -43,6 +43,13 @@ def test_bootstrap_of_equal_numbers_is_a_point() -> None:
     assert stats.bootstrap_interval([3.0, 3.0, 3.0]) == (3.0, 3.0)
 
 
+@pytest.mark.parametrize("processes", [2, 3, 4, 5, 6])
+def test_only_with_enough_processes_is_the_bootstrap_more_than_their_range(processes: int) -> None:
+    values = np.geomspace(1.0, 2.0, processes)
+    is_range = stats.bootstrap_interval(values) == (values.min(), values.max())
+    assert is_range == (processes < stats.ENOUGH)
+
+
 def test_bootstrap_refuses_a_single_process() -> None:
     with pytest.raises(ValueError, match="at least two processes"):
         stats.bootstrap_interval([1.0])

@@ -45,7 +45,7 @@ def test_a_bad_axis(write_sweep: Write, axes: dict[str, Any], words: list[str]) 
     with pytest.raises(SweepError) as caught:
         read(write_sweep(**axes))
     text = str(caught.value)
-    for word in ["demo.toml: grid 1: ", *words, "Correct the file and run again."]:
+    for word in ["demo.toml: grid 1: ", *words, "Mend that and run again."]:
         assert word in text
 
 
@@ -75,7 +75,7 @@ def test_all_faults_come_at_once(write_sweep: Write) -> None:
     with pytest.raises(SweepError) as caught:
         read(write_sweep(T=0, batch="many"))
     text = str(caught.value)
-    assert text.startswith("demo.toml: 2 faults; correct the file and run again.")
+    assert text.startswith("demo.toml: 2 faults; mend them and run again.")
     assert "grid 1: T: 0" in text
     assert "grid 1: batch: 'many'" in text
 

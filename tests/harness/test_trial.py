@@ -18,7 +18,8 @@ from harness.probes.memory import Memory
 from harness.rows import MEASUREMENT_VERSION, Row
 from harness.spec import Cell, Choice, Training, TrialSpec
 
-METHODS = ratebp.methods.names()
+# tiny_resnet has norms
+METHODS = [name for name in ratebp.methods.names() if ratebp.methods.get(name).info.norms]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -65,6 +66,12 @@ def test_a_memory_trial_shows_the_memory_class_that_the_method_claims(method: st
         assert growth == (0, 0)
     else:
         assert growth[1] == 2 * growth[0] > 0
+
+
+def test_a_method_that_refuses_norms_is_skipped_with_the_place() -> None:
+    answer = run(cell("saf_e"))
+    assert answer.status == "skipped"
+    assert "BatchNorm2d at `stem" in str(answer.error)
 
 
 def test_a_time_trial_answers_with_rows_and_facts() -> None:

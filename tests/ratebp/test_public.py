@@ -55,6 +55,8 @@ def test_infer_is_eval_mode_and_leaves_the_model_alone() -> None:
 def test_gradients_drive_an_optimiser() -> None:
     """A few updates of each method lower the loss on one batch."""
     for name in ratebp.methods.names():
+        if not ratebp.methods.get(name).info.norms:
+            continue  # the model has norms
         torch.manual_seed(0)
         model = ratebp.models.build("tiny_resnet", in_channels=1, width=0.5)
         bound = ratebp.methods.get(name).bind(model, timesteps=2)

@@ -1,0 +1,281 @@
+"""Spike accumulation forwarding: the network runs on accumulated spikes instead of spikes.
+
+::
+
+    a[t] = decay a[t-1] + s[t],   e[t] = decay e[t-1] + 1
+    U[t] = W a_in[t] + b e[t],    u[t] = U[t] - threshold decay a[t-1]
+    s[t] = 1 if u[t] >= threshold else 0,   da[t]/du[t] = h'(u[t] - threshold)
+
+``u`` is exactly the potential of the LIF with soft reset, so spikes and logits are the spiking
+network's. A weight's gradient then takes the accumulation, that is OTTT's trace, for the price of
+one synaptic operation instead of two. All maps between the neurons must commute with accumulating:
+linear, the same at every step, one decay throughout.
+
+Source: Saiin et al. 2024, arXiv 2310.02772.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, fx, nn
+from torch.nn.modules.dropout import _DropoutNd
+
+from ratebp.errors import BindError
+from ratebp.neurons import LIF
+from ratebp.ops import geometry_of, spike
+from ratebp.roles import Role, role_of
+from ratebp.rules.record import widened
+from ratebp.views import Leaf, View, Wrap, view
+from ratebp.wiring import Wiring
+
+_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+_ADAPTIVE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
+_MODULES = frozenset({nn.Identity, nn.Flatten, nn.Unflatten, *_POOLS, *_ADAPTIVE})
+_POOLING = frozenset({F.avg_pool1d, F.avg_pool2d, F.avg_pool3d}) | frozenset(
+    {F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d}
+)
+_FUNCTIONS = _POOLING | {torch.flatten, torch.reshape, operator.getitem}
+_METHODS = frozenset({"flatten", "view", "reshape", "size"})
+_ADDS = (operator.add, torch.add, "add")
+
+
+def _accumulate(now: Tensor, last: Tensor | None, decay: float) -> Tensor:
+    # Out of place: an earlier step's graph may still hold the last accumulation.
+    with torch.no_grad():
+        now = now.detach()
+        return now if last is None else torch.add(now, last, alpha=decay)
+
+
+class AccumulatedLIF(Leaf):
+    """A neuron from accumulated current to accumulated spikes, one time step a call.
+
+    The accumulation of earlier spikes is a constant in the backward: ``da[t]/ds[t] = 1``.
+    """
+
+    stateful = True
+
+    def __init__(self, lif: LIF) -> None:
+        """Take the constants of `lif`, at rest."""
+        super().__init__()
+        self.dynamics = lif.dynamics
+        self.reset()
+
+    def reset(self) -> None:
+        """Go back to rest."""
+        self.accumulation: Tensor | None = None
+
+    def potential(self, current: Tensor) -> Tensor:
+        """Return the LIF's potential before the reset, in at least float32."""
+        wide = current.to(widened(current.dtype))
+        if self.accumulation is None:
+            return wide
+        d = self.dynamics
+        return wide - d.threshold * d.decay * self.accumulation
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return the accumulated spikes of this step, shape and dtype of `current`."""
+        d = self.dynamics
+        s = spike(self.potential(current), d.threshold, d.surrogate)
+        a = s if self.accumulation is None else d.decay * self.accumulation + s
+        self.accumulation = a.detach()
+        return a.to(current.dtype)
+
+
+class AccumulatedSynapse(Leaf):
+    """A synapse on accumulated input: ``U[t] = W a[t] + b e[t]``, one time step a call."""
+
+    stateful = True
+
+    def __init__(self, layer: nn.Module, decay: float) -> None:
+        """Start at rest; `decay` is that of the accumulations."""
+        super().__init__()
+        self.layer = layer
+        self.decay = decay
+        self.geometry = geometry_of(layer)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget how long the sequence is."""
+        self.ones: Tensor | None = None
+
+    def forward(self, a: Tensor) -> Tensor:
+        """Return the accumulated current for the accumulated input `a`, ``[B, ...]``."""
+        self.ones = _accumulate(a.new_ones(()), self.ones, self.decay)
+        if self.geometry is None:
+            # Whatever the layer calls its offset, it is what the layer answers to nothing.
+            out: Tensor = self.layer(a)
+            offset: Tensor = self.layer(torch.zeros_like(a[:1]))
+            return out + (self.ones - 1) * offset
+        weight, bias = self.layer.weight, self.layer.bias
+        assert isinstance(weight, Tensor)
+        assert bias is None or isinstance(bias, Tensor)
+        current: Tensor = self.geometry.apply(a, weight, None if bias is None else bias * self.ones)
+        return current
+
+
+class SpikingLogits(Leaf):
+    """A whole network on accumulations, seen from outside: inputs in, logits of the step out.
+
+    ::
+
+        o[t] = U[t] - decay U[t-1],   U of the readout
+
+    Args:
+        net: the network, its neurons and synapses replaced by the accumulating ones.
+        decay: of the accumulations.
+    """
+
+    def __init__(self, net: nn.Module, decay: float) -> None:
+        """Start at rest."""
+        super().__init__()
+        self.net = net
+        self.decay = decay
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the accumulated input and output."""
+        self.input: Tensor | None = None
+        self.output: Tensor | None = None
+
+    def run(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the accumulated output of this step and, without its graph, ``decay U[t-1]``."""
+        self.input = _accumulate(x, self.input, self.decay)
+        out: Tensor = self.net(self.input)
+        out = out.to(widened(out.dtype))
+        past = torch.zeros_like(out) if self.output is None else self.decay * self.output
+        self.output = out.detach()
+        return out, past
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of this step ``[B, K]`` for the input ``[B, ...]``."""
+        out, past = self.run(x)
+        return out - past
+
+
+class LogitsAndRate(SpikingLogits):
+    """As `SpikingLogits`, with the exponentially weighted mean of the logits so far beside them.
+
+    ::
+
+        m[t] = U[t] / e[t] = sum_k decay^(t-k) o[k] / sum_k decay^(t-k)
+    """
+
+    def reset(self) -> None:
+        """Forget the accumulations and the sum of the weights."""
+        super().reset()
+        self.ones: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[2, B, K]``, the logits of this step and their weighted mean so far."""
+        out, past = self.run(x)
+        self.ones = _accumulate(out.new_ones(()), self.ones, self.decay)
+        return torch.stack((out - past, out / self.ones))
+
+
+def accumulated_view(
+    method: str,
+    model: nn.Module,
+    wiring: Wiring,
+    wrap: Wrap | None,
+    outside: Callable[[nn.Module, float], nn.Module] = SpikingLogits,
+) -> View:
+    """Return a view that runs `model` on accumulations.
+
+    Args:
+        method: name of the method that asks, for messages.
+        model: what is bound.
+        wiring: of that model.
+        wrap: what the user puts around a view.
+        outside: `SpikingLogits` or `LogitsAndRate`.
+
+    Raises:
+        BindError: for a neuron or an operation that accumulations cannot cross, by place.
+    """
+    decay = _one_decay(method, model)
+    _refuse_what_does_not_commute(method, model)
+
+    def enclosed(net: nn.Module, builds_graph: bool) -> nn.Module:
+        whole = outside(net, decay)
+        return whole if wrap is None else wrap(whole, builds_graph)
+
+    return view(
+        model,
+        {
+            Role.NEURON: lambda lif, _: AccumulatedLIF(lif),
+            Role.SYNAPSE: lambda layer, _: AccumulatedSynapse(layer, decay),
+        },
+        wiring=wiring,
+        wrap=enclosed,
+    )
+
+
+def _one_decay(method: str, model: nn.Module) -> float:
+    neurons = {path: m for path, m in model.named_modules() if isinstance(m, LIF)}
+    for path, lif in neurons.items():
+        if lif.dynamics.reset != "soft":
+            raise BindError(
+                f"{method} cannot run the neuron `{path}` with reset={lif.dynamics.reset!r}: only "
+                "the soft reset is a difference of accumulations. Use reset='soft', or train with "
+                "ottt_a, sltt or bptt_s."
+            )
+        if not lif.dynamics.detach_reset:
+            raise BindError(
+                f"{method} cannot run the neuron `{path}` with detach_reset=False: it takes the "
+                "accumulation of earlier spikes for a constant. Use detach_reset=True, or train "
+                "with bptt_s."
+            )
+    decays = {path: lif.dynamics.decay for path, lif in neurons.items()}
+    if len(set(decays.values())) != 1:
+        listed = ", ".join(f"`{path}` {decay}" for path, decay in decays.items()) or "none"
+        raise BindError(
+            f"{method} accumulates all signals with one decay, but the neurons (ratebp.LIF) have "
+            f"several, or there is none: {listed}. Give them one decay, or train with sltt, "
+            "ottt_a or bptt_s."
+        )
+    return next(iter(decays.values()))
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return role_of(m) is not None or super().is_leaf_module(m, module_qualified_name)
+
+
+def _refuse_what_does_not_commute(method: str, model: nn.Module) -> None:
+    try:
+        graph = _Tracer().trace(model)
+    except Exception as error:
+        raise BindError(
+            f"{method} must see every operation of {type(model).__name__}, but torch.fx cannot "
+            f"trace its forward ({error}). Remove control flow that depends on tensor values, or "
+            "train with ottt_a or sltt and bind(..., wiring=ratebp.Wiring(...))."
+        ) from error
+    modules = dict(model.named_modules())
+    for node in graph.nodes:
+        if node.op in ("placeholder", "output") or _commutes(node, modules):
+            continue
+        place = next(reversed(node.meta.get("nn_module_stack") or {"": None}))
+        what = getattr(node.target, "__name__", str(node.target))
+        if node.op == "call_module":
+            place, what = str(node.target), type(modules[node.target]).__name__
+        raise BindError(
+            f"{method} cannot cross {what} at `{place or '(the model)'}`: it hands on accumulated "
+            "spikes, so what lies around synapses and neurons must be linear and the same at every "
+            "step: a + b, flatten, view, reshape, average pools, Identity. Take a "
+            "model without norms and the like, or train with ottt_a or sltt."
+        )
+
+
+def _commutes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    if node.op == "call_module":
+        module = modules[str(node.target)]
+        silent = isinstance(module, _DropoutNd) and module.p == 0
+        return role_of(module) in (Role.NEURON, Role.SYNAPSE) or type(module) in _MODULES or silent
+    if node.target in _ADDS:  # a plain number would be an offset
+        return all(isinstance(each, fx.Node) for each in node.args)
+    if node.target is getattr:
+        return node.args[1] == "shape"
+    return node.target in (_METHODS if node.op == "call_method" else _FUNCTIONS)
