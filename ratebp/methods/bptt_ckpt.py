@@ -11,7 +11,8 @@ from torch import Tensor
 from ratebp.method import Binding, Identity, Info, Method, count, option
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.checkpoint import BorderLIF, in_segments, rerun_norm
+from ratebp.rules import StepLIF
+from ratebp.rules.checkpoint import in_segments, rerun_norm
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, whole_sequence
 from ratebp.views import Rule, View
 
@@ -62,7 +63,7 @@ class BpttCkpt(Method):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the view of the forward, and that of the recomputation."""
-        neuron: Rule = lambda lif, _: BorderLIF(lif)  # noqa: E731
+        neuron: Rule = lambda lif, _: StepLIF(lif)  # noqa: E731
         return {
             "net": binding.view({Role.NEURON: neuron}, builds_graph=False),
             "rerun": binding.view({Role.NEURON: neuron, Role.NORM: rerun_norm}),

@@ -5,7 +5,7 @@ it. Tests and micro-benchmarks compare with that same readable version.
 """
 
 from ratebp.ops.lif_scan import lif_scan, naive_lif_scan
-from ratebp.ops.lif_step import LIFState, lif_step
+from ratebp.ops.lif_step import last_spike, lif_step
 from ratebp.ops.norm_replay import naive_norm_replay, norm_replay
 from ratebp.ops.rate_step import RateState, rate_step, replay_rate
 from ratebp.ops.spike import spike
@@ -13,9 +13,9 @@ from ratebp.ops.synapse import Geometry, geometry_of, naive_synapse, synapse
 
 __all__ = [
     "Geometry",
-    "LIFState",
     "RateState",
     "geometry_of",
+    "last_spike",
     "lif_scan",
     "lif_step",
     "naive_lif_scan",

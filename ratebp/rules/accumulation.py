@@ -70,9 +70,10 @@ class AccumulatedLIF(Leaf):
 
     def potential(self, current: Tensor) -> Tensor:
         """Return the LIF's potential before the reset, in at least float32."""
-        wide = current.to(widened(current.dtype))
         if self.accumulation is None:
-            return wide
+            # A copy, so that a model which goes on to change the current in place does no harm.
+            return current.to(widened(current.dtype), copy=True)
+        wide = current.to(widened(current.dtype))
         d = self.dynamics
         return wide - d.threshold * d.decay * self.accumulation
 
@@ -82,7 +83,8 @@ class AccumulatedLIF(Leaf):
         s = spike(self.potential(current), d.threshold, d.surrogate)
         a = s if self.accumulation is None else d.decay * self.accumulation + s
         self.accumulation = a.detach()
-        return a.to(current.dtype)
+        # A copy, so that a model which adds to its spikes in place does not change the state.
+        return a.to(current.dtype, copy=True)
 
 
 class AccumulatedSynapse(Leaf):

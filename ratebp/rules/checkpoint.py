@@ -16,30 +16,9 @@ import torch.nn.functional as F
 from torch import Generator, Tensor, nn
 
 from ratebp.errors import BindError
-from ratebp.ops import LIFState, spike
 from ratebp.rules.neuron import StepLIF
 from ratebp.rules.norm import BATCH_NORMS
 from ratebp.views import Leaf, View
-
-
-class BorderLIF(StepLIF):
-    """One time step a call, whose potential can be read and put back between two steps.
-
-    The spike is a function of the potential, so that the potential alone is the state.
-    """
-
-    @property
-    def potential(self) -> Tensor | None:
-        """Return the potential before reset ``[B, ...]``, None at rest."""
-        return None if self.state is None else self.state.u
-
-    def put(self, potential: Tensor | None) -> None:
-        """Go on from `potential`; the graph reaches it, through the spike too where that counts."""
-        if potential is None:
-            self.state = None
-            return
-        s = spike(potential, self.dynamics.threshold, self.dynamics.surrogate)
-        self.state = LIFState(potential, s.detach() if self.dynamics.detach_reset else s)
 
 
 class RerunNorm(Leaf):
@@ -82,7 +61,7 @@ def in_segments(spikes: View, x: Tensor, *, rerun: View, segment: int) -> tuple[
     Kept for the backward are `x` and, per neuron, the potential at each border between segments.
 
     Args:
-        spikes: the view of the forward, with `BorderLIF` neurons.
+        spikes: the view of the forward, with `StepLIF` neurons.
         x: inputs ``[T, B, ...]``.
         rerun: the view of the recomputation: the same neurons, `rerun_norm` norms. Under DDP it is
             the one that synchronises, once, with the last segment to be recomputed.
@@ -136,7 +115,7 @@ class _Segments(torch.autograd.Function):
             with nullcontext() if k == 0 else rerun.no_sync(), torch.enable_grad():
                 with rerun.sequence(), torch.autocast(**ctx.ambient):
                     for neuron, start in zip(neurons, starts, strict=True):
-                        neuron.put(start)
+                        neuron.potential = start
                     outs = [rerun(step) for step in now.unbind(0)]
                     ends = [neuron.potential for neuron in neurons]
                 _pull([*outs, *ends], [*grads[span], *later])
@@ -146,8 +125,8 @@ class _Segments(torch.autograd.Function):
         return None, _joined(inputs), None
 
 
-def _neurons(view: View) -> list[BorderLIF]:
-    return [m for m in view.module.modules() if isinstance(m, BorderLIF)]
+def _neurons(view: View) -> list[StepLIF]:
+    return [m for m in view.module.modules() if isinstance(m, StepLIF)]
 
 
 def _leaf(potential: Tensor | None) -> Tensor | None:

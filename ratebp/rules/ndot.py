@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.neurons import LIF
-from ratebp.ops import LIFState
+from ratebp.ops import last_spike
 from ratebp.roles import Role
 from ratebp.rules.neuron import DetachedLIF
 from ratebp.rules.synapse import TracedSynapse
@@ -59,11 +59,11 @@ class NdotLIF(DetachedLIF):
 
     def forward(self, current: Tensor) -> Tensor:
         """Return the spikes of this step, shape of `current`."""
-        last = self.state
+        last = self.potential
         spikes = super().forward(current)
-        assert self.state is not None
+        assert self.potential is not None
         with torch.no_grad():
-            self.slot.trace = self._advance(self.state, last).to(spikes.dtype)
+            self.slot.trace = self._advance(self.potential, last).to(spikes.dtype)
         return spikes
 
     def reset(self) -> None:
@@ -71,19 +71,20 @@ class NdotLIF(DetachedLIF):
         super().reset()
         self.past = self.slot.trace = None
 
-    def _advance(self, now: LIFState, last: LIFState | None) -> Tensor:
+    def _advance(self, now: Tensor, last: Tensor | None) -> Tensor:
         """Return the trace a[t]; keep ``e[t] a[t]``."""
-        trace = now.s if self.past is None else self.past + now.s
+        s = last_spike(now, self.dynamics)
+        trace = s if self.past is None else self.past + s
         self.past = self._ratio(now, last) * trace
         return trace
 
-    def _ratio(self, now: LIFState, last: LIFState | None) -> Tensor:
+    def _ratio(self, now: Tensor, last: Tensor | None) -> Tensor:
         left = self._left(now)
         before = torch.zeros_like(left) if last is None else self._left(last)
         return bounded_ratio(left, before, self.dynamics.decay)
 
-    def _left(self, state: LIFState) -> Tensor:
-        return self._undecayed.carry(*state)
+    def _left(self, u: Tensor) -> Tensor:
+        return self._undecayed.carry(u, last_spike(u, self.dynamics))
 
 
 class PublishedNdotLIF(NdotLIF):
@@ -95,14 +96,15 @@ class PublishedNdotLIF(NdotLIF):
         a[t] = e[t] a[t-1] + s[t]
     """
 
-    def _advance(self, now: LIFState, last: LIFState | None) -> Tensor:
+    def _advance(self, now: Tensor, last: Tensor | None) -> Tensor:
         """Return the trace a[t], and keep it."""
         faded = None if self.past is None else self._ratio(now, last) * self.past
-        self.past = now.s if faded is None else faded + now.s
+        s = last_spike(now, self.dynamics)
+        self.past = s if faded is None else faded + s
         return self.past
 
-    def _left(self, state: LIFState) -> Tensor:
-        return super()._left(state) - self.dynamics.threshold * state.s
+    def _left(self, u: Tensor) -> Tensor:
+        return super()._left(u) - self.dynamics.threshold * last_spike(u, self.dynamics)
 
 
 NEURONS = {"formula": NdotLIF, "published": PublishedNdotLIF}

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ratebp.neurons import LIF
-from ratebp.ops import LIFState, RateState, lif_scan, lif_step, rate_step, replay_rate
+from ratebp.ops import RateState, lif_scan, lif_step, rate_step, replay_rate
 from ratebp.rules.record import RateRecord
 from ratebp.views import Leaf
 
@@ -34,21 +34,21 @@ class StepLIF(Leaf):
         """Take the constants of `lif`, at rest."""
         super().__init__()
         self.dynamics = lif.dynamics
-        self.state: LIFState | None = None
+        self.potential: Tensor | None = None
 
     def forward(self, current: Tensor) -> Tensor:
         """Return the spikes of this step, shape of `current`."""
-        spikes, self.state = lif_step(current, self.state, self.dynamics)
+        spikes, self.potential = lif_step(current, self.potential, self.dynamics)
         return spikes
 
     def reset(self) -> None:
         """Go back to rest."""
-        self.state = None
+        self.potential = None
 
     def detach(self) -> None:
         """Cut the graph to earlier time steps."""
-        if self.state is not None:
-            self.state = LIFState(self.state.u.detach(), self.state.s.detach())
+        if self.potential is not None:
+            self.potential = self.potential.detach()
 
 
 class DetachedLIF(StepLIF):

@@ -18,8 +18,13 @@ from ratebp.method import Identity, Method
 from ratebp.phases import StepContext
 from ratebp.testing.distributed import gradients_of_two_processes
 from ratebp.testing.kept import kept_bytes
-from ratebp.testing.problems import Problem, fitting, problem, seeded_step
-from ratebp.wiring import trace
+from ratebp.testing.problems import (
+    Problem,
+    fitting,
+    into_last_spiking_layer,
+    problem,
+    seeded_step,
+)
 
 RTOL = 1e-10
 
@@ -146,23 +151,22 @@ class MethodContract:
 
         with torch.random.fork_rng(devices=[]):
             method.bind(case.model, case.timesteps).step(case.x, case.y, context=Watched())
-        assert set(entered) == {"forward", "backward"}
-        assert entered[0] == "forward"
+        assert (set(entered), entered[0]) == ({"forward", "backward"}, "forward")
         assert entered.count("backward") <= entered.count("forward")
 
     def test_frozen_parameters_get_no_gradient_and_change_no_other(self, method: Method) -> None:
         """Parameters that need no gradient get none; the others' gradients stay the same."""
-        whole, case = (
-            gradients(method, fitting(method, norm="batch")),
-            fitting(method, norm="batch"),
-        )
+        case, whole = (fitting(method, norm="batch") for _ in range(2))
         some_bias = "norm1.bias" if method.info.norms else "conv1.bias"
         frozen = ("stem.weight", some_bias, "conv2.weight")
+        complete = gradients(method, whole)
         for name in frozen:
             case.model.get_parameter(name).requires_grad_(False)
         seeded_step(method.bind(case.model, case.timesteps), case.x, case.y)
         found = {n: p.grad for n, p in case.model.named_parameters() if p.grad is not None}
-        assert differences(found, {n: g for n, g in whole.items() if n not in frozen}, RTOL) == {}
+        assert (
+            differences(found, {n: g for n, g in complete.items() if n not in frozen}, RTOL) == {}
+        )
 
     def test_views_share_all_tensors_and_add_none(self, method: Method) -> None:
         """Each view's parameters and buffers are the model's own objects."""
@@ -263,7 +267,7 @@ class MethodContract:
         if identity.scale == "inverse_t":
             want = {n: g / mine.timesteps for n, g in want.items()}
         if identity.over == "last_spiking":
-            last = _into_last_spiking_layer(mine.model)
+            last = into_last_spiking_layer(mine.model)
             got, want = ({n: g[n] for n in last} for g in (got, want))
         return differences(got, want, RTOL)
 
@@ -279,17 +283,6 @@ def _settings(identity: Identity) -> Iterator[dict[str, Any]]:
     axes |= {name: (value,) for name, value in identity.when.items()}
     for values in itertools.product(*axes.values()):
         yield dict(zip(axes, values, strict=True))
-
-
-def _into_last_spiking_layer(model: nn.Module) -> list[str]:
-    wiring = trace(model)
-    neurons = {path for behind in wiring.behind.values() for path in behind}
-    last = {path for path in neurons if not wiring.behind[path]}
-    feeding = [p for p, behind in wiring.behind.items() if behind and behind <= last]
-    names = {n for n, _ in model.named_parameters()}
-    found = [f"{p}.{kind}" for p in feeding for kind in ("weight", "bias")]
-    assert any(name in names for name in found)
-    return [name for name in found if name in names]
 
 
 def _with_grad(model: nn.Module) -> list[Any]:

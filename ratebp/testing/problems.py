@@ -13,6 +13,7 @@ from ratebp.method import Bound, Method
 from ratebp.neurons import LIF
 from ratebp.phases import StepContext
 from ratebp.schedules import Result
+from ratebp.wiring import trace
 
 NORMS = ("none", "batch", "frozen")
 
@@ -114,6 +115,18 @@ def seeded_step(bound: Bound, x: Tensor, y: Tensor) -> Result:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return bound.step(x, y, context=_Withheld())
+
+
+def into_last_spiking_layer(model: nn.Module) -> list[str]:
+    """Return the names of the parameters of the synapses into the last spiking layer."""
+    wiring = trace(model)
+    neurons = {path for behind in wiring.behind.values() for path in behind}
+    last = {path for path in neurons if not wiring.behind[path]}
+    feeding = [p for p, behind in wiring.behind.items() if behind and behind <= last]
+    names = {n for n, _ in model.named_parameters()}
+    found = [f"{p}.{kind}" for p in feeding for kind in ("weight", "bias")]
+    assert any(name in names for name in found)
+    return [name for name in found if name in names]
 
 
 def _disturb(norm: nn.BatchNorm2d) -> None:

@@ -166,3 +166,49 @@ def test_nothing_is_left_allocated_in_the_leaves_after_a_step() -> None:
                 assert not [t for t in state if id(t) not in own], (name, type(module))
                 record = getattr(module, "record", None)
                 assert record is None or record.take() == ()
+
+
+class AddsInPlace(nn.Module):
+    """Changes spikes and a residual stream in place, or computes the same out of place."""
+
+    def __init__(self, in_place: bool) -> None:
+        super().__init__()
+        self.in_place = in_place
+        self.a, self.b, self.c = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 6)
+        self.lif0, self.lif1, self.lif2 = (ratebp.LIF(decay=0.5) for _ in range(3))
+        self.head = nn.Linear(6, 3)
+
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        if self.in_place:
+            x += y
+            return x
+        return x + y
+
+    def forward(self, x: Tensor) -> Tensor:
+        stream = self.a(x)
+        first = self.lif0(stream)
+        stream = self.add(stream, self.b(first))  # the neuron's input, after it fired
+        second = self.lif1(stream)
+        second = self.add(second, self.lif2(self.c(first)))  # spikes, as in SEW
+        out: Tensor = self.head(second)
+        return out
+
+
+@pytest.mark.parametrize("name", ratebp.methods.names())
+def test_a_model_may_change_its_tensors_in_place(name: str) -> None:
+    found = []
+    for in_place in (False, True):
+        torch.manual_seed(0)
+        model = AddsInPlace(in_place).double()
+        with torch.no_grad():
+            for p in model.parameters():
+                p.mul_(2)
+        x = 2 * torch.randn(
+            4, 5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+        )
+        result = seeded_step(bind(model, name, 4), x, torch.tensor([0, 1, 2, 0, 1]))
+        logits = [result.logits, ratebp.infer(model, x), bind(model, name, 4).plain(x)]
+        found.append(logits + [p.grad for p in model.parameters()])
+    for apart, together in zip(*found, strict=True):
+        assert float(apart.norm()) > 0
+        torch.testing.assert_close(together, apart, rtol=1e-12, atol=1e-14)

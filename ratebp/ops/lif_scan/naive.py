@@ -19,11 +19,11 @@ def naive_lif_scan(current: Tensor, dynamics: Dynamics) -> Tensor:
     Returns:
         Spikes, shape and dtype of `current`.
     """
-    state = None
+    u = None
     spikes = []
     # Indexing current[t] would make the backward quadratic in T: each index's gradient is a full
     # [T, ...] tensor. unbind's gradient is one stack.
     for now in current.unbind(0):
-        s, state = lif_step(now, state, dynamics)
+        s, u = lif_step(now, u, dynamics)
         spikes.append(s)
     return torch.stack(spikes)

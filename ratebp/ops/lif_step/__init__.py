@@ -1,5 +1,5 @@
 """One time step of a LIF layer."""
 
-from ratebp.ops.lif_step.naive import LIFState, lif_step
+from ratebp.ops.lif_step.naive import last_spike, lif_step
 
-__all__ = ["LIFState", "lif_step"]
+__all__ = ["last_spike", "lif_step"]

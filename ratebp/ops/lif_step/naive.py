@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
@@ -11,40 +9,36 @@ from ratebp.dynamics import Dynamics
 from ratebp.ops.spike import spike
 
 
-class LIFState(NamedTuple):
-    """What one time step leaves for the next, ``[B, ...]``.
-
-    Potential and spike are kept apart, and the reset is applied at the start of the next step: both
-    are alive for the backward anyway, while a potential after reset would be one tensor more.
-
-    Attributes:
-        u: potential before the reset, in at least float32.
-        s: spikes, a constant if the layer detaches its reset.
-    """
-
-    u: Tensor
-    s: Tensor
-
-
-def lif_step(
-    current: Tensor, state: LIFState | None, dynamics: Dynamics
-) -> tuple[Tensor, LIFState]:
-    """Return the spikes of one time step and the state for the next.
+def lif_step(current: Tensor, last: Tensor | None, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
+    """Return the spikes and the potential of one time step.
 
     ::
 
         u = dynamics.carry(u_last, s_last) + I,   s = H(u - threshold)
 
+    The potential before the reset is the whole state: the reset is applied at the start of the next
+    step, from the spike that the potential implies. The potential is alive for the backward anyway,
+    while one after the reset would be a tensor more. No result shares memory with `current` or with
+    the other, so that a model may change its tensors in place.
+
     Args:
         current: input current I of this step, ``[B, ...]``.
-        state: the last step's; None at the first step.
+        last: the last step's potential; None at the first step.
         dynamics: the layer's constants.
 
     Returns:
-        ``s`` in the dtype of `current`, and the new state. Under autocast the potential integrates
-        in float32 whatever the synapses compute in.
+        ``s`` in the dtype of `current`, and ``u`` in at least float32: under autocast the potential
+        integrates in float32 whatever the synapses compute in.
     """
-    wide = torch.promote_types(current.dtype, torch.float32)
-    u = current.to(wide) if state is None else dynamics.carry(*state) + current
-    s = spike(u, dynamics.threshold, dynamics.surrogate).to(current.dtype)
-    return s, LIFState(u, s.detach() if dynamics.detach_reset else s)
+    if last is None:
+        u = current.to(torch.promote_types(current.dtype, torch.float32), copy=True)
+    else:
+        u = dynamics.carry(last, last_spike(last, dynamics)) + current
+    return spike(u, dynamics.threshold, dynamics.surrogate).to(current.dtype), u
+
+
+def last_spike(u: Tensor, dynamics: Dynamics) -> Tensor:
+    """Return the spike that the potential `u` gave, a constant if the layer detaches its reset."""
+    if dynamics.detach_reset:
+        return (u >= dynamics.threshold).to(u.dtype)
+    return spike(u, dynamics.threshold, dynamics.surrogate)

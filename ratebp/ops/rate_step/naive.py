@@ -53,7 +53,7 @@ def rate_step(
     h = dynamics.surrogate.derivative(x)
     jacobian = dynamics.carry_grad(u, h)
     if state is None:
-        new = RateState(dynamics.carry(u, s), s, h, 1 + jacobian * u.new_ones(()))
+        new = RateState(dynamics.carry(u, s), s.clone(), h, 1 + jacobian * u.new_ones(()))
     else:
         new = RateState(
             dynamics.carry(u, s),
@@ -68,7 +68,7 @@ class _ReplayRate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, rate: Tensor, eligibility: Tensor) -> Tensor:
         ctx.save_for_backward(eligibility)
-        return rate.view_as(rate)
+        return rate.detach()  # not a view, so that a model may add to it in place
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:

@@ -28,7 +28,7 @@ class _Synapse(torch.autograd.Function):
         ctx.x_dtype = x.dtype
         ctx.bias_dtype = None if bias is None else bias.dtype
         if value is not None:
-            return value.view_as(value)
+            return value.detach()  # not a view, so that a model may add to it in place
         return geometry.apply(x, weight.to(x.dtype), None if bias is None else bias.to(x.dtype))
 
     @staticmethod
