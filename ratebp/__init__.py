@@ -9,6 +9,7 @@
     logits = ratebp.infer(model, ratebp.direct(x, 4))
 """
 
+from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
 
 from ratebp import methods, models
@@ -23,7 +24,10 @@ from ratebp.schedules import Result
 from ratebp.views import Leaf, View, view
 from ratebp.wiring import Wiring
 
-__version__ = _version("ratebp")
+try:
+    __version__ = _version("ratebp")
+except _PackageNotFoundError:  # a checkout on the path of an offline machine
+    __version__ = "0+checkout"
 
 __all__ = [
     "LIF",
