@@ -16,7 +16,7 @@ from harness.executors import Executor, Outcome, TrialStopped
 from harness.spec import TrialSpec
 from harness.store import Store
 
-ALONE: Final = ("time",)
+ALONE: Final = ("time", "energy")
 """Probes that a neighbour would disturb."""
 
 RETRIED: Final = ("crash", "timeout")

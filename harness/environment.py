@@ -39,6 +39,7 @@ SETTINGS: Final = (
 MEASURING: Final = (
     "worker.py",
     "trial.py",
+    "rig.py",
     "probe.py",
     "probes",
     "tracker.py",

@@ -7,6 +7,7 @@
         ├── DataError         a data set is unknown, absent or damaged
         ├── RowError          a measured row breaks the schema of `harness.rows`
         ├── TrialError        a trial could not be built or measured (worker side)
+        │   └── AbsentError   this machine lacks the means to measure it
         ├── StoreError        the results folder: not writable, disk full, record damaged
         │   └── LockedError   another run holds this results folder
         └── ReportError       the report could not be written from the tables
@@ -42,6 +43,10 @@ class RowError(HarnessError):
 
 class TrialError(HarnessError):
     """A trial could not be built or measured."""
+
+
+class AbsentError(TrialError):
+    """This machine lacks the means (a counter, a permission) to measure what was asked."""
 
 
 class StoreError(HarnessError):

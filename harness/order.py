@@ -13,7 +13,7 @@ from typing import Final
 
 from harness.questions import Question
 
-PROBE_ORDER: Final = ("time", "accuracy", "memory")
+PROBE_ORDER: Final = ("time", "energy", "accuracy", "fidelity", "activity", "memory")
 """Long trials that may share the machine come before short ones, so that none is left alone."""
 
 

@@ -1,6 +1,6 @@
 """What a probe is given and what it owes.
 
-`harness.trial` builds one `Bench` from a trial's cell, in a fresh process that measures nothing
+`harness.rig` builds one `Bench` from a trial's cell, in a fresh process that measures nothing
 else, and hands it to one probe. The probe runs training steps through the bench and returns rows
 and facts. It never imports the library under test, never formats and never summarises: rows hold
 every sample. What cannot be measured here (no GPU, no `/proc`) is a fact, not an error; a figure
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -36,6 +36,16 @@ def unwatched(_: str) -> AbstractContextManager[None]:
 
 
 @dataclass(frozen=True)
+class Neuron:
+    """One spiking layer: the path of its module in the model, and its constants."""
+
+    path: str
+    decay: float
+    threshold: float
+    reset: str
+
+
+@dataclass(frozen=True)
 class Bench:
     """One cell, built: a model in training mode on its device, bound to its method.
 
@@ -51,11 +61,21 @@ class Bench:
         Of `model`; the training budget's if the cell has one, else SGD with momentum 0.9.
     x, y:
         The first training batch, `[T, B, ...]` and `[B]`.
+    neurons:
+        The spiking layers of `model`.
     train_step:
         `train_step(x, y, phase)`: forward, backward, update, gradients zeroed in place (in phase
         "update"); returns the loss, detached.
     plain_forward:
         The same spiking forward of `x` without graph or trace.
+    gradient:
+        `gradient(method, x, y)`: add one step's gradient by the method of that name (None: the
+        cell's) to the model's `.grad` and return the loss, detached. Nothing is updated: where a
+        method updates at every time step, its gradients add up over the time steps instead.
+        Running statistics move as in any training forward.
+    rates:
+        `rates(x)`: by path of the spiking layer, its firing rate at each time step, `[T]`: the mean
+        over batch and units, in training mode; nothing moves.
     infer:
         `infer(x)`: logits `[B, K]` in eval mode.
     batches:
@@ -73,8 +93,11 @@ class Bench:
     optimizer: torch.optim.Optimizer
     x: Tensor
     y: Tensor
+    neurons: tuple[Neuron, ...]
     train_step: Callable[[Tensor, Tensor, Phase], Tensor]
     plain_forward: Callable[[], Tensor]
+    gradient: Callable[[str | None, Tensor, Tensor], Tensor]
+    rates: Callable[[Tensor], Mapping[str, Tensor]]
     infer: Callable[[Tensor], Tensor]
     batches: Callable[[str, int], Iterator[tuple[Tensor, Tensor]]]
     updates_per_epoch: int

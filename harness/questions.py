@@ -13,7 +13,7 @@ from harness.catalogue import Catalogue, MethodInfo, ModelInfo, OptionInfo
 from harness.data.facts import describe
 from harness.data.files import locate
 from harness.errors import DataError, SweepError, unknown
-from harness.spec import Cell, Choice, Training
+from harness.spec import TRAINED, Cell, Choice, Training
 from harness.sweep import Grid, Sweep, message
 
 ALL: Final = "all"
@@ -87,7 +87,7 @@ def _product(
     for probe, model, data, T, batch, dtype, device, seed, method in itertools.product(
         grid.probes, models, grid.data, grid.T, grid.batch, grid.dtype, devices, grid.seed, methods
     ):
-        training = budget if probe == "accuracy" else None
+        training = budget if probe in TRAINED else None
         cell = Cell(method, model, data, T, batch, dtype, device, seed, training)
         yield Question(cell, probe)
 
@@ -142,8 +142,9 @@ class _Checker:
                     locate(name)
             except DataError as error:
                 self.fault(f"data: {error}")
-        if grid.training is not None and "accuracy" not in grid.probes:
-            self.fault("training: no use without 'accuracy' in probes; add the probe or drop it")
+        if grid.training is not None and not set(TRAINED) & set(grid.probes):
+            trains = " or ".join(map(repr, TRAINED))
+            self.fault(f"training: no use without {trains} in probes; add a probe or drop it")
 
     def fault(self, text: str) -> None:
         """Keep one fault of this grid."""

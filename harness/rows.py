@@ -16,7 +16,7 @@ from harness.errors import RowError
 SCHEMA_VERSION: Final = 1
 """Shape of a trial record on disk."""
 
-MEASUREMENT_VERSION: Final = 1
+MEASUREMENT_VERSION: Final = 2
 """Meaning of the figures; raise it when a metric's definition changes. Part of every trial id."""
 
 UNITS: Final = ("s", "B", "J", "FLOP", "1")
@@ -24,7 +24,7 @@ KINDS: Final = ("exact", "banded", "noisy", "outcome")
 STATUSES: Final = ("ok", "crash", "timeout", "oom_host", "oom_cuda", "invalid", "skipped")
 
 _METRIC = re.compile(r"[a-z]+(\.[a-z0-9_]+)+")
-_PHASE = re.compile(r"[a-z][a-z0-9_]*")
+_PHASE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,8 @@ class Row:
     metric:
         Dotted lower-case name, `group.quantity`, for example `mem.live_peak`.
     phase:
-        Part of the step or run that the figure belongs to, for example `forward` or `step`.
+        Part of the step or run that the figure belongs to, for example `forward` or `step`; for a
+        figure of one layer, the path of its module or parameter, for example `layer1.0.conv1`.
     unit:
         One of `UNITS`: seconds, bytes, joules, floating-point operations, or a pure number.
     kind:
@@ -63,7 +64,7 @@ class Row:
         if not _METRIC.fullmatch(self.metric):
             raise RowError(f"{where}: the metric must look like 'group.quantity', in lower case")
         if not _PHASE.fullmatch(self.phase):
-            raise RowError(f"{where}: the phase must be one lower-case word")
+            raise RowError(f"{where}: the phase must be a word or a dotted module path")
         if self.unit not in UNITS:
             raise RowError(f"{where}: unit {self.unit!r} is not one of {', '.join(UNITS)}")
         if self.kind not in KINDS:

@@ -12,7 +12,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-PROBES: Final = ("time", "memory", "accuracy")
+PROBES: Final = ("time", "memory", "energy", "fidelity", "activity", "accuracy")
+TRAINED: Final = ("fidelity", "activity", "accuracy")
+"""Probes that train the model for the cell's budget."""
+
 DTYPES: Final = ("float32", "float64", "bfloat16")
 DEVICES: Final = ("auto", "cpu", "cuda")
 OPTIMIZERS: Final = ("sgd", "adam")
@@ -57,7 +60,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Training:
-    """The fixed budget of the probe `accuracy`."""
+    """The fixed budget of a probe that trains."""
 
     epochs: int = 1
     optimizer: str = "sgd"
@@ -76,7 +79,7 @@ class Training:
 class Cell:
     """One point of a sweep. `device` is resolved (`cpu` or `cuda`), never `auto`.
 
-    `training` is set for the probe `accuracy` alone: a step's cost does not depend on the budget.
+    `training` is set for the probes of `TRAINED` alone: what a step costs does not depend on it.
     """
 
     method: Choice

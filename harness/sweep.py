@@ -73,7 +73,7 @@ class _Table(BaseModel):
 
 
 class TrainingTable(_Table):
-    """`[grid.training]`: the fixed budget of the probe `accuracy`."""
+    """`[grid.training]`: the fixed budget of the probes that train."""
 
     epochs: _Count = 1
     optimizer: Annotated[str, _one_of(OPTIMIZERS)] = "sgd"

@@ -38,6 +38,12 @@ class Linear:
             self.optimizer.zero_grad(set_to_none=False)
         return torch.stack(losses).detach().mean()
 
+    def gradient(self, method: str | None, x: Tensor, y: Tensor) -> Tensor:
+        self.log.append(f"gradient of {method}")
+        loss = cross_entropy(self.model(x).mean(0), y)
+        loss.backward()
+        return loss.detach()
+
     def plain(self, x: Tensor) -> Tensor:
         self.log.append("plain")
         with torch.no_grad():
@@ -60,8 +66,11 @@ def bench(training: Training | None = None, *, log: list[str] | None = None) -> 
         optimizer=net.optimizer,
         x=x,
         y=y,
+        neurons=(),
         train_step=net.train_step,
         plain_forward=lambda: net.plain(x),
+        gradient=net.gradient,
+        rates=lambda _: {},
         infer=lambda x: net.model(x).mean(0),
         batches=net.batches,
         updates_per_epoch=4,

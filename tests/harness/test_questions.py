@@ -79,11 +79,14 @@ def test_what_two_grids_share_is_asked_once(
     assert len(found) == 2 * 2 * 3
 
 
-def test_the_budget_belongs_to_accuracy_alone(asked: Ask) -> None:
-    found = asked(probes=["time", "accuracy"], T=1, method="fine", training={"epochs": 7})
+def test_the_budget_belongs_to_the_probes_that_train(asked: Ask) -> None:
+    found = asked(
+        probes=["time", "accuracy", "fidelity"], T=1, method="fine", training={"epochs": 7}
+    )
     assert {question.probe: question.cell.training for question in found} == {
         "time": None,
         "accuracy": Training(epochs=7),
+        "fidelity": Training(epochs=7),
     }
 
 
@@ -120,7 +123,10 @@ def test_files_that_the_user_lacks_stop_the_run_before_it_begins(
         ({"model": {"name": "tiny", "width": {"a": [1]}}}, ["neither text nor a number"]),
         ({"model": {"name": "tiny", "neuron": {"surrogate": "sigmod"}}}, ["'sigmoid'"]),
         ({"data": "digit"}, ["data", "'digit'", "digits", "fashion-mini"]),
-        ({"training": {"epochs": 2}}, ["training: no use without 'accuracy' in probes"]),
+        (
+            {"training": {"epochs": 2}},
+            ["training: no use without", "'fidelity' or 'activity' or 'accuracy'"],
+        ),
     ],
 )
 def test_a_name_that_does_not_exist(asked: Ask, axes: dict[str, Any], words: list[str]) -> None:

@@ -30,7 +30,7 @@ def test_a_row_survives_json() -> None:
     ("change", "words"),
     [
         ({"metric": "livepeak"}, "group.quantity"),
-        ({"phase": "Whole step"}, "one lower-case word"),
+        ({"phase": "Whole step"}, "dotted module path"),
         ({"unit": "MiB"}, "'MiB' is not one of s, B"),
         ({"kind": "rough"}, "'rough' is not one of exact"),
         ({"values": []}, "no samples"),

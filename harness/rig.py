@@ -1,0 +1,237 @@
+"""From a cell to a bench: the one place where the library under test is built and driven.
+
+Everything a probe needs of the library is handed over in a `harness.probe.Bench`, so that probes
+never import it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+import ratebp
+from harness import data
+from harness.data.base import Dataset
+from harness.errors import TrialError
+from harness.probe import Bench, Neuron, Phase
+from harness.spec import Cell, Training
+
+COST_RATE: Final = 1e-3
+"""Learning rate of the cells that measure costs: small, so that activity stays what it was."""
+
+_DTYPES: Final = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.float32}
+_Images = Callable[[str, int], Iterator[tuple[Tensor, Tensor]]]
+
+
+def build(cell: Cell, measured: Callable[[], None] = lambda: None) -> Bench:
+    """Seed everything, load the data, build model and optimiser, bind the method.
+
+    Raises
+    ------
+    DataError
+        If the data set is unknown, absent or smaller than a batch.
+    ratebp.RatebpError
+        If the library refuses a name, an option, or the method for this model.
+    TrialError
+        If the device is not there.
+    """
+    device = _device(cell.device)
+    dataset = data.load(cell.data)
+    images = partial(_images, dataset, cell)
+    updates = len(dataset.train) // cell.batch
+    return _bench(cell, device, dataset.facts, images, updates, measured)
+
+
+@contextmanager
+def virtual(cell: Cell) -> Iterator[Bench]:
+    """The bench of `build` on fake tensors, whatever its size: no data, no memory, no GPU.
+
+    Fake tensors have shapes and no contents; they stay fake inside the context alone. "train" and
+    "test" have one batch each.
+
+    Raises
+    ------
+    DataError, ratebp.RatebpError
+        As `build` does, except that no data files are needed.
+    """
+    facts = data.describe(cell.data)
+    with FakeTensorMode(), _default_dtype(_DTYPES[cell.dtype]):
+        batch = torch.empty(cell.batch, *facts.shape), torch.zeros(cell.batch, dtype=torch.int64)
+        yield _bench(cell, torch.device("cpu"), facts, lambda *_: iter([batch]), 1, lambda: None)
+
+
+def _bench(
+    cell: Cell,
+    device: torch.device,
+    facts: data.Facts,
+    images: _Images,
+    updates: int,
+    measured: Callable[[], None],
+) -> Bench:
+    _seed(cell.seed)
+    torch.set_num_threads(1)
+    model = _model(cell, facts).train()
+    dtype = _DTYPES[cell.dtype]
+    if device.type != "cpu" or next(model.parameters()).dtype != dtype:  # `to` refuses fakes
+        model = model.to(device, dtype)
+    bound = ratebp.methods.get(cell.method.name, **cell.method.kwargs()).bind(model, cell.T)
+    rig = _Rig(cell, device, images, model, bound, _optimizer(model, cell.training))
+    x, y = next(rig.batches("train", 0))
+    return Bench(
+        cell=cell,
+        device=device,
+        model=model,
+        optimizer=rig.optimizer,
+        x=x,
+        y=y,
+        neurons=_neurons(model),
+        train_step=rig.train_step,
+        plain_forward=lambda: rig.plain_forward(x),
+        gradient=rig.gradient,
+        rates=rig.rates,
+        infer=rig.infer,
+        batches=rig.batches,
+        updates_per_epoch=updates,
+        measured=measured,
+    )
+
+
+@dataclass(frozen=True)
+class _Rig:
+    """The parts of a bench at work; its methods are those of `Bench`."""
+
+    cell: Cell
+    device: torch.device
+    images: _Images
+    model: nn.Module
+    bound: ratebp.Bound
+    optimizer: torch.optim.Optimizer
+
+    def train_step(self, x: Tensor, y: Tensor, phase: Phase) -> Tensor:
+        context = _Context(phase, self.optimizer)
+        with self._autocast():
+            result = self.bound.step(x, y, context=context)
+        if self.bound.method.info.updates == "batch":
+            context.update()
+        return result.loss
+
+    def plain_forward(self, x: Tensor) -> Tensor:
+        with self._autocast():
+            return self.bound.plain(x)
+
+    def gradient(self, method: str | None, x: Tensor, y: Tensor) -> Tensor:
+        bound = self.bound
+        if method is not None:
+            bound = ratebp.methods.get(method).bind(self.model, self.cell.T)
+        with self._autocast():
+            return bound.step(x, y, context=_NoUpdate()).loss
+
+    def rates(self, x: Tensor) -> Mapping[str, Tensor]:
+        with self._autocast():
+            from ratebp.activity import firing_rates
+
+            return firing_rates(self.model, x)
+
+    def infer(self, x: Tensor) -> Tensor:
+        with self._autocast():
+            return ratebp.infer(self.model, x)
+
+    def batches(self, split: str, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        dtype = _DTYPES[self.cell.dtype]
+        for image, label in self.images(split, epoch):
+            yield ratebp.direct(image.to(self.device, dtype), self.cell.T), label.to(self.device)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        if self.cell.dtype == "bfloat16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+
+class _Context(ratebp.StepContext):
+    """Hands the phases of a method's schedule to a probe, and the update as one more."""
+
+    def __init__(self, phase: Phase, optimizer: torch.optim.Optimizer) -> None:
+        super().__init__(optimizer)
+        self._phase = phase
+        self._apply = optimizer
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Enter the probe's phase `name`."""
+        with self._phase(name):
+            yield
+
+    def update(self) -> None:
+        """Apply the gradients and zero them in place, so that they stay persistent."""
+        with self._phase("update"):
+            self._apply.step()
+            self._apply.zero_grad(set_to_none=False)
+
+
+class _NoUpdate(ratebp.StepContext):
+    """Keeps the weights: the gradients of a method that would update at every step add up."""
+
+    def update(self) -> None:
+        """Do nothing."""
+
+
+def _device(name: str) -> torch.device:
+    if name == "cuda" and not torch.cuda.is_available():
+        raise TrialError("the cell asks for device 'cuda', and torch sees none; legal here: cpu")
+    return torch.device(name)
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _images(
+    dataset: Dataset, cell: Cell, split: str, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    train = split == "train"
+    return dataset.batches(split, cell.batch, seed=cell.seed, epoch=epoch, drop_last=train)
+
+
+def _model(cell: Cell, facts: data.Facts) -> nn.Module:
+    sizes = {"num_classes": facts.num_classes, "in_channels": facts.shape[0]}
+    return ratebp.models.build(cell.model.name, **sizes | cell.model.kwargs())
+
+
+def _neurons(model: nn.Module) -> tuple[Neuron, ...]:
+    found = [
+        (path, part.dynamics)
+        for path, part in model.named_modules()
+        if isinstance(part, ratebp.LIF)
+    ]
+    return tuple(Neuron(path, d.decay, d.threshold, d.reset) for path, d in found)
+
+
+def _optimizer(model: nn.Module, budget: Training | None) -> torch.optim.Optimizer:
+    params = model.parameters()
+    if budget is None:
+        return torch.optim.SGD(params, lr=COST_RATE, momentum=0.9)
+    decay = budget.weight_decay
+    if budget.optimizer == "adam":
+        return torch.optim.Adam(params, lr=budget.lr, weight_decay=decay)
+    return torch.optim.SGD(params, lr=budget.lr, momentum=budget.momentum, weight_decay=decay)
