@@ -15,19 +15,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
-import psutil
-
-from harness import gpu
 from harness.errors import StoreError
 from harness.executors import Outcome, TrialStopped
+from harness.executors.driver import Watch, watching
 from harness.executors.outcomes import judge, oom_kills
-from harness.executors.settings import child_environment
-from harness.rows import Row
+from harness.executors.settings import child_environment, pinned
 from harness.spec import TrialSpec
 
 WORKER: Final = (sys.executable, "-m", "harness.worker")
@@ -41,18 +38,29 @@ _DRAIN_S: Final = 5.0
 class LocalExecutor:
     """Runs trials as child processes.
 
+    A trial on a GPU has it for itself: other runs on this machine are waited for, other programs
+    make it invalid (see `harness.executors.driver`).
+
     Parameters
     ----------
     command:
         What to start; the paths of the specification and of the answer are appended.
     grace_s:
         Seconds between SIGTERM and SIGKILL for a trial past its deadline.
+    notice:
+        Is told, in the calling thread, that a trial waits for another run to leave its GPU.
     """
 
-    def __init__(self, command: Sequence[str] = WORKER, grace_s: float = 5.0) -> None:
+    def __init__(
+        self,
+        command: Sequence[str] = WORKER,
+        grace_s: float = 5.0,
+        notice: Callable[[str], object] = lambda _: None,
+    ) -> None:
         """See the class."""
         self._command = tuple(command)
         self._grace_s = grace_s
+        self._notice = notice
         self._lock = threading.RLock()
         self._live: set[_Child] = set()
         self._stopped = False
@@ -70,13 +78,43 @@ class LocalExecutor:
             If `stop` was called before the trial ended.
         """
         _ask(spec, folder)
+        if spec.cell.device == "cpu":
+            return self._attempt(spec, folder, None)
+        with watching(spec, self._pause, self._notice) as watch:
+            watch.begin(self._pause)
+            if watch.foreign:
+                refused = Outcome("invalid", watch.company, _iso(datetime.now(UTC)), 0.0)
+                return watch.judge(refused)
+            outcome = self._attempt(spec, folder, watch)
+            watch.ended()
+            return watch.judge(outcome)
+
+    def stop(self) -> None:
+        """See `harness.executors.Executor.stop`."""
+        with self._lock:
+            self._stopped = True
+            for child in self._live:
+                child.kill()
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep before a trial, not during one.
+
+        Raises
+        ------
+        TrialStopped
+            If `stop` was called.
+        """
+        if self._stopped:
+            raise TrialStopped
+        time.sleep(seconds)
+
+    def _attempt(self, spec: TrialSpec, folder: Path, watch: Watch | None) -> Outcome:
         kills, started, clock = oom_kills(), datetime.now(UTC), time.monotonic()
-        before = None if spec.cell.device == "cpu" else gpu.usage()
+        environment = child_environment(spec, device=watch.uuid if watch else None)
         try:
-            child = self._start(spec, folder, before)
+            child = self._start(environment, folder, watch)
         except OSError as error:
-            text = f"cannot start a process: {error}"
-            return Outcome("crash", text, started.isoformat(timespec="milliseconds"), 0.0)
+            return Outcome("crash", f"cannot start a process: {error}", _iso(started), 0.0)
         child.wait(spec.timeout_s, self._grace_s)
         with self._lock:
             self._live.discard(child)
@@ -92,25 +130,18 @@ class LocalExecutor:
         return Outcome(
             verdict.status,
             verdict.error,
-            started.isoformat(timespec="milliseconds"),
+            _iso(started),
             round(time.monotonic() - clock, 3),
-            verdict.rows + (child.rows if verdict.status == "ok" else ()),
-            dict(verdict.facts) | child.facts,
+            verdict.rows,
+            dict(verdict.facts) | ({"settings": pinned(environment)} if watch else {}),
         )
 
-    def stop(self) -> None:
-        """See `harness.executors.Executor.stop`."""
-        with self._lock:
-            self._stopped = True
-            for child in self._live:
-                child.kill()
-
-    def _start(self, spec: TrialSpec, folder: Path, before: gpu.Usage | None) -> _Child:
+    def _start(self, environment: dict[str, str], folder: Path, watch: Watch | None) -> _Child:
         command = (*self._command, str(folder / "spec.json"), str(folder / "out.json"))
         with self._lock:
             if self._stopped:
                 raise TrialStopped
-            child = _Child(command, child_environment(spec), folder, before)
+            child = _Child(command, environment, folder, watch)
             self._live.add(child)
         return child
 
@@ -118,8 +149,8 @@ class LocalExecutor:
 class _Child:
     """A trial's process and its group.
 
-    `rows` and `facts` hold what the parent has measured of it; `late` whether it was killed for
-    its deadline.
+    `watch` is told when it has started and when its figures stand; `late` says whether it was
+    killed for its deadline.
     """
 
     def __init__(
@@ -127,12 +158,10 @@ class _Child:
         command: Sequence[str],
         environment: dict[str, str],
         folder: Path,
-        before: gpu.Usage | None,
+        watch: Watch | None,
     ) -> None:
-        self.rows: tuple[Row, ...] = ()
-        self.facts: dict[str, Any] = {}
         self.late = False
-        self._before = before
+        self._watch = watch
         self._folder = folder
         self._over = threading.Event()
         with _writing(folder):
@@ -146,6 +175,8 @@ class _Child:
                 env=environment,
                 start_new_session=True,
             )
+        if watch is not None:
+            watch.started(self._process.pid)
 
     @property
     def returncode(self) -> int:
@@ -198,8 +229,8 @@ class _Child:
     def _measure(self) -> None:
         """Read the driver's figures while the process holds its memory, then let it go on."""
         try:
-            if self._before is not None:
-                self.rows, self.facts = _nvml(self._process.pid, self._before)
+            if self._watch is not None:
+                self._watch.measured(self._process.pid)
         finally:
             self._answer(b"\n")
 
@@ -212,29 +243,8 @@ class _Child:
             pipe.close()
 
 
-def _nvml(pid: int, before: gpu.Usage) -> tuple[tuple[Row, ...], dict[str, Any]]:
-    """Rows and facts on a process tree's GPU memory.
-
-    Where the driver does not know our process ids (containers), the growth of the whole device
-    stands in, but only if nothing else was computing there when the trial began.
-    """
-    now = gpu.usage()
-    if now.absent is not None:
-        return (), {"nvml": f"absent: {now.absent}"}
-    tree = {pid}
-    with contextlib.suppress(psutil.Error):
-        tree |= {child.pid for child in psutil.Process(pid).children(recursive=True)}
-    peak = now.of(tree)
-    if peak is not None:
-        return (_peak("nvml.process_peak", peak),), {"nvml": "process"}
-    if before.absent is None and not before.busy:
-        row = _peak("nvml.device_peak", now.device - before.device)
-        return (row,), {"nvml": "device: the driver does not name this process"}
-    return (), {"nvml": "absent: the driver does not name this process, and others use the GPU"}
-
-
-def _peak(metric: str, value: int) -> Row:
-    return Row(metric, "step", "B", "banded", (float(value),))
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="milliseconds")
 
 
 def _ask(spec: TrialSpec, folder: Path) -> None:

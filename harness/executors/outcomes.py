@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from harness.environment import memory_groups
 from harness.errors import RowError
 from harness.rows import STATUSES, Row
 
@@ -77,32 +78,11 @@ def oom_kills(root: Path = Path("/")) -> int:
 
     From the control group (version 2, then 1), else from the whole machine; 0 where neither tells.
     """
-    group = _cgroup(root / "proc/self/cgroup")
-    mount = root / "sys/fs/cgroup"
-    for file in (
-        mount / group / "memory.events",
-        mount / "memory.events",
-        mount / "memory" / group / "memory.oom_control",
-        mount / "memory/memory.oom_control",
-        root / "proc/vmstat",
-    ):
-        count = _counter(file)
-        if count is not None:
-            return count
-    return 0
-
-
-def _cgroup(listing: Path) -> str:
-    """Path of this process's memory group below the mount point."""
-    try:
-        lines = listing.read_text().splitlines()
-    except OSError:
-        return "."
-    parts = [line.split(":", 2) for line in lines if line.count(":") >= 2]
-    for _, controllers, path in parts:
-        if "memory" in controllers.split(","):
-            return path.lstrip("/") or "."
-    return next((path.lstrip("/") or "." for _, names, path in parts if not names), ".")
+    groups = memory_groups(root)
+    names = ("memory.events", "memory.oom_control")
+    files = [group / name for group in groups for name in names]
+    counts = (_counter(file) for file in (*files, root / "proc/vmstat"))
+    return next((count for count in counts if count is not None), 0)
 
 
 def _counter(file: Path) -> int | None:

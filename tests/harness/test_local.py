@@ -15,6 +15,7 @@ from fakes import WORKER
 from harness.errors import StoreError
 from harness.executors import Outcome, TrialStopped
 from harness.executors.local import LocalExecutor
+from harness.executors.settings import child_environment, pinned
 from harness.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
@@ -59,6 +60,30 @@ def test_malloc_keeps_the_heap_for_timings_and_gives_it_back_for_memory(
         "MALLOC_TOP_PAD_": "268435456",
     }
     assert memory == {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_ARENA_MAX": "1"}
+
+
+def test_on_a_gpu_the_defaults_of_torch_and_the_driver_are_pinned(make_spec: MakeSpec) -> None:
+    base = {"PATH": "/bin", "CUBLAS_WORKSPACE_CONFIG": ":16:8", "CUDA_VISIBLE_DEVICES": "1"}
+    environment = child_environment(make_spec(device="cuda"), base, "GPU-1234")
+    assert pinned(environment) == {
+        "PYTORCH_ALLOC_CONF": "expandable_segments:False",
+        "CUBLAS_WORKSPACE_CONFIG": ":16:8",  # what the user has set wins
+        "CUDA_MODULE_LOADING": "LAZY",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": "GPU-1234",
+    }
+    assert environment["PATH"] == "/bin"
+
+
+def test_the_allocator_keeps_a_setting_by_its_older_name(make_spec: MakeSpec) -> None:
+    base = {"PYTORCH_CUDA_ALLOC_CONF": "backend:cudaMallocAsync"}
+    settings = pinned(child_environment(make_spec(device="cuda"), base))
+    assert settings["PYTORCH_CUDA_ALLOC_CONF"] == "backend:cudaMallocAsync"
+    assert not {"PYTORCH_ALLOC_CONF", "CUDA_VISIBLE_DEVICES"} & set(settings)
+
+
+def test_on_a_cpu_nothing_is_said_about_the_gpu(make_spec: MakeSpec) -> None:
+    assert pinned(child_environment(make_spec(), {})) == {}
 
 
 @pytest.mark.parametrize(
