@@ -10,6 +10,9 @@ devices together. Bytes are those *above* what was alive when the tracker was en
 
 What is not counted: workspaces inside an operator (a convolution's scratch buffer, the interior of
 a custom operator), and memory that never passes the dispatcher (CuPy, a saved RNG state).
+A hidden workspace shows up as the difference to an allocator's peak, which the probe `memory`
+records as `mem.workspace` on a CPU and `cuda.workspace` on a GPU. A Triton kernel that the step
+launches itself writes into tensors that torch made, so its bytes are counted.
 Code under `torch.compile` falls back to eager while any dispatch mode is on, which would count a
 program that nobody runs: the tracker refuses it. So does it refuse an operator whose input came
 from outside the dispatcher.
@@ -23,7 +26,7 @@ from __future__ import annotations
 import gc
 import sys
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -33,12 +36,15 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from harness.dispatch import REMEDY, is_composite, reentered, storage_of, storage_or_none, tensors
 from harness.errors import TrialError
+
+Observer = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]
+"""Called with each operator after it ran: `observer(operator, args, kwargs, result)`."""
 
 _LIFT = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift.default)
 _ADD = torch.ops.aten.add.Tensor
 _WRAPPERS = ("torch._dynamo", "torch._compile")  # torch wraps every __torch_dispatch__ in these
-_REMEDY = "Track it in eager torch operators, or measure it by the allocator's peak on a GPU."
 
 
 @dataclass(slots=True, eq=False)
@@ -82,6 +88,8 @@ class LiveBytes(TorchDispatchMode):
     persistent:
         Tensors that exist before and after the step: parameters, buffers, gradients, optimiser
         state, inputs, labels. Only their storages are remembered, and only weakly.
+    observer:
+        Shown every operator, so that what it counts costs no second dispatch mode.
 
     Attributes
     ----------
@@ -92,11 +100,12 @@ class LiveBytes(TorchDispatchMode):
         used or freed while the tracker was on (state that a method keeps across steps).
     """
 
-    def __init__(self, persistent: Iterable[Tensor] = ()) -> None:
+    def __init__(self, persistent: Iterable[Tensor] = (), observer: Observer | None = None) -> None:
         """Remember the storages of the `persistent` tensors."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = 0
         self.persistent = 0
+        self._observer = observer
         self._on = False
         self._phase: str | None = None
         self._peaks: dict[str | None, int] = {None: 0}
@@ -105,7 +114,7 @@ class LiveBytes(TorchDispatchMode):
         self._pending: _Pending | None = None
         self._restore = ExitStack()
         for tensor in persistent:
-            self.persistent += self._add(_storage_of(tensor))
+            self.persistent += self._add(storage_of(tensor))
 
     def peak(self, phase: str | None = None) -> int:
         """Highest `live` so far, in one phase or overall; KeyError for a phase never entered."""
@@ -132,7 +141,7 @@ class LiveBytes(TorchDispatchMode):
         """Collect garbage, note every storage that is already there, and start to count."""
         gc.collect()
         for thing in gc.get_objects():
-            if issubclass(type(thing), Tensor) and (storage := _storage_or_none(thing)) is not None:
+            if issubclass(type(thing), Tensor) and (storage := storage_or_none(thing)) is not None:
                 self._add(storage, ambient=True)
         if gc.isenabled():
             gc.disable()
@@ -159,18 +168,23 @@ class LiveBytes(TorchDispatchMode):
     ) -> Any:
         """Run one operator and count the storages of its results."""
         kwargs = kwargs or {}
+        if is_composite(func):
+            with reentered(self):
+                return func.decompose(*args, **kwargs)
         if func not in _LIFT:  # the operator that announces tensors made from Python data
-            for tensor in _tensors((args, kwargs)):
+            for tensor in tensors(args, kwargs):
                 self._check_input(func, tensor)
         result = func(*args, **kwargs)
         self._settle()
-        for tensor in _tensors(result):
-            self.live += self._add(_storage_of(tensor))
+        for tensor in tensors(result):
+            self.live += self._add(storage_of(tensor))
         if func is _ADD and _called_by_autograd():
-            operands = [_storage_of(tensor) for tensor in _tensors(args)]
-            self._defer(operands, _storage_of(result).nbytes())
+            operands = [storage_of(tensor) for tensor in tensors(args)]
+            self._defer(operands, storage_of(result).nbytes())
         else:
             self._sample(self.live, self._phase)
+        if self._observer is not None:
+            self._observer(func, args, kwargs, result)
         return result
 
     def _add(self, storage: torch.UntypedStorage, *, ambient: bool = False) -> int:
@@ -193,11 +207,14 @@ class LiveBytes(TorchDispatchMode):
             self.persistent += known.nbytes if known.ambient else 0
 
     def _check_input(self, func: Any, tensor: Tensor) -> None:
-        known = self._storages.get(id(_storage_of(tensor)))
+        known = self._storages.get(id(storage_of(tensor)))
+        if known is None and tensor.is_meta:  # made from Python data, unannounced
+            self.live += self._add(storage_of(tensor))
+            return
         if known is None:
             raise TrialError(
                 f"live-bytes tracker: {func} received a tensor of shape {tuple(tensor.shape)} that "
-                f"no dispatched operator made, so its bytes cannot be counted. {_REMEDY}"
+                f"no dispatched operator made, so its bytes cannot be counted. {REMEDY}"
             )
         if known.ambient:
             known.ambient = False
@@ -222,34 +239,6 @@ class LiveBytes(TorchDispatchMode):
         pending, self._pending = self._pending, None
         if pending and all(self._storages.get(key) is known for key, known in pending.operands):
             self._sample(pending.live, pending.phase)
-
-
-def _tensors(value: Any) -> Iterator[Tensor]:
-    """Every tensor in the nested arguments or results of an operator."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (tuple, list)):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, dict):
-        yield from _tensors(tuple(value.values()))
-
-
-def _storage_or_none(tensor: Tensor) -> torch.UntypedStorage | None:
-    try:
-        return tensor.untyped_storage()
-    except (NotImplementedError, RuntimeError, ValueError):
-        return None
-
-
-def _storage_of(tensor: Tensor) -> torch.UntypedStorage:
-    storage = _storage_or_none(tensor)
-    if storage is None:
-        raise TrialError(
-            f"live-bytes tracker: a {type(tensor).__name__} of layout {tensor.layout} has no "
-            f"storage of its own to count; legal: dense tensors. {_REMEDY}"
-        )
-    return storage
 
 
 def _called_by_autograd() -> bool:
@@ -291,5 +280,5 @@ def _no_compiled_code() -> Iterator[None]:
             raise
         raise TrialError(
             "live-bytes tracker: the step calls code under torch.compile, which runs eagerly while "
-            f"operators are watched: the count would be another program's. {_REMEDY}"
+            f"operators are watched: the count would be another program's. {REMEDY}"
         ) from error

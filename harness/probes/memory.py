@@ -1,7 +1,11 @@
-"""Bytes of a training step: the allocators' peaks, then the exact count of live tensors.
+"""Bytes of a training step: the allocators' peaks, then the exact tier.
 
 In this order, because watching every operator disturbs the allocators. All figures are of a step
 that finds gradients and optimiser state in place, after two steps of warm-up.
+
+What an allocator saw and the exact count did not is a figure of its own, the *workspace*: scratch
+memory inside operators and whatever else never passes the dispatcher. A method that hides its
+memory in an operator of its own shows up there.
 """
 
 from __future__ import annotations
@@ -15,11 +19,12 @@ from typing import Any, Final
 
 import psutil
 import torch
+from torch.profiler import ProfilerActivity, profile, record_function
 
+from harness import exact
 from harness.errors import TrialError
-from harness.probe import PHASES, Bench, Probe, Reading
+from harness.probe import Bench, Probe, Reading
 from harness.rows import Row
-from harness.tracker import LiveBytes
 
 _WARM_UP: Final = 2
 _PINNED: Final = "MALLOC_MMAP_THRESHOLD_"
@@ -27,10 +32,13 @@ _STATUS: Final = Path("/proc/self/status")
 _CLEAR: Final = Path("/proc/self/clear_refs")
 _RESET_PEAK: Final = "5"
 _POLL_S: Final = 0.001
+_ALLOCATION: Final = "[memory]"
+_SECOND_RUN: Final = "second run of the step"
+_TROUBLES: Final = {"num_alloc_retries": "freed its cache and retried", "num_ooms": "ran out"}
 
 
 class Memory(Probe):
-    """Allocator peaks (banded) and live tensor bytes by phase (exact)."""
+    """Peaks of the allocators (banded), live bytes and operations by phase (exact)."""
 
     def measure(self, bench: Bench) -> Reading:
         """Measure one training step.
@@ -38,49 +46,36 @@ class Memory(Probe):
         Raises
         ------
         TrialError
-            If the step leaves out a phase, or its loss is not finite; or if the CUDA allocator had
-            to free its cache and try again: its peaks then say nothing.
+            If the step leaves out a phase, or its loss is not finite; if the CUDA allocator had to
+            free its cache and try again: its peaks then say nothing; or if the step cannot be
+            counted, see `harness.exact.measure`.
         """
         for _ in range(_WARM_UP):
             bench.rehearse()
         bench.plain_forward()
         gc.collect()
-        if bench.device.type == "cuda":
-            rows, facts = _cuda_peaks(bench)
-            bench.measured()
-        else:
-            rows, facts = _resident_peak(bench)
-        return Reading((*rows, *_live(bench)), facts)
+        on_gpu = bench.device.type == "cuda"
+        peaks, facts = _cuda_peaks(bench) if on_gpu else _cpu_peaks(bench)
+        count = exact.measure(bench)
+        workspace = _cuda_workspace if on_gpu else _cpu_workspace
+        figures = {(row.metric, row.phase): int(row.values[0]) for row in count.rows}
+        banded = peaks | workspace(peaks, figures)
+        rows = [Row(metric, "step", "B", "banded", (value,)) for metric, value in banded.items()]
+        return Reading((*rows, *count.rows), facts | count.facts)
 
 
-def _live(bench: Bench) -> tuple[Row, ...]:
-    """Exact rows: bytes above the persistent set."""
-    step = LiveBytes(bench.persistent())
-    with step:
-        bench.step(step.phase)
-    plain = LiveBytes(bench.persistent())
-    with plain:
-        bench.plain_forward()
-    peaks = {"step": step.peak(), **{phase: step.peak(phase) for phase in PHASES}}
-    return (
-        *(_exact("live_peak", phase, peak) for phase, peak in peaks.items()),
-        _exact("live_after_forward", "forward", step.at_entry("backward")),
-        _exact("plain_forward", "forward", plain.peak()),
-        _exact("trace", "forward", peaks["forward"] - plain.peak()),
-        _exact("persistent", "step", step.persistent),
-    )
+Peaks = dict[str, int]
+Figures = dict[tuple[str, str], int]
+_LIVE: Final = ("mem.live_peak", "step")
+_PERSISTENT: Final = ("mem.persistent", "step")
 
 
-def _exact(name: str, phase: str, value: int) -> Row:
-    return Row(f"mem.{name}", phase, "B", "exact", (value,))
+def _cuda_peaks(bench: Bench) -> tuple[Peaks, dict[str, Any]]:
+    """Peaks of torch's CUDA allocator over two steps, persistent tensors included.
 
-
-def _banded(metric: str, value: int) -> Row:
-    return Row(metric, "step", "B", "banded", (value,))
-
-
-def _cuda_peaks(bench: Bench) -> tuple[list[Row], dict[str, Any]]:
-    """Peaks of torch's CUDA allocator over two steps, persistent tensors included."""
+    The parent reads the driver's figures while `measured` is called: reserved memory is then at its
+    peak, which holds until the cache is emptied.
+    """
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
@@ -88,28 +83,61 @@ def _cuda_peaks(bench: Bench) -> tuple[list[Row], dict[str, Any]]:
     bench.step()
     torch.cuda.synchronize()
     stats = torch.cuda.memory_stats()
-    retries = stats["num_alloc_retries"]
-    if retries:
-        raise TrialError(
-            f"the CUDA allocator freed its cache and retried {retries} times: the card is too full "
-            "for a peak that means anything. Use a smaller batch or T, or free the card"
-        )
+    for counter, what in _TROUBLES.items():
+        if stats[counter]:
+            raise TrialError(
+                f"the CUDA allocator {what} {stats[counter]} times: the card is too full for a "
+                "peak that means anything. Use a smaller batch or T, or free the card"
+            )
+    bench.measured()
     kinds = ("requested", "allocated", "reserved")
-    rows = [_banded(f"cuda.{kind}_peak", stats[f"{kind}_bytes.all.peak"]) for kind in kinds]
-    return rows, {"dispatch_device": "cuda"}
+    return {f"cuda.{kind}_peak": stats[f"{kind}_bytes.all.peak"] for kind in kinds}, {}
 
 
-def _resident_peak(bench: Bench) -> tuple[list[Row], dict[str, Any]]:
-    """Resident bytes of the process above what it held before the step.
+def _cuda_workspace(peaks: Peaks, exact_figures: Figures) -> Peaks:
+    """What operators requested for themselves; at least what was alive at the exact peak."""
+    counted = exact_figures[_PERSISTENT] + exact_figures[_LIVE]
+    return {"cuda.workspace": peaks["cuda.requested_peak"] - counted}
 
-    Only where malloc gives freed blocks back at once: otherwise the step reuses resident pages and
-    the figure would be anything between nothing and the truth.
+
+def _cpu_peaks(bench: Bench) -> tuple[Peaks, dict[str, Any]]:
+    """Resident bytes of the process, then bytes asked of torch's allocator, above those before.
+
+    The former only where malloc gives freed blocks back at once: otherwise the step reuses resident
+    pages and the figure would be anything between nothing and the truth.
     """
-    facts: dict[str, Any] = {"dispatch_device": "cpu"}
     if _PINNED not in os.environ:
-        return [], facts | {"rss": f"not measured: {_PINNED} is not set, so malloc keeps pages"}
-    method, peak = peak_of(bench.step)
-    return [_banded("cpu.rss_peak", peak)], facts | {"rss": method}
+        facts = {"rss": f"not measured: {_PINNED} is not set, so malloc keeps pages"}
+        return {"cpu.requested_peak": requested_peak(bench.step)}, facts
+    method, resident = peak_of(bench.step)
+    requested = requested_peak(bench.step)
+    return {"cpu.rss_peak": resident, "cpu.requested_peak": requested}, {"rss": method}
+
+
+def _cpu_workspace(peaks: Peaks, exact_figures: Figures) -> Peaks:
+    return {"mem.workspace": peaks["cpu.requested_peak"] - exact_figures[_LIVE]}
+
+
+def requested_peak(step: Callable[[], object]) -> int:
+    """Most bytes that torch's CPU allocator had handed out within `step`, above those before it.
+
+    Replayed from the profiler's record of every allocation and release, those inside operators
+    too, while nothing watches the operators themselves. The profiler does not see the release of
+    what was there before it; so the step runs twice and the second run counts.
+    """
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as run:
+        step()
+        with record_function(_SECOND_RUN):
+            step()
+    events = sorted(run.profiler.kineto_results.events(), key=lambda event: event.start_ns())
+    live = before = highest = 0
+    for event in events:
+        if event.name() == _SECOND_RUN:
+            before = highest = live
+        elif event.name() == _ALLOCATION:
+            live += event.nbytes()
+            highest = max(highest, live)
+    return highest - before
 
 
 def peak_of(step: Callable[[], object]) -> tuple[str, int]:

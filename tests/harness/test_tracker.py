@@ -156,6 +156,15 @@ def test_tensors_made_from_python_data_count() -> None:
     assert tracker.live == 0
 
 
+def test_meta_tensors_made_from_python_data_count_from_their_first_use() -> None:
+    with LiveBytes() as tracker:
+        x = torch.tensor([1.0, 2.0], device="meta")
+        y = x * 2
+        assert tracker.live == 16
+        del x, y
+    assert tracker.live == 0
+
+
 def test_replaced_data_counts_the_new_storage() -> None:
     x = block()
     with LiveBytes([x]) as tracker:
