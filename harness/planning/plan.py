@@ -1,0 +1,126 @@
+"""The exact tier of every cell of a sweep, without data, GPU or a real step.
+
+What the exact tier depends on is method, model, T, batch, type and the *shape* of the data: device,
+seed, training budget and repeats do not matter, and neither do the files of a data set. The counts
+are those of operators as a CPU dispatches them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from harness import catalogue
+from harness.catalogue import Catalogue
+from harness.data.facts import describe
+from harness.errors import DataError
+from harness.planning import table
+from harness.planning.client import Planner, Prediction
+from harness.questions import ask
+from harness.spec import Cell
+from harness.sweep import Sweep, find, read
+
+COLUMNS: Final = (
+    *("method", "model", "data", "T", "batch", "dtype", "status", "error", "seconds"),
+    *("metric", "phase", "value", "unit"),
+)
+
+
+class Listener(Protocol):
+    """Is told how the work goes on."""
+
+    def planned(self, cells: Sequence[Cell], jobs: int) -> None:
+        """Cells that will be counted, `jobs` side by side."""
+
+    def finished(self, cell: Cell, prediction: Prediction) -> None:
+        """One cell has its answer."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One cell, the data sets that the sweep names for it, and its prediction."""
+
+    cell: Cell
+    data: str
+    prediction: Prediction
+
+
+def plan(
+    sweep: str,
+    planner: Planner,
+    listener: Listener,
+    *,
+    command: Sequence[str] = catalogue.COMMAND,
+) -> list[Planned]:
+    """Count every distinct cell of a sweep; the result is in the order of the sweep.
+
+    Raises
+    ------
+    HarnessError
+        If the sweep is wrong.
+    """
+    path = find(sweep)
+    asked = cells(read(path), catalogue.load(command), path.name)
+    listener.planned(list(asked), planner.jobs)
+    answers: dict[Cell, Prediction] = {}
+    for cell, prediction in planner.predict(list(asked)):
+        answers[cell] = prediction
+        listener.finished(cell, prediction)
+    return [Planned(cell, names, answers[cell]) for cell, names in asked.items()]
+
+
+def cells(sweep: Sweep, offered: Catalogue, source: str = "sweep") -> Mapping[Cell, str]:
+    """The distinct cells of a sweep, each with the data sets of its shape that the sweep names.
+
+    Raises
+    ------
+    SweepError
+        If a method, model, option or data set does not exist.
+    """
+    grids, names = [], dict[str, dict[str, None]]()
+    for grid in sweep.grid:
+        shapes = []
+        for name in grid.data:
+            shapes.append(_shape(name))
+            names.setdefault(shapes[-1], {})[name] = None
+        changes = {"data": shapes, "probes": ["memory"], "seed": [0], "training": None}
+        grids.append(grid.model_copy(update=changes))
+    plain = sweep.model_copy(update={"grid": grids})
+    found = {question.cell: None for question in ask(plain, offered, device="cpu", source=source)}
+    return {cell: ", ".join(names[cell.data]) for cell in found}
+
+
+def exit_code(planned: Sequence[Planned]) -> int:
+    """0; 1 if the count of a cell failed. A cell that its method refuses has its answer."""
+    return int(any(each.prediction.status not in ("ok", "skipped") for each in planned))
+
+
+def write_csv(planned: Sequence[Planned], path: Path) -> None:
+    """Write the long table: one line a figure, one line for a cell that has none.
+
+    Raises
+    ------
+    StoreError
+        If the disk refuses.
+    """
+    lines: list[tuple[object, ...]] = []
+    for each in planned:
+        cell, told = each.cell, each.prediction
+        names = (cell.method.label, cell.model.label, each.data, cell.T, cell.batch, cell.dtype)
+        head = (*names, told.status, told.error or "", told.seconds)
+        lines += [(*head, r.metric, r.phase, int(r.values[0]), r.unit) for r in told.rows]
+        if not told.rows:
+            lines.append((*head, "", "", "", ""))
+    table.write_csv(path, COLUMNS, lines)
+
+
+def _shape(name: str) -> str:
+    """The synthetic data set of the same shape; a name that is wrong stays, to be complained of."""
+    try:
+        facts = describe(name)
+    except DataError:
+        return name
+    channels, height, width = facts.shape
+    return f"synthetic-{channels}x{height}x{width}-{facts.num_classes}"
