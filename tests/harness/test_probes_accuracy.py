@@ -1,9 +1,8 @@
-"""The accuracy probe: budget, schedule, evaluation, and losses that are no numbers."""
+"""The accuracy probe: what it reports, and its evaluation."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 import torch
@@ -11,19 +10,9 @@ from probe_bench import bench
 
 from harness import probes
 from harness.errors import TrialError
-from harness.probes.accuracy import rates
 from harness.spec import Training
 
 BUDGET = Training(epochs=3, lr=0.5, schedule="constant")
-
-
-def test_the_rate_falls_along_half_a_cosine() -> None:
-    seen = list(rates(Training(lr=0.4, schedule="cosine"), 4))
-    assert seen == pytest.approx([0.4, 0.2 * (1 + math.sqrt(0.5)), 0.2, 0.2 * (1 - math.sqrt(0.5))])
-
-
-def test_a_constant_rate_stays() -> None:
-    assert list(rates(Training(lr=0.4, schedule="constant"), 3)) == [0.4] * 3
 
 
 def test_training_learns_and_reports_the_last_epoch() -> None:
@@ -43,26 +32,6 @@ def test_training_learns_and_reports_the_last_epoch() -> None:
     right = [made.infer(x).argmax(1) == y for x, y in made.batches("test", 0)]
     assert rows["acc.test"].values == (torch.cat(right).double().mean().item(),)
     assert rows["acc.test"].values[0] > 0.5
-
-
-def test_every_update_gets_its_rate() -> None:
-    budget = replace(BUDGET, schedule="cosine")
-    made = bench(budget)
-    group = made.optimizer.param_groups[0]
-    seen = []
-    step = made.train_step
-    object.__setattr__(made, "train_step", lambda *a: (seen.append(group["lr"]), step(*a))[1])
-    probes.get("accuracy").measure(made)
-    assert seen == list(rates(budget, 12))
-
-
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_makes_the_trial_invalid(value: float) -> None:
-    made = bench(BUDGET)
-    losses = iter([1.0] * 6 + [value] * 6)
-    object.__setattr__(made, "train_step", lambda *_: torch.tensor(next(losses)))
-    with pytest.raises(TrialError, match=f"loss became {value} at update 7"):
-        probes.get("accuracy").measure(made)
 
 
 def test_a_test_loss_that_is_no_number_makes_the_trial_invalid() -> None:

@@ -1,0 +1,97 @@
+"""How often the neurons of a network fire, by layer and time step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from ratebp.errors import OptionError
+from ratebp.neurons import LIF
+from ratebp.roles import Role
+from ratebp.rules import ScanLIF, StepLIF
+from ratebp.rules.norm_time import norm_rule
+from ratebp.schedules import Forward, layer_by_layer, step_by_step
+from ratebp.views import Rule, view
+from ratebp.wiring import Wiring, trace
+
+_FORWARDS: dict[str, Forward] = {"multi": layer_by_layer, "single": step_by_step}
+
+
+class _ScanMeter(ScanLIF):
+    stateful = True
+
+    def __init__(self, lif: LIF, timesteps: int, rates: list[Tensor]) -> None:
+        super().__init__(lif, timesteps)
+        self.rates = rates
+
+    def forward(self, current: Tensor) -> Tensor:
+        spikes = super().forward(current)
+        steps = spikes.unflatten(0, (self.timesteps, -1))
+        self.rates.extend(steps.flatten(1).mean(1, dtype=torch.float64).unbind(0))
+        return spikes
+
+
+class _StepMeter(StepLIF):
+    def __init__(self, lif: LIF, rates: list[Tensor]) -> None:
+        super().__init__(lif)
+        self.rates = rates
+
+    def forward(self, current: Tensor) -> Tensor:
+        spikes = super().forward(current)
+        self.rates.append(spikes.mean(dtype=torch.float64))
+        return spikes
+
+
+@contextmanager
+def buffers_kept(model: nn.Module) -> Iterator[None]:
+    """Put every buffer of `model` back to its values, whatever runs inside, an error included."""
+    kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, before in kept:
+            buffer.copy_(before)
+
+
+def firing_rates(
+    model: nn.Module, x: Tensor, *, layout: str = "multi", wiring: Wiring | None = None
+) -> dict[str, Tensor]:
+    """Return the share of neurons that fire, per spiking layer and time step.
+
+    ::
+
+        r[t] = mean over samples and units of s[t]
+
+    The network runs with the model's own training flags (so with batch statistics while it is in
+    training mode) and without a graph. Neither its buffers nor its flags change.
+
+    Args:
+        model: a spiking model for one time step.
+        x: inputs, time-major ``[T, B, ...]``.
+        layout: "multi" takes batch statistics over T*B as `bptt_m` does, "single" over each step as
+            `bptt_s` does. Give that of the method that trains the model (its `info.layout`).
+        wiring: for models whose forward `torch.fx` cannot trace.
+
+    Returns:
+        By path of the `LIF` module, in the model's order: rates in [0, 1], ``[T]``, float64.
+
+    Raises:
+        OptionError: for an unknown layout.
+        BindError: for a model that cannot be traced, or calls one `LIF` twice a time step.
+    """
+    if layout not in _FORWARDS:
+        raise OptionError.unknown("layout", layout, _FORWARDS)
+    found: dict[str, list[Tensor]] = {}
+
+    def meter(lif: LIF, path: str) -> nn.Module:
+        rates = found.setdefault(path, [])
+        return _ScanMeter(lif, len(x), rates) if layout == "multi" else _StepMeter(lif, rates)
+
+    rules: dict[Role, Rule] = {Role.NEURON: meter, Role.NORM: norm_rule(layout, len(x))}
+    metered = view(model, rules, wiring=wiring or trace(model), builds_graph=False)
+    with torch.no_grad(), buffers_kept(model):
+        _FORWARDS[layout](metered, x)
+    return {path: torch.stack(rates) for path, rates in found.items() if rates}
