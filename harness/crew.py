@@ -22,6 +22,9 @@ ALONE: Final = ("time", "energy")
 RETRIED: Final = ("crash", "timeout")
 """Ends that may be bad luck, so the trial gets a second chance at once."""
 
+FOREIGN: Final = "foreign"
+"""Fact of an invalid trial that somebody else's process disturbed: that, too, is bad luck."""
+
 
 class Listener(Protocol):
     """Is told what happens, in the main thread."""
@@ -104,9 +107,19 @@ class Crew:
     def _attempt(self, spec: TrialSpec) -> tuple[Outcome, int]:
         folder = self._store.logs(spec.trial)
         outcome = self._executor.run(spec, folder)
-        if outcome.status not in RETRIED or self.stopped is not None:
+        if not _unlucky(outcome) or self.stopped is not None:
             return outcome, 1
         return self._executor.run(spec, folder), 2
+
+    def skip(self, spec: TrialSpec, outcome: Outcome) -> None:
+        """Give a trial its record without running it.
+
+        Raises
+        ------
+        StoreError
+            If the record cannot be written.
+        """
+        self._keep(spec, outcome, 0)
 
     def _keep(self, spec: TrialSpec, outcome: Outcome, attempts: int) -> None:
         self._store.write_record(self._record(spec, outcome, attempts))
@@ -135,6 +148,11 @@ class Crew:
         else:
             self._executor.stop()
         self.stopped = number if self.stopped is None else self.stopped
+
+
+def _unlucky(outcome: Outcome) -> bool:
+    disturbed = outcome.status == "invalid" and bool(outcome.facts.get(FOREIGN))
+    return disturbed or outcome.status in RETRIED
 
 
 def _alone(spec: TrialSpec) -> bool:

@@ -22,16 +22,34 @@ import psutil
 
 from harness.spec import digest
 
-PACKAGES: Final = ("torch", "torchvision", "triton", "numpy", "nvidia-cudnn-cu13")
+PACKAGES: Final = (
+    "torch",
+    "torchvision",
+    "triton",
+    "numpy",
+    "nvidia-cudnn-cu12",
+    "nvidia-cudnn-cu13",
+    "nvidia-cublas",
+    "nvidia-cublas-cu12",
+)
 """Distributions whose version changes figures."""
 
 SETTINGS: Final = (
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
     "CUBLAS_WORKSPACE_CONFIG",
+    "CUBLASLT_WORKSPACE_SIZE",
+    "TORCH_CUBLAS_WORKSPACE_CACHE",
     "CUDA_MODULE_LOADING",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
     "NVIDIA_TF32_OVERRIDE",
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "GLIBC_TUNABLES",
     "LD_PRELOAD",
 )
 """Environment variables that change figures and that a trial inherits."""
@@ -42,9 +60,21 @@ MEASURING: Final = (
     "rig.py",
     "probe.py",
     "probes",
+    "training.py",
+    "exact.py",
     "tracker.py",
+    "counters.py",
+    "saved.py",
+    "dispatch.py",
+    "reference.py",
+    "ceiling.py",
+    "clocks.py",
+    "rapl.py",
+    "gpu",
     "data",
     "executors/settings.py",
+    "executors/driver.py",
+    "executors/gpu_memory.py",
 )
 """What of the harness decides a figure; the report and the command line are not among it."""
 
@@ -63,6 +93,9 @@ def fingerprint(gpus: Mapping[str, Any]) -> dict[str, Any]:
         "threads": psutil.cpu_count(logical=True),
         "governor": _read(_CPUS / "cpu0/cpufreq/scaling_governor"),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "memory_limit_gib": None if (limit := memory_limit()) is None else round(limit / 2**30, 1),
+        "cpu_quota": cpu_quota(),
+        "container": _container(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "libc": " ".join(platform.libc_ver()).strip() or None,
         "packages": {name: _version(name) for name in PACKAGES},
@@ -123,10 +156,75 @@ def usable_cores() -> int:
     except AttributeError:
         return psutil.cpu_count(logical=False) or 1
     siblings = {_read(_CPUS / f"cpu{cpu}/topology/core_cpus_list") or str(cpu) for cpu in allowed}
-    quota, _, period = (_read(Path("/sys/fs/cgroup/cpu.max")) or "max").partition(" ")
-    if quota.isdigit() and period.isdigit():
-        return max(1, min(len(siblings), math.ceil(int(quota) / int(period))))
-    return len(siblings)
+    quota = cpu_quota()
+    return len(siblings) if quota is None else max(1, min(len(siblings), math.ceil(quota)))
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Processors' worth of time that the control group allows (version 2, then 1), or None."""
+    mount = root / "sys/fs/cgroup"
+    quota, _, period = (_read(mount / "cpu.max") or "").partition(" ")
+    if not quota:
+        quota = _read(mount / "cpu/cpu.cfs_quota_us") or ""
+        period = _read(mount / "cpu/cpu.cfs_period_us") or ""
+    if quota.isdigit() and period.isdigit() and int(period):
+        return round(int(quota) / int(period), 2)
+    return None
+
+
+def memory_groups(root: Path = Path("/")) -> tuple[Path, ...]:
+    """Folders that may hold this process's memory accounts, the nearest first.
+
+    Of control groups version 2, then 1; inside a container the group's own path is not visible and
+    its files lie at the mount point.
+    """
+    listing = _read(root / "proc/self/cgroup") or ""
+    parts = [line.split(":", 2) for line in listing.splitlines() if line.count(":") >= 2]
+    first = [path for _, names, path in parts if "memory" in names.split(",")]
+    group = next(iter(first + [path for _, names, path in parts if not names]), "").lstrip("/")
+    mount = root / "sys/fs/cgroup"
+    return mount / group, mount, mount / "memory" / group, mount / "memory"
+
+
+def memory_limit(root: Path = Path("/")) -> int | None:
+    """Bytes that the control group allows, or None where it sets no limit."""
+    limits = [limit for limit, _ in _memory_accounts(root)]
+    return min(limits, default=None)
+
+
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes that a new process could take without anything being pushed out."""
+    left = [limit - used for limit, used in _memory_accounts(root)]
+    return max(0, min([psutil.virtual_memory().available, *left]))
+
+
+def _memory_accounts(root: Path) -> list[tuple[int, int]]:
+    """(limit, use) in bytes, of each group that sets a limit below the machine's memory."""
+    found = []
+    for group in memory_groups(root):
+        for limit_file, use_file in (
+            ("memory.max", "memory.current"),
+            ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        ):
+            limit = _read(group / limit_file) or ""
+            if limit.isdigit() and int(limit) < psutil.virtual_memory().total:
+                cached = re.search(r"^(?:total_)?inactive_file (\d+)$", _stat(group), re.MULTILINE)
+                used = int(_read(group / use_file) or 0) - int(cached.group(1) if cached else 0)
+                found.append((int(limit), used))
+    return found
+
+
+def _stat(group: Path) -> str:
+    return _read(group / "memory.stat") or ""
+
+
+def _container(root: Path = Path("/")) -> str | None:
+    """What kind of container this is, as far as it leaves a mark."""
+    for mark, name in ((".dockerenv", "docker"), ("run/.containerenv", "podman")):
+        if (root / mark).exists():
+            return name
+    kinds = re.search(r"kubepods|docker|libpod|lxc|slurm", _read(root / "proc/self/cgroup") or "")
+    return kinds.group(0) if kinds else None
 
 
 def _os_name() -> str:

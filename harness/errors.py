@@ -10,7 +10,8 @@
         │   └── AbsentError   this machine lacks the means to measure it
         ├── StoreError        the results folder: not writable, disk full, record damaged
         │   └── LockedError   another run holds this results folder
-        └── ReportError       the report could not be written from the tables
+        ├── ReportError       the report could not be written from the tables
+        └── MixedError        trials that do not belong together were to be compared
 
 Each message says what is wrong, where, what would be legal, and what to do next.
 """
@@ -59,6 +60,10 @@ class LockedError(StoreError):
 
 class ReportError(HarnessError):
     """The report could not be written."""
+
+
+class MixedError(HarnessError):
+    """Trials that do not belong together were to be compared."""
 
 
 def unknown(what: str, value: object, legal: Iterable[str]) -> str:

@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness import catalogue, environment
+from harness import catalogue, environment, forecast
 from harness.catalogue import Catalogue
 from harness.crew import Crew, Listener
+from harness.errors import HarnessError
 from harness.executors import Executor, Outcome
 from harness.executors.local import LocalExecutor
+from harness.forecast import Capacity, Forecast, Predict
 from harness.order import arrange
 from harness.place import Place, here
 from harness.questions import ask
 from harness.rows import MEASUREMENT_VERSION, SCHEMA_VERSION
-from harness.spec import TrialSpec, trial_id
+from harness.spec import TrialSpec, digest, trial_id
 from harness.store import Store, Tables
 from harness.sweep import Sweep, find, read
 
@@ -76,6 +78,7 @@ def run(
     *,
     executor: Executor | None = None,
     command: Sequence[str] = catalogue.COMMAND,
+    predict: Predict | None = None,
 ) -> Summary:
     """Measure what a sweep asks for and what is not measured yet, then write the tables.
 
@@ -85,6 +88,9 @@ def run(
         Runs the trials; processes on this machine by default.
     command:
         Prints the library's catalogue.
+    predict:
+        Gives the exact bytes of cells, so that what cannot fit the device is skipped; with None
+        nothing is.
 
     Raises
     ------
@@ -102,13 +108,16 @@ def run(
         store.prune()
         store.write_environment(place.environment, place.fingerprint)
         store.write_plan(_plan(sweep, specs))
-        todo = [spec for spec in specs if not _finished(store.record(spec.trial), spec)]
+        capacity = _capacity(place)
+        todo = [spec for spec in specs if not _finished(store.record(spec.trial), spec, capacity)]
         for notice in store.notices:
             listener.notice(notice)
         jobs = request.jobs or environment.usable_cores()
-        crew = Crew(store, executor or LocalExecutor(), listener, _recorder(offered, place), jobs)
+        recorder = _recorder(sweep, offered, place)
+        crew = Crew(store, executor or LocalExecutor(), listener, recorder, jobs)
+        foreseen = _foreseen(specs, todo, predict, capacity, listener)
         listener.planned(todo, len(specs), jobs)
-        crew.measure(todo)
+        _measure(crew, foreseen, store, listener)
         store.prune()
         tables = store.write_tables()
     return Summary(
@@ -171,22 +180,60 @@ def _plan(sweep: Sweep, specs: Sequence[TrialSpec]) -> dict[str, Any]:
     }
 
 
-def _finished(record: Mapping[str, Any] | None, spec: TrialSpec) -> bool:
+def _capacity(place: Place) -> Capacity:
+    trial = place.fingerprint["gpus"].get("trial") or {}
+    return {"cpu": environment.available_memory(), "cuda": trial.get("memory")}
+
+
+def _foreseen(
+    specs: Sequence[TrialSpec],
+    todo: Sequence[TrialSpec],
+    predict: Predict | None,
+    capacity: Capacity,
+    listener: Listener,
+) -> Forecast:
+    """What is predicted to fail; a prediction that cannot be had must not stop the run."""
+    try:
+        if predict is not None:
+            return forecast.make(specs, todo, predict, capacity)
+    except HarnessError as error:
+        listener.notice(f"no trial is skipped for want of memory, as nothing is predicted: {error}")
+    return Forecast(specs, todo, {})
+
+
+def _measure(crew: Crew, foreseen: Forecast, store: Store, listener: Listener) -> None:
+    first = foreseen.first(store.record)
+    crew.measure(first)
+    if crew.stopped is not None:
+        return
+    run, skip, notices = foreseen.rest(first, store.record)
+    for notice in notices:
+        listener.notice(notice)
+    for spec, outcome in skip:
+        crew.skip(spec, outcome)
+    crew.measure(run)
+
+
+def _finished(record: Mapping[str, Any] | None, spec: TrialSpec, capacity: Capacity) -> bool:
     """Whether a record answers the question.
 
     Failures are measured again: their cause may lie outside what the id covers. A time-out stands
-    unless the sweep now allows more time.
+    unless the sweep now allows more time, a skip for want of memory unless there is more now.
     """
     if record is None:
         return False
+    if record["status"] == "skipped":
+        return forecast.stands(record, capacity)
     if record["status"] == "timeout":
         return bool(record["timeout_s"] >= spec.timeout_s)
     return record["status"] not in FAILED
 
 
 def _recorder(
-    offered: Catalogue, place: Place
+    sweep: Sweep, offered: Catalogue, place: Place
 ) -> Callable[[TrialSpec, Outcome, int], dict[str, Any]]:
+    shared = digest([offered.digest, environment.measuring_digest()])[:16]
+
     def record(spec: TrialSpec, outcome: Outcome, attempts: int) -> dict[str, Any]:
         method = offered.methods[spec.cell.method.name]
         return {
@@ -200,12 +247,18 @@ def _recorder(
             "probe": spec.probe,
             "repeat": spec.repeat,
             "order": spec.order,
+            "order_seed": sweep.seed,
             "timeout_s": spec.timeout_s,
             "status": outcome.status,
             "error": outcome.error,
             "attempts": attempts,
             "environment": spec.environment,
-            "code": {"digest": spec.code, "commit": place.commit, "dirty": place.dirty},
+            "code": {
+                "digest": spec.code,
+                "shared": shared,
+                "commit": place.commit,
+                "dirty": place.dirty,
+            },
             "started": outcome.started,
             "seconds": outcome.seconds,
             "facts": dict(outcome.facts),

@@ -32,7 +32,8 @@ from harness.spec import Cell
 TRIAL_COLUMNS: Final = [
     "trial", "sweep", "probe", "repeat", "order", "status", "error", "attempts",
     "method", "method_name", "family", "memory_class", "model", "data", "T", "batch",
-    "dtype", "device", "seed", "training", "environment", "code", "commit", "started", "seconds",
+    "dtype", "device", "seed", "training", "environment", "measurement", "shared_code", "code",
+    "commit", "started", "seconds",
 ]
 # fmt: on
 MEASUREMENT_COLUMNS: Final = ["trial", "metric", "phase", "sample", "value", "unit", "kind"]
@@ -40,10 +41,14 @@ MEASUREMENT_COLUMNS: Final = ["trial", "metric", "phase", "sample", "value", "un
 
 @dataclass(frozen=True)
 class Tables:
-    """The tidy tables: one row a trial, and one row a sample."""
+    """The tidy tables: one row a trial, and one row a sample.
+
+    `notices` says what is not in them and why, one sentence each.
+    """
 
     trials: pd.DataFrame
     measurements: pd.DataFrame
+    notices: tuple[str, ...] = ()
 
 
 class Store:
@@ -59,7 +64,7 @@ class Store:
         """Name the folder; nothing is touched yet."""
         self.folder = folder
         self.notices: list[str] = []
-        """What was found damaged, one sentence each."""
+        """Files that could not be read, one sentence each."""
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -72,21 +77,25 @@ class Store:
         """
         with _disk(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            handle = (self.folder / ".lock").open("a+", encoding="ascii")
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                handle.seek(0)
-                owner = handle.read().strip() or "unknown"
-                raise LockedError(
-                    f"another run (process {owner}) is at work in {self.folder}; wait for it, "
-                    "or give another folder with --results"
-                ) from error
-            handle.truncate(0)
-            handle.write(str(os.getpid()))
-            handle.flush()
+            handle = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            with _disk(self.folder / ".lock"):
+                self._lock(handle)
             yield
+        finally:
+            os.close(handle)
+
+    def _lock(self, handle: int) -> None:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "unknown"
+            raise LockedError(
+                f"another run (process {owner}) is at work in {self.folder}; wait for it, "
+                "or give another folder with --results"
+            ) from error
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, str(os.getpid()).encode("ascii"), 0)
 
     def prune(self) -> None:
         """Remove half-written files that a killed run has left, and the folder of logs if empty."""
@@ -101,7 +110,7 @@ class Store:
         return self.folder / "logs" / trial
 
     def record(self, trial: str) -> dict[str, Any] | None:
-        """The finished record of a trial; None if there is none or it is damaged (noted)."""
+        """The finished record of a trial; None if there is none or it is unreadable (noted)."""
         return self._read(self.folder / "trials" / f"{trial}.json")
 
     def write_record(self, record: Mapping[str, Any]) -> None:
@@ -121,17 +130,21 @@ class Store:
     def tables(self) -> Tables:
         """Build the tables from the records of the plan (of all records if there is no plan)."""
         plan = self._read(self.folder / "plan.json", ("trials",))
-        if plan is None:
-            names = sorted(path.stem for path in (self.folder / "trials").glob("*.json"))
-        else:
-            names = list(plan["trials"])
+        there = sorted(path.stem for path in (self.folder / "trials").glob("*.json"))
+        names = there if plan is None else list(plan["trials"])
         records = [record for name in names if (record := self.record(name)) is not None]
+        others = len(set(there) - set(names))
+        left_out = (
+            f"{others} more records in {self.folder / 'trials'} are not in plan.json (of an older "
+            "code, another environment, or a wider sweep) and are left out"
+        )
         return Tables(
             pd.DataFrame([_trial_row(record) for record in records], columns=TRIAL_COLUMNS),
             pd.DataFrame(
                 [line for record in records for line in _measurement_rows(record)],
                 columns=MEASUREMENT_COLUMNS,
             ),
+            (*self.notices, *([left_out] if others else [])),
         )
 
     def write_tables(self) -> Tables:
@@ -150,7 +163,7 @@ class Store:
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, RowError) as error:
-            notice = f"{path} is damaged ({error}); it counts as missing"
+            notice = f"{path} cannot be read ({error}); it counts as missing"
             if notice not in self.notices:
                 self.notices.append(notice)
             return None
@@ -189,11 +202,15 @@ def write_text(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.part")
     with _disk(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        try:
+            with part.open("w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)  # half a file helps nobody, and the disk may be full
+            raise
 
 
 @contextlib.contextmanager
@@ -209,7 +226,9 @@ def _disk(path: Path) -> Iterator[None]:
 
 def _check_record(plain: Mapping[str, Any]) -> None:
     if plain["schema"] > SCHEMA_VERSION:
-        raise ValueError(f"written by a newer version, schema {plain['schema']}")
+        raise ValueError(
+            f"written by a newer version: schema {plain['schema']}, this one knows {SCHEMA_VERSION}"
+        )
     _check(plain, ("trial", "sweep", "cell", "probe", "repeat", "status", "rows", "code"))
     Cell.from_json(plain["cell"])
     for row in plain["rows"]:
@@ -236,6 +255,7 @@ def _trial_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "device": cell.device,
         "seed": cell.seed,
         "training": cell.training.label if cell.training else None,
+        "shared_code": record["code"].get("shared"),
         "code": record["code"]["digest"],
         "commit": record["code"].get("commit"),
     }

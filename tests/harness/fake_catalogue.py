@@ -25,6 +25,7 @@ GRAD_SCALE = {"default": "one", "choices": ["one", "inverse_t"], "type": "str"}
 WINDOW = {"default": 4, "choices": None, "type": "int"}
 NAMES = ("fine", "wide", "third")
 ENDS = ("raises", "segfaults", "hangs", "oom", "torn", "measures", "badrow", "flaky", "outlives")
+ENDS += ("disturbed", "diverges")
 
 CATALOGUE = {
     "version": "9.9.9",

@@ -77,6 +77,20 @@ def measures(spec, out):
     answer(out, rows=SAMPLES[spec["probe"]], facts={"heard": line})
 
 
+def disturbed(spec, out):
+    """Find somebody else on the GPU the first time, be alone the second."""
+    mark = Path(os.environ["FAKE_MARK"])
+    if mark.exists():
+        fine(spec, out)
+    else:
+        mark.touch()
+        answer(out, "invalid", "process 7 computes on the GPU", facts={"foreign": [7]})
+
+
+def diverges(spec, out):
+    answer(out, "invalid", "the loss is nan")
+
+
 def flaky(spec, out):
     """Crash the first time, end well the second."""
     mark = Path(os.environ["FAKE_MARK"])
@@ -91,6 +105,8 @@ if __name__ == "__main__":
     if "FAKE_LOG" in os.environ:
         with open(os.environ["FAKE_LOG"], "a") as log:
             log.write(specification["trial"] + "\n")
-    time.sleep(float(os.environ.get("FAKE_SLEEP", "0")))
+    # Longer for some trials than for others, and for each always the same.
+    share = 1 + int(specification["trial"][:2], 16) / 255 * float(os.environ.get("FAKE_VARY", "0"))
+    time.sleep(float(os.environ.get("FAKE_SLEEP", "0")) * share)
     ending = globals().get(specification["cell"]["method"]["name"], fine)
     ending(specification, Path(sys.argv[2]))

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import environment
+from harness.executors.settings import GPU
 
 
 def test_the_fingerprint_is_the_same_in_another_process() -> None:
@@ -101,3 +102,82 @@ def test_no_git_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_there_is_a_core_to_use() -> None:
     assert environment.usable_cores() >= 1
+
+
+def _system(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
+GIB = 2**30
+V2 = {"proc/self/cgroup": "0::/box\n"}
+V1 = {"proc/self/cgroup": "4:memory:/box\n0::/\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "limit", "left"),
+    [
+        ({}, None, None),
+        ({**V2, "sys/fs/cgroup/box/memory.max": "max\n"}, None, None),
+        (
+            {
+                **V2,
+                "sys/fs/cgroup/box/memory.max": "1048576",
+                "sys/fs/cgroup/box/memory.current": "500000",
+                "sys/fs/cgroup/box/memory.stat": "anon 1\ninactive_file 100000\n",
+            },
+            1048576,
+            1048576 - 400000,
+        ),
+        (
+            {
+                **V1,
+                "sys/fs/cgroup/memory/box/memory.limit_in_bytes": "4096",
+                "sys/fs/cgroup/memory/box/memory.usage_in_bytes": "9000",
+                "sys/fs/cgroup/memory/memory.limit_in_bytes": str(2**63),
+            },
+            4096,
+            0,
+        ),
+    ],
+    ids=["no groups", "no limit", "v2", "v1, over its limit"],
+)
+def test_memory_that_a_trial_can_have(
+    tmp_path: Path, files: dict[str, str], limit: int | None, left: int | None
+) -> None:
+    root = _system(tmp_path, files)
+    assert environment.memory_limit(root) == limit
+    if left is None:
+        assert GIB / 64 < environment.available_memory(root) < 2**50
+    else:
+        assert environment.available_memory(root) == left
+
+
+@pytest.mark.parametrize(
+    ("files", "quota"),
+    [
+        ({}, None),
+        ({"sys/fs/cgroup/cpu.max": "max 100000\n"}, None),
+        ({"sys/fs/cgroup/cpu.max": "150000 100000\n"}, 1.5),
+        (
+            {
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "200000\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            2.0,
+        ),
+        ({"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n"}, None),
+    ],
+)
+def test_processors_that_the_group_allows(
+    tmp_path: Path, files: dict[str, str], quota: float | None
+) -> None:
+    assert environment.cpu_quota(_system(tmp_path, files)) == quota
+
+
+def test_what_a_gpu_trial_is_started_with_is_in_the_fingerprint() -> None:
+    """A user's own value wins over the one that a trial is given, so it must be recorded."""
+    assert set(GPU) <= set(environment.SETTINGS)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
-from fakes import Recorder
+from fakes import DRIVE, Recorder
 
 from harness.errors import LockedError, SweepError
 from harness.runner import Summary
 from harness.store import Store, load
 
 Write = Callable[..., Path]
+LIMIT = (
+    "import os, resource, sys; size = int(sys.argv[1]);"
+    "resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)); os.execv(sys.argv[2], sys.argv[2:])"
+)
 Measure = Callable[..., tuple[Summary, Recorder]]
 
 
@@ -44,12 +51,17 @@ def test_a_sweep_gives_a_record_a_trial_and_tables(write_sweep: Write, measure: 
 
 
 def test_a_record_says_what_where_and_with_which_code(write_sweep: Write, measure: Measure) -> None:
-    summary, listener = measure(write_sweep(T=1, probes="memory", method="fine"))
+    path = write_sweep("repeats = 1\nseed = 7", T=1, probes="memory", method="fine")
+    summary, listener = measure(path)
     spec = listener.todo[0]
     record = json.loads((summary.folder / "trials" / f"{spec.trial}.json").read_text())
     assert record["cell"] == spec.cell.to_json()
     assert (record["status"], record["attempts"], record["order"]) == ("ok", 1, 0)
+    assert (record["order_seed"], record["measurement"]) == (7, spec.measurement)
+    assert datetime.fromisoformat(record["started"]).tzinfo is not None
     assert record["code"]["digest"] == spec.code
+    assert record["code"]["shared"] not in (None, spec.code)
+    assert summary.tables.trials["shared_code"].tolist() == [record["code"]["shared"]]
     assert record["facts"]["threads"] == "1"
     assert (summary.folder / "environments" / f"{spec.environment}.json").exists()
     assert not (summary.folder / "logs").exists()
@@ -124,6 +136,37 @@ def test_a_crash_gets_a_second_chance(
     summary, _ = measure(write_sweep(method="flaky", T=1, probes="memory"))
     assert summary.exit_code == 0
     assert summary.tables.trials["attempts"].tolist() == [2]
+
+
+def test_a_trial_that_others_disturb_gets_a_second_chance(
+    write_sweep: Write, measure: Measure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FAKE_MARK", str(tmp_path / "mark"))
+    summary, _ = measure(write_sweep(method=["disturbed", "diverges"], T=1, probes="memory"))
+    trials = summary.tables.trials.set_index("method")
+    assert trials["status"].to_dict() == {"disturbed": "ok", "diverges": "invalid"}
+    assert trials["attempts"].to_dict() == {"disturbed": 2, "diverges": 1}
+    assert summary.failures == [trials.loc["diverges", "trial"]]
+
+
+def test_tables_that_do_not_fit_the_disk_lose_no_record(write_sweep: Write, tmp_path: Path) -> None:
+    """A limit on the size of a file, which records keep and the table of them does not."""
+    limit = 4096
+    sweep = write_sweep(T=list(range(1, 10)))
+    command = [*DRIVE, str(sweep), str(tmp_path / "results"), "2"]
+    limited = [sys.executable, "-c", LIMIT, str(limit), *command]
+    done = subprocess.run(limited, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "error: cannot write" in done.stdout
+    assert "trials.csv: File too large; free some space" in done.stdout
+    folder = tmp_path / "results" / "runs" / "demo"
+    records = {path: path.read_bytes() for path in folder.glob("trials/*.json")}
+    assert len(records) == 36
+    assert list(folder.rglob("*.part")) == []
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {path: path.read_bytes() for path in folder.glob("trials/*.json")} == records
+    assert len((folder / "trials.csv").read_text().splitlines()) == 37
 
 
 def test_a_timeout_stands_until_more_time_is_given(write_sweep: Write, measure: Measure) -> None:

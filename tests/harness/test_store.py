@@ -61,7 +61,22 @@ def test_the_plan_decides_what_is_in_the_tables(
     for trial in ("old", "cc", "bb"):
         store.write_record(record(trial))
     store.write_plan({"trials": ["cc", "bb", "not yet"]})
-    assert load(tmp_path).trials["trial"].tolist() == ["cc", "bb"]
+    tables = load(tmp_path)
+    assert tables.trials["trial"].tolist() == ["cc", "bb"]
+    (notice,) = tables.notices
+    assert notice.startswith("1 more records in ")
+    assert notice.endswith("are left out")
+
+
+def test_a_torn_plan_leaves_nothing_out_and_is_told(
+    tmp_path: Path, record: Callable[..., dict[str, Any]]
+) -> None:
+    store = Store(tmp_path)
+    store.write_record(record("aa"))
+    (tmp_path / "plan.json").write_text('{"trials": [')
+    tables = load(tmp_path)
+    assert tables.trials["trial"].tolist() == ["aa"]
+    assert "plan.json cannot be read" in tables.notices[0]
 
 
 @pytest.mark.parametrize(
@@ -75,8 +90,17 @@ def test_a_damaged_record_counts_as_missing(tmp_path: Path, text: str) -> None:
     assert store.record("aa") is None
     assert store.record("aa") is None
     assert len(store.notices) == 1
-    assert "aa.json is damaged" in store.notices[0]
-    assert load(tmp_path).trials.empty
+    assert "aa.json cannot be read" in store.notices[0]
+    tables = load(tmp_path)
+    assert tables.trials.empty
+    assert list(tables.notices) == store.notices
+
+
+def test_a_newer_record_is_named_as_that(tmp_path: Path) -> None:
+    (tmp_path / "trials").mkdir()
+    (tmp_path / "trials" / "aa.json").write_text('{"schema": 99}')
+    (notice,) = load(tmp_path).notices
+    assert "written by a newer version: schema 99, this one knows 1" in notice
 
 
 @pytest.mark.parametrize(
@@ -129,6 +153,23 @@ def test_a_disk_that_refuses_has_a_remedy(tmp_path: Path) -> None:
         write_text(tmp_path / "file" / "table.csv", "text")
     with pytest.raises(StoreError, match="cannot write"), Store(tmp_path / "file" / "x").locked():
         pass
+
+
+def test_a_full_disk_leaves_what_was_there(
+    tmp_path: Path, record: Callable[..., dict[str, Any]]
+) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("needs /dev/full (Linux)")
+    store = Store(tmp_path)
+    store.write_record(record("aa"))
+    before = (tmp_path / "trials" / "aa.json").read_bytes()
+    part = tmp_path / "trials" / "aa.json.part"
+    part.symlink_to(full)
+    with pytest.raises(StoreError, match="No space left on device; free some space"):
+        store.write_record(record("aa", "crash"))
+    assert (tmp_path / "trials" / "aa.json").read_bytes() == before
+    assert not part.is_symlink()
 
 
 def test_a_folder_without_results(tmp_path: Path) -> None:

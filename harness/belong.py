@@ -1,0 +1,70 @@
+"""Which trials belong together: same machine, same meaning of the figures, same code.
+
+A difference between figures of two machines, two versions of a metric or two versions of the code
+says nothing about a method, so such trials are refused, by name of what differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import pandas as pd
+
+from harness.errors import MixedError
+
+FIELDS: Final = {
+    "environment": "the environment (machine and software)",
+    "measurement": "the measurement version",
+    "shared_code": "the code that all methods share (library and instrument)",
+}
+"""Columns of the trials that must hold one value, and what each is."""
+
+_SHOWN: Final = 6
+_REMEDY: Final = (
+    "compare the parts one by one, or put them together all the same with --mix "
+    "(differences between the figures may then come from any of these)"
+)
+
+
+def differences(trials: pd.DataFrame) -> list[str]:
+    """What differs among the trials of a table, one sentence each; empty if they belong together.
+
+    A method's own file is part of its `code`, so that column is compared method by method. Commits
+    are named for the reader only: an edited README makes a new commit and the same figures.
+    """
+    found = []
+    for column, words in FIELDS.items():
+        if trials[column].nunique(dropna=False) > 1:
+            found.append(f"{words} differs: {'; '.join(_values(trials, column))}")
+    # Every method's code contains the shared code: where that differs, it has been said.
+    for (_, method), part in trials.groupby(["shared_code", "method_name"], dropna=False):
+        if part["code"].nunique(dropna=False) > 1:
+            found.append(f"the code of method {method} differs: {'; '.join(_values(part, 'code'))}")
+    return found
+
+
+def check(trials: pd.DataFrame) -> None:
+    """Refuse trials that do not belong together.
+
+    Raises
+    ------
+    MixedError
+        If they differ; it names each field, its values, and how many trials have each.
+    """
+    found = differences(trials)
+    if found:
+        lines = "".join(f"\n  - {line}" for line in found)
+        raise MixedError(f"these trials do not belong together:{lines}\n{_REMEDY}")
+
+
+def _values(trials: pd.DataFrame, column: str) -> Iterator[str]:
+    """`3f2a (12 trials, commit 0d9b571)`, the most frequent first."""
+    named = trials[column].astype("object").fillna("not recorded").map(str)
+    counts = named.value_counts()
+    for value, count in list(counts.items())[:_SHOWN]:
+        commits = sorted({str(name)[:7] for name in trials.loc[named == value, "commit"].dropna()})
+        said = f", commit {' and '.join(commits)}" if commits else ""
+        yield f"{value} ({count} trial{'s' if count > 1 else ''}{said})"
+    if len(counts) > _SHOWN:
+        yield f"and {len(counts) - _SHOWN} more"

@@ -1,0 +1,59 @@
+"""Every method of the library stores what it declares: the class from its bytes is its own."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from torch import nn
+
+import ratebp
+from harness import rig
+from harness.growth import memory_class
+from harness.spec import Cell, Choice
+from harness.tracker import LiveBytes
+from ratebp import methods
+
+STEPS = (2, 3, 4, 6)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_objects() -> Iterator[None]:
+    """Hide from the garbage collector what is there already: the tracker looks at every object."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def _network(_: str, **sizes: Any) -> nn.Module:
+    """Two convolutions and a readout; without norms, which some methods refuse."""
+    return nn.Sequential(
+        nn.Conv2d(sizes["in_channels"], 4, 3, padding=1),
+        ratebp.LIF(),
+        nn.Conv2d(4, 6, 3, stride=2),
+        ratebp.LIF(),
+        nn.Flatten(),
+        nn.Linear(54, sizes["num_classes"]),
+    )
+
+
+def _stored(method: str, T: int) -> int:
+    """Bytes alive between forward and backward, of real tensors."""
+    bench = rig.build(Cell(Choice.make(method), Choice.make("small"), "digits", T, 2))
+    bench.rehearse()
+    tracker = LiveBytes(bench.persistent())
+    with tracker:
+        bench.step(tracker.phase)
+    return tracker.at_entry("backward")
+
+
+@pytest.mark.parametrize("method", methods.names())
+def test_the_measured_class_is_the_declared_one(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ratebp.models, "build", _network)
+    points = [(T, _stored(method, T)) for T in STEPS]
+    assert memory_class(points) == methods.get(method).info.memory, points
