@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 some trials failed, 2 the user can mend it, 130 interrupte
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +19,9 @@ from harness.errors import HarnessError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from harness.planning.client import Prediction
     from harness.runner import Summary
+    from harness.spec import Cell
 
 app: Final = typer.Typer(
     help="Measure how efficiently spiking neural networks train.",
@@ -68,7 +71,7 @@ def run_sweep(
     listener = progress.make(console, crew.ALONE)
     request = runner.Request(sweep, results, jobs, device.value if device else None, repeats)
     try:
-        summary = runner.run(request, listener)
+        summary = runner.run(request, listener, predict=_predict)
     finally:
         listener.close()
     _conclude(summary, console)
@@ -80,11 +83,39 @@ def run_sweep(
 @app.command("report")
 def write_report(
     folder: Annotated[Path, typer.Argument(help="Results of a sweep, e.g. results/runs/quick.")],
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Show what does not belong together all the same.")
+    ] = False,
 ) -> None:
     """Write the HTML report of results that are there."""
     import harness.report
 
-    _console().print(f"report: {harness.report.write(folder)}", markup=False, soft_wrap=True)
+    console, report = _console(), harness.report.write(folder, mix=mix)
+    for line in (*(f"note: {text}" for text in report.notices), f"report: {report.path}"):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+@app.command("doctor")
+def examine(
+    results: Annotated[Path, typer.Option(help="Where results would go.")] = Path("results"),
+    processes: Annotated[
+        int, typer.Option(min=0, help="Equal time trials, in fours; 0 runs no trial at all.")
+    ] = 12,
+) -> None:
+    """Say whether this machine's figures can be trusted, and what to do where they cannot."""
+    from harness import doctor
+    from harness.console import findings
+    from harness.executors.local import LocalExecutor
+
+    console = _console()
+    found = list(doctor.at_rest(results))
+    if processes:
+        with console.status("equal trials") as status:
+            tell = lambda done, total: status.update(f"equal trials: {done} of {total}")  # noqa: E731
+            found += doctor.under_load(LocalExecutor(), processes, tell)
+    for part in findings.page(found):
+        console.print(part)
+    raise typer.Exit(1 if doctor.worst(found) == "bad" else 0)
 
 
 @app.command("list")
@@ -100,6 +131,61 @@ def list_offers(
         console.print(offers.KINDS[kind](offered))
 
 
+@app.command("plan")
+def plan_sweep(
+    sweep: Annotated[str, typer.Argument(help="TOML file, or a name in benchmarks/sweeps.")],
+    csv: Annotated[Path | None, typer.Option(help="Write every figure to this file.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Cells counted side by side.")] = None,
+) -> None:
+    """Predict the exact figures of a sweep: no GPU, no data files, no training."""
+    from harness.console import plans
+    from harness.planning import plan
+    from harness.planning.client import Planner
+
+    console = _console()
+    with plans.PlanProgress(console) as listener, Planner(jobs) as planner:
+        planned = plan.plan(sweep, planner, listener)
+    if csv is not None:
+        plan.write_csv(planned, csv)
+    for part in plans.plan(planned):
+        console.print(part)
+    raise typer.Exit(plan.exit_code(planned))
+
+
+@app.command("frontier")
+def find_frontier(
+    sweep: Annotated[str | None, typer.Argument(help="As for `run`; or give options.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Default: all.")] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Default: resnet18.")] = None,
+    data: Annotated[list[str] | None, typer.Option(help="Default: 3x32x32, 10 labels.")] = None,
+    batch: Annotated[list[int] | None, typer.Option(min=1, help="For T; default 128.")] = None,
+    T: Annotated[
+        list[int] | None, typer.Option("--T", min=1, help="For the batch; default 4.")
+    ] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="Default: float32.")] = None,
+    card: Annotated[list[str] | None, typer.Option(help="Size in GB; default: all.")] = None,
+    counted_to: Annotated[int, typer.Option(min=1, help="Count T exactly up to this.")] = 32,
+    out: Annotated[Path | None, typer.Option(help="Write .json or .csv as well.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Lines searched side by side.")] = None,
+) -> None:
+    """Find the largest T and the largest batch that fit graphics cards."""
+    from harness.console import plans
+    from harness.planning import commands
+    from harness.planning.client import Planner
+
+    axes = {"method": method, "model": model, "data": data, "batch": batch, "T": T, "dtype": dtype}
+    request = commands.Request(
+        sweep, {name: values for name, values in axes.items() if values}, card or (), counted_to
+    )
+    console = _console()
+    with plans.SearchProgress(console) as listener, Planner(jobs) as planner:
+        found = commands.frontier(request, planner, listener)
+    if out is not None:
+        commands.write(found, out)
+    for part in plans.frontier(found):
+        console.print(part)
+
+
 @app.callback(invoke_without_command=True)
 def _options(
     version: Annotated[bool, typer.Option("--version", help="Show the version.")] = False,
@@ -107,6 +193,13 @@ def _options(
     if version:
         typer.echo(f"ratebp-bench {metadata.version('ratebp')}")
         raise typer.Exit
+
+
+def _predict(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Prediction]]:
+    from harness.planning.client import Planner
+
+    with Planner() as planner:
+        yield from planner.predict(cells)
 
 
 def main() -> None:

@@ -118,6 +118,22 @@ def paired_ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
     return Estimate(value, math.exp(low), math.exp(high), int(logs.size), "processes")
 
 
+def log_spread(values: ArrayLike) -> float:
+    """Standard deviation of the logarithms of positive numbers: a spread free of units.
+
+    Near the coefficient of variation where it is small. One number a process.
+
+    Raises
+    ------
+    ValueError
+        For fewer than two numbers, or one that is not positive.
+    """
+    array = _numbers(values)
+    if array.size < 2 or not np.all(array > 0):
+        raise ValueError("a spread needs at least two positive numbers")
+    return float(np.std(np.log(array), ddof=1))
+
+
 def _numbers(values: ArrayLike) -> NDArray[np.float64]:
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 1 or array.size == 0:
