@@ -12,7 +12,10 @@ import pandas as pd
 from harness import stats
 from harness.report.quantities import ACCURACY, BASELINE, HEADLINE, TRAIN_TIME, Quantity
 
-GROUP_BY = ["model", "data", "batch", "dtype", "device", "environment"]
+ORIGIN = ["environment", "measurement", "shared_code"]
+"""What `harness.belong` wants equal; where a reader has asked to mix, it splits the groups."""
+
+GROUP_BY = ["model", "data", "batch", "dtype", "device", *ORIGIN]
 
 Samples = dict[tuple[int, int], list[float]]
 """(seed, repeat) -> samples of that process, in display units."""
@@ -47,8 +50,7 @@ def groups(trials: pd.DataFrame, measurements: pd.DataFrame) -> list[Group]:
 
     Costs belong to every training budget that was tried on their group.
     """
-    several = trials["environment"].nunique() > 1
-    named = [key for key in GROUP_BY if several or key != "environment"]
+    named = [key for key in GROUP_BY if key not in ORIGIN or trials[key].nunique(dropna=False) > 1]
     found = []
     for _, part in trials.groupby(GROUP_BY, dropna=False, sort=True):
         label = " · ".join(_named(key, part[key].iloc[0]) for key in named)
@@ -58,15 +60,6 @@ def groups(trials: pd.DataFrame, measurements: pd.DataFrame) -> list[Group]:
             rows = measurements[measurements["trial"].isin(mine["trial"])]
             found.append(Group(f"{label} · {budget}" if len(budgets) > 1 else label, mine, rows))
     return sorted(found, key=lambda group: -len(group.trials))
-
-
-def latest(trials: pd.DataFrame) -> pd.DataFrame:
-    """Drop what newer code has replaced: a method's trials from before its latest code.
-
-    Trials of one method from two versions of its code would else be averaged into one figure.
-    """
-    newest = trials.sort_values("started", kind="stable").groupby("method")["code"].last()
-    return trials[trials["code"] == trials["method"].map(newest)]
 
 
 def estimate(group: Group, quantities: Sequence[Quantity]) -> pd.DataFrame:
@@ -81,7 +74,7 @@ def estimate(group: Group, quantities: Sequence[Quantity]) -> pd.DataFrame:
     rows = []
     for quantity in quantities:
         trials = group.trials[group.trials["probe"] == quantity.probe]
-        samples = _samples(trials, group.measurements, quantity)
+        samples = samples_of(trials, group.measurements, quantity)
         if samples or quantity.key in HEADLINE:
             rows += [_row(quantity, key, part, samples) for key, part in _cells(trials)]
     columns = ["quantity", "method", "T", "value", "low", "high", "processes", "basis", "status"]
@@ -131,8 +124,8 @@ def outcomes(group: Group, memory: pd.DataFrame) -> pd.DataFrame:
     rows = []
     trainings = group.trials[group.trials["probe"] == "accuracy"].groupby("training")
     for training, trials in trainings:
-        final = _samples(trials, group.measurements, ACCURACY)
-        seconds = _samples(trials, group.measurements, TRAIN_TIME)
+        final = samples_of(trials, group.measurements, ACCURACY)
+        seconds = samples_of(trials, group.measurements, TRAIN_TIME)
         for key, part in _cells(trials):
             row: dict[str, object] = {"training": training, "method": key[0], "T": key[1]}
             runs = [values[-1] for values in final.get(key, {}).values()]
@@ -152,10 +145,10 @@ def _cells(trials: pd.DataFrame) -> list[tuple[tuple[str, int], pd.DataFrame]]:
     return [((str(method), int(T)), part) for (method, T), part in found]
 
 
-def _samples(
+def samples_of(
     trials: pd.DataFrame, measurements: pd.DataFrame, quantity: Quantity
 ) -> dict[tuple[str, int], Samples]:
-    """(method, T) -> samples by process."""
+    """(method, T) -> samples of one quantity by process, in display units."""
     rows = measurements[measurements["metric"] == quantity.metric]
     if quantity.phase:
         rows = rows[rows["phase"] == quantity.phase]
@@ -210,6 +203,6 @@ def _ratio(samples: Samples, baseline: Samples) -> stats.Estimate | None:
 
 
 def _named(key: str, value: object) -> str:
-    if key == "environment":
-        return f"environment {str(value)[:8]}"
+    if key in ORIGIN:
+        return f"{key.replace('_', ' ')} {str(value)[:8]}"
     return f"batch {value}" if key == "batch" else str(value)

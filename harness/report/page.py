@@ -11,7 +11,8 @@ from plotly.offline import get_plotlyjs
 
 from harness.report import context, style, tables
 from harness.report.markup import buttons, dump, escape, facts, glyph, script, select, table
-from harness.report.panels import Control, Panel, Sheet
+from harness.report.panels import Sheet
+from harness.report.parts import Control, Panel
 from harness.report.quantities import BASELINE
 from harness.report.style import DARK, LIGHT, Look
 
@@ -33,6 +34,7 @@ def render(
     looks: Mapping[str, Look],
     machines: list[tuple[str, dict[str, Any]]],
     settings: Mapping[str, Mapping[str, Any]],
+    notices: Sequence[str] = (),
 ) -> str:
     """The whole document. It asks for nothing from anywhere: scripts and styles are inside.
 
@@ -46,10 +48,12 @@ def render(
         Signs of each method label.
     machines, settings:
         From `context.environments` and `context.settings`.
+    notices:
+        Cautions for the reader, a sentence each.
     """
     name = ", ".join(sorted(trials["sweep"].unique()))
     body = [
-        _header(name, trials, machines, settings),
+        _header(name, trials, machines, settings, notices),
         '<main id="main">',
         _toolbar(sheets, looks),
         *(_group(number, sheet, looks) for number, sheet in enumerate(sheets)),
@@ -78,7 +82,9 @@ def _header(
     trials: pd.DataFrame,
     machines: list[tuple[str, dict[str, Any]]],
     settings: Mapping[str, Mapping[str, Any]],
+    notices: Sequence[str],
 ) -> str:
+    cautions = "".join(f"<li>{escape(notice)}</li>" for notice in notices)
     chips = "".join(
         f'<li class="chip {escape(status)}"><b>{number}</b> {escape(words)}</li>'
         for status, words, number in context.counts(trials)
@@ -88,7 +94,9 @@ def _header(
         "<p>Training cost of spiking neural networks</p>"
         f'<ul class="chips" aria-label="Trials by status">{chips}</ul></div>'
         f"{facts(context.summary(trials, machines, settings))}"
-        f'<details class="how"><summary>How to read this</summary>{HOW_TO_READ}</details></header>'
+        + (f'<ul class="notices" aria-label="Cautions">{cautions}</ul>' if cautions else "")
+        + '<details class="how"><summary>How to read this</summary>'
+        f"{HOW_TO_READ}</details></header>"
     )
 
 

@@ -6,58 +6,16 @@ A panel holds one figure for every combination of its controls; the page only pi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
-from harness.report import estimates, figures, sentences, tables
-from harness.report.axes import Patch
+from harness.report import estimates, exponents, figures, predictions, sentences, tables
 from harness.report.estimates import Group
+from harness.report.parts import Control, Panel, Variant
 from harness.report.quantities import BASELINE, HEADLINE, MEMORY, TIME, Quantity
 from harness.report.style import Look
-
-
-@dataclass(frozen=True)
-class Control:
-    """A native control of a panel: a select, or a group of buttons; the first option is the start.
-
-    `options` are pairs of value and text.
-    """
-
-    key: str
-    label: str
-    options: Sequence[tuple[str, str]]
-    as_buttons: bool = False
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What a panel shows for one combination of its controls.
-
-    `table` is a key of the panel's tables; `scales` says what a scale changes in the axes.
-    """
-
-    figure: go.Figure
-    table: str
-    sentence: str
-    scales: Mapping[str, Patch] = field(default_factory=dict)
-
-
-@dataclass
-class Panel:
-    """A titled figure with controls, tables and sentences; variants by control values in order.
-
-    The control "scale" is not among those values: it only changes axes.
-    """
-
-    key: str
-    title: str
-    note: str
-    controls: list[Control] = field(default_factory=list)
-    variants: dict[tuple[str, ...], Variant] = field(default_factory=dict)
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,6 +40,8 @@ def sheet(group: Group, looks: Mapping[str, Look]) -> Sheet:
         _by_steps("memory", "Memory against T", MEMORY_NOTE, group, memory, MEMORY, looks),
         _by_steps("time", "Time against T", TIME_NOTE, group, time, TIME, looks),
         _phases(group, time),
+        exponents.panel(group, looks),
+        predictions.panel(group, memory, looks),
         _accuracy(group, outcomes, looks),
     ]
     return Sheet(

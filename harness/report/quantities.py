@@ -57,6 +57,9 @@ MEMORY: Final = (
     _memory("forward_peak", "Live tensor peak of the forward", "mem.live_peak", "forward"),
     _memory("plain_forward_peak", "Forward without graph or trace", "mem.plain_forward"),
     _memory("trace_bytes", "Forward trace", "mem.trace"),
+    _memory("saved", "Saved by autograd", "mem.saved"),
+    _memory("persistent", "Persistent: parameters, gradients, state, inputs", "mem.persistent"),
+    _memory("cpu_requested", "CPU allocations peak", "cpu.requested_peak"),
     _memory("rss_peak", "CPU resident set peak", "cpu.rss_peak"),
     _memory("cuda_requested", "CUDA requested peak", "cuda.requested_peak"),
     _memory("cuda_allocated", "CUDA allocated peak", "cuda.allocated_peak"),
@@ -65,14 +68,25 @@ MEMORY: Final = (
     _memory("nvml_device", "NVML device growth", "nvml.device_peak"),
 )
 
+ABOVE: Final = ("cpu_requested", "rss_peak")
+"""Measured above what was there before the step: predicted by the live tensor peak."""
+
+WHOLE: Final = ("cuda_requested", "cuda_allocated", "cuda_reserved", "nvml")
+"""Measured as a whole: predicted by the live tensor peak and the persistent bytes together."""
+
 TIME: Final = (
     _time("step", "Whole step"),
+    Quantity("ratio_step", "Step over reference step", "ratio.step", "", "time", "×", 1.0),
     _time("forward", "Forward"),
     _time("plain_forward", "Forward without graph or trace"),
     _time("trace", "Forward trace"),
     _time("backward", "Backward"),
     _time("update", "Update"),
+    Quantity("ratio_backward", "Backward over reference", "ratio.backward", "", "time", "×", 1.0),
 )
+
+GROWING: Final = ("stored", "live_peak", "trace_bytes", "step", "backward")
+"""Keys of the quantities whose growth with T is fitted."""
 
 ACCURACY: Final = Quantity("accuracy", "Test accuracy", "acc.test", "", "accuracy", "%", 100.0)
 TRAIN_TIME: Final = Quantity("train_time", "Training time", "time.train", "", "accuracy", "s", 1.0)

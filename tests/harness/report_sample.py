@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from harness.report.estimates import Group, groups
+from harness.report.quantities import MEMORY, TIME
 from harness.rows import MEASUREMENT_VERSION, SCHEMA_VERSION
 from harness.spec import Cell, Choice, Training, digest
 from harness.store import load
@@ -31,6 +32,9 @@ METHODS: dict[str, tuple[str, int, int, float, float, float]] = {
 ACCURACY = {"bptt_m": 84.0, "bptt_s": 83.0, "rate_m": 82.5, "rate_s": 81.0, "sltt": 80.0}
 LOST = {("bptt_s", 16, "memory"): "oom_cuda", ("bptt_s", 16, "time"): "timeout"}
 UPDATE_MS = 1.0
+PERSISTENT_MIB = 10
+WORKSPACE_MIB = 1
+QUANTITIES = {quantity.key: quantity for quantity in (*MEMORY, *TIME)}
 
 
 def memory_mib(method: str, T: int) -> int:
@@ -136,9 +140,16 @@ def _time(method: str, T: int, seed: int, rng: Any) -> list[dict[str, Any]]:
     }  # fmt: skip
     luck = np.exp(rng.normal(0, 0.04))
     noise = luck * np.exp(rng.normal(0, 0.02, size=5))
+    ratios = {"step": step_ms(method, T) / step_ms("bptt_m", T), "backward": backward / 8.0}
     return [
-        _row(f"time.{key}", key, "s", "noisy", [float(ms / 1000 * n) for n in noise])
-        for key, ms in parts.items()
+        *(
+            _row(f"time.{key}", key, "s", "noisy", [float(ms / 1000 * n) for n in noise])
+            for key, ms in parts.items()
+        ),
+        *(
+            _row(f"ratio.{key}", key, "1", "noisy", [float(ratio * n / luck) for n in noise])
+            for key, ratio in ratios.items()
+        ),
     ]
 
 
@@ -150,6 +161,9 @@ def _memory(method: str, T: int, seed: int, rng: Any) -> list[dict[str, Any]]:
         _row("mem.live_after_forward", "forward", "B", "exact", [peak // 2]),
         _row("mem.plain_forward", "forward", "B", "exact", [MIB]),
         _row("mem.trace", "forward", "B", "exact", [peak * 3 // 4 - MIB]),
+        _row("mem.saved", "forward", "B", "exact", [peak // 2]),
+        _row("mem.persistent", "step", "B", "exact", [PERSISTENT_MIB * MIB]),
+        _row("cpu.requested_peak", "step", "B", "banded", [float(peak + WORKSPACE_MIB * MIB)]),
         _row("cpu.rss_peak", "step", "B", "banded", [float(peak + 30 * MIB + rng.integers(MIB))]),
     ]
 

@@ -95,7 +95,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the probing script has found in the page after using its controls."""
     folder = tmp_path_factory.mktemp("sample")
     write(folder)
-    page = report.write(folder)
+    page = report.write(folder).path
     page.write_text(
         page.read_text(encoding="utf-8").replace("</head>", f"{PROBE}</head>", 1), encoding="utf-8"
     )

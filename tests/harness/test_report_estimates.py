@@ -167,12 +167,13 @@ def test_groups_never_mix_training_budgets(tmp_path: Path) -> None:
         assert len(part.trials[part.trials["training"].isna()]) == trials["training"].isna().sum()
 
 
-def test_trials_of_replaced_code_are_left_out(sample: Group) -> None:
-    old = sample.trials.query("method == 'rate_m'").assign(
-        code="0ld", started="2025-01-01T00:00:00+00:00"
-    )
-    both = pd.concat([old, sample.trials])
-    assert estimates.latest(both)["code"].tolist() == sample.trials["code"].tolist()
+@pytest.mark.parametrize("column", ["environment", "measurement", "shared_code"])
+def test_trials_of_another_origin_are_a_group_of_their_own(sample: Group, column: str) -> None:
+    other = sample.trials.assign(**{column: "other"})
+    other["trial"] += "x"
+    found = estimates.groups(pd.concat([sample.trials, other]), sample.measurements)
+    assert [len(group.trials) for group in found] == [len(other)] * 2
+    assert sum(f"{column.replace('_', ' ')} other" in group.label for group in found) == 1
 
 
 def test_methods_start_with_the_baseline_and_keep_families_together(sample: Group) -> None:

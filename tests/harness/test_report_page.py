@@ -11,10 +11,12 @@ from plotly.offline import get_plotlyjs, get_plotlyjs_version
 from report_sample import METHODS, STEPS, write
 
 from harness import report
-from harness.errors import ReportError, StoreError
+from harness.errors import MixedError, ReportError, StoreError
+from harness.report.quantities import TIME
 from harness.store import Store
 
 NEW = "<script>alert(1)</script>"
+PANELS = [f"g0-{key}" for key in ("memory", "time", "phases", "growth", "predictions", "accuracy")]
 VOID = {"meta", "input", "br", "link", "img", "path"}
 
 
@@ -49,7 +51,7 @@ class Page(HTMLParser):
 def text(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("sample")
     write(folder, extra=NEW)
-    return report.write(folder).read_text(encoding="utf-8")
+    return report.write(folder).path.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +81,11 @@ def test_plotly_is_embedded_exactly_once(text: str) -> None:
 
 def test_every_figure_has_its_words_and_a_table_for_every_choice(text: str, page: Page) -> None:
     plots = [tag for tag in page.named("div") if tag.get("class") == "plot"]
-    assert len(plots) == 4
+    assert len(plots) == len(PANELS)
     assert all(tag["role"] == "img" and tag["aria-label"] for tag in plots)
     sheets = {tag["id"] for tag in page.named("div") if tag.get("class") == "sheet"}
     panels = variants(text)
-    assert list(panels) == ["g0-memory", "g0-time", "g0-phases", "g0-accuracy"]
+    assert list(panels) == PANELS
     for panel in panels.values():
         for variant in panel.values():
             assert variant["table"] in sheets
@@ -94,8 +96,8 @@ def test_every_figure_has_its_words_and_a_table_for_every_choice(text: str, page
 def test_there_is_a_figure_for_every_combination_of_controls(text: str, page: Page) -> None:
     panels = variants(text)
     quantities = [key.split("|")[0] for key in panels["g0-time"]]
-    assert set(quantities) == {"step", "forward", "plain_forward", "trace", "backward", "update"}
-    assert len(panels["g0-time"]) == 12
+    assert set(quantities) == {quantity.key for quantity in TIME}
+    assert len(panels["g0-time"]) == 2 * len(TIME)
     assert set(panels["g0-phases"]) == {str(T) for T in STEPS}
     controls = [tag["data-control"] for _, tag in page.tags if "data-control" in tag]
     assert controls == ["quantity", "view", "scale"] * 2 + ["T", "training"]
@@ -123,14 +125,14 @@ def test_header_says_what_was_measured_where_and_how_it_ended(page: Page) -> Non
     words = " ".join(page.texts)
     for part in ("sample", "AMD EPYC 7B13", "torch 2.13.0", "ffffffffff", "2026-01-02 03:04 UTC"):
         assert part in words
-    chips = [tag["class"] for tag in page.named("li")]
+    chips = [tag["class"] for tag in page.named("li") if "class" in tag]
     assert chips == ["chip ok", "chip crash", "chip oom_cuda", "chip timeout"]
 
 
 def test_one_group_needs_no_choice_and_two_get_one(tmp_path: Path, page: Page) -> None:
     assert "page-group" not in {tag["id"] for tag in page.named("select")}
     write(tmp_path, repeats=1, batches=(32, 64))
-    both = Page(report.write(tmp_path).read_text(encoding="utf-8").replace(get_plotlyjs(), ""))
+    both = Page(report.write(tmp_path).path.read_text(encoding="utf-8").replace(get_plotlyjs(), ""))
     assert "page-group" in {tag["id"] for tag in both.named("select")}
     groups = [tag for tag in both.named("section") if tag.get("class") == "group"]
     assert ["hidden" in tag for tag in groups] == [False, True]
@@ -144,9 +146,13 @@ def test_a_sweep_of_one_probe_has_a_report(tmp_path: Path, probe: str) -> None:
         record = whole.record(path.stem)
         if record is not None and record["probe"] == probe:
             part.write_record({**record, "order": None, "seconds": None})
-    panels = variants(report.write(tmp_path / "part").read_text(encoding="utf-8"))
-    expected = {"time": {"g0-time", "g0-phases"}, "memory": {"g0-memory"}}
-    assert set(panels) == expected.get(probe, {"g0-accuracy"})
+    panels = variants(report.write(tmp_path / "part").path.read_text(encoding="utf-8"))
+    expected = {
+        "time": {"g0-time", "g0-phases", "g0-growth"},
+        "memory": {"g0-memory", "g0-growth", "g0-predictions"},
+        "accuracy": {"g0-accuracy"},
+    }
+    assert set(panels) == expected[probe]
 
 
 def test_nothing_to_report_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
@@ -155,3 +161,33 @@ def test_nothing_to_report_is_an_error_that_says_what_to_do(tmp_path: Path) -> N
     (tmp_path / "trials").mkdir()
     with pytest.raises(ReportError, match=r"no finished trial.*ratebp-bench run"):
         report.write(tmp_path)
+
+
+def test_trials_that_do_not_belong_together_are_refused_unless_asked(tmp_path: Path) -> None:
+    write(tmp_path, repeats=1)
+    store = Store(tmp_path)
+    path = next((tmp_path / "trials").glob("*.json"))
+    record = store.record(path.stem)
+    assert record is not None
+    store.write_record({**record, "environment": "another"})
+    told = r"the environment .* differs: 0123456789ab .*another[\s\S]*--mix"
+    with pytest.raises(MixedError, match=told):
+        report.write(tmp_path)
+    mixed = report.write(tmp_path, mix=True)
+    assert ["differs" in notice for notice in mixed.notices].count(True) == 1
+    assert "another (1 trial, commit fffffff)" in mixed.path.read_text(encoding="utf-8")
+
+
+def test_a_torn_record_is_told_on_the_page(tmp_path: Path) -> None:
+    write(tmp_path, repeats=1)
+    torn = next((tmp_path / "trials").glob("*.json"))
+    torn.write_text("{", encoding="utf-8")
+    found = report.write(tmp_path)
+    assert any(torn.name in notice for notice in found.notices)
+    assert torn.name in found.path.read_text(encoding="utf-8")
+
+
+def test_a_method_that_grows_otherwise_than_declared_is_told(tmp_path: Path) -> None:
+    write(tmp_path, repeats=1)  # declares every method constant
+    told = [notice for notice in report.write(tmp_path).notices if "declares constant" in notice]
+    assert {notice.split()[0] for notice in told} == {"bptt_m"}  # bptt_s lacks the last T

@@ -4,14 +4,14 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from report_sample import METHODS, STEPS, group, memory_mib
+from report_sample import METHODS, QUANTITIES, STEPS, group, memory_mib
 
 from harness.report import estimates, tables
 from harness.report.estimates import Group
 from harness.report.quantities import MEMORY, TIME, Quantity
 from harness.report.tables import Interval
 
-LIVE, TRACE = MEMORY[0], TIME[3]
+LIVE, TRACE = QUANTITIES["live_peak"], QUANTITIES["trace"]
 
 
 @pytest.fixture(scope="module")

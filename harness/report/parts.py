@@ -1,0 +1,52 @@
+"""What a panel is made of: controls, and for each of their values a figure, table and sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from harness.report.axes import Patch
+
+
+@dataclass(frozen=True)
+class Control:
+    """A native control of a panel: a select, or a group of buttons; the first option is the start.
+
+    `options` are pairs of value and text.
+    """
+
+    key: str
+    label: str
+    options: Sequence[tuple[str, str]]
+    as_buttons: bool = False
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a panel shows for one combination of its controls.
+
+    `table` is a key of the panel's tables; `scales` says what a scale changes in the axes.
+    """
+
+    figure: go.Figure
+    table: str
+    sentence: str
+    scales: Mapping[str, Patch] = field(default_factory=dict)
+
+
+@dataclass
+class Panel:
+    """A titled figure with controls, tables and sentences; variants by control values in order.
+
+    The control "scale" is not among those values: it only changes axes.
+    """
+
+    key: str
+    title: str
+    note: str
+    controls: list[Control] = field(default_factory=list)
+    variants: dict[tuple[str, ...], Variant] = field(default_factory=dict)
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
