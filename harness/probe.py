@@ -75,7 +75,10 @@ class Bench:
         Running statistics move as in any training forward.
     rates:
         `rates(x)`: by path of the spiking layer, its firing rate at each time step, `[T]`: the mean
-        over batch and units, in training mode; nothing moves.
+        over batch and units, in training mode and in the layout of the method; nothing moves.
+    assumptions:
+        `assumptions(x, y)`: by module path, figures on what rate-based backpropagation assumes of a
+        batch, or why there is none (see `ratebp.assumptions`); nothing moves.
     infer:
         `infer(x)`: logits `[B, K]` in eval mode.
     batches:
@@ -98,6 +101,7 @@ class Bench:
     plain_forward: Callable[[], Tensor]
     gradient: Callable[[str | None, Tensor, Tensor], Tensor]
     rates: Callable[[Tensor], Mapping[str, Tensor]]
+    assumptions: Callable[[Tensor, Tensor], Mapping[str, Mapping[str, float | str]]]
     infer: Callable[[Tensor], Tensor]
     batches: Callable[[str, int], Iterator[tuple[Tensor, Tensor]]]
     updates_per_epoch: int

@@ -24,6 +24,8 @@ from harness.data.base import Dataset
 from harness.errors import TrialError
 from harness.probe import Bench, Neuron, Phase
 from harness.spec import Cell, Training
+from ratebp.activity import firing_rates
+from ratebp.assumptions import assumptions
 
 COST_RATE: Final = 1e-3
 """Learning rate of the cells that measure costs: small, so that activity stays what it was."""
@@ -79,6 +81,7 @@ def _bench(
 ) -> Bench:
     _seed(cell.seed)
     torch.set_num_threads(1)
+    torch.backends.cudnn.benchmark = False  # its trial runs need memory, and its choice is luck
     model = _model(cell, facts).train()
     dtype = _DTYPES[cell.dtype]
     if device.type != "cpu" or next(model.parameters()).dtype != dtype:  # `to` refuses fakes
@@ -98,6 +101,7 @@ def _bench(
         plain_forward=lambda: rig.plain_forward(x),
         gradient=rig.gradient,
         rates=rig.rates,
+        assumptions=rig.assumptions,
         infer=rig.infer,
         batches=rig.batches,
         updates_per_epoch=updates,
@@ -137,13 +141,15 @@ class _Rig:
 
     def rates(self, x: Tensor) -> Mapping[str, Tensor]:
         with self._autocast():
-            from ratebp.activity import firing_rates
+            return firing_rates(self.model, x, layout=self.bound.method.info.layout)
 
-            return firing_rates(self.model, x)
+    def assumptions(self, x: Tensor, y: Tensor) -> Mapping[str, Mapping[str, float | str]]:
+        with self._autocast():
+            return assumptions(self.model, x, y)
 
     def infer(self, x: Tensor) -> Tensor:
         with self._autocast():
-            return ratebp.infer(self.model, x)
+            return self.bound.infer(x)
 
     def batches(self, split: str, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         dtype = _DTYPES[self.cell.dtype]

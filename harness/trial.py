@@ -85,14 +85,21 @@ def judge(error: Exception) -> tuple[str, str]:
 
 def describe(bench: Bench) -> dict[str, Any]:
     """Facts of every trial: what decides its figures and is not in the cell."""
-    on_gpu = bench.device.type == "cuda"
     malloc = [f"{k}={v}" for k, v in sorted(os.environ.items()) if k.startswith("MALLOC_")]
-    return {
+    facts = {
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(bench.device) if on_gpu else "cpu",
+        "device": "cpu",
         "threads": torch.get_num_threads(),
         "malloc": " ".join(malloc) or "default",
         "parameters": sum(p.numel() for p in bench.model.parameters()),
         "optimizer": type(bench.optimizer).__name__,
     }
+    if bench.device.type == "cuda":
+        facts |= {
+            "device": torch.cuda.get_device_name(bench.device),
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "cudnn_tf32": torch.backends.cudnn.allow_tf32,
+            "matmul_precision": torch.get_float32_matmul_precision(),
+        }
+    return facts

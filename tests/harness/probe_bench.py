@@ -71,6 +71,7 @@ def bench(training: Training | None = None, *, log: list[str] | None = None) -> 
         plain_forward=lambda: net.plain(x),
         gradient=net.gradient,
         rates=lambda _: {},
+        assumptions=lambda *_: {},
         infer=lambda x: net.model(x).mean(0),
         batches=net.batches,
         updates_per_epoch=4,

@@ -14,6 +14,7 @@ from probe_bench import small_heap
 import ratebp
 from harness import rig, trial
 from harness.errors import DataError, TrialError
+from harness.probe import PHASES
 from harness.probes.memory import Memory
 from harness.rows import MEASUREMENT_VERSION, Row
 from harness.spec import Cell, Choice, Training, TrialSpec
@@ -79,8 +80,8 @@ def test_a_time_trial_answers_with_rows_and_facts() -> None:
     assert (answer.status, answer.error) == ("ok", None)
     assert {row.metric for row in answer.rows} == {
         f"time.{part}"
-        for part in ("forward", "plain_forward", "trace", "backward", "update", "step")
-    }
+        for part in (*PHASES, "plain_forward", "trace", "step", "reference")
+    } | {"ratio.step", "ratio.backward"}
     expected = {"torch": torch.__version__, "device": "cpu", "threads": 1, "optimizer": "SGD"}
     assert expected.items() <= answer.facts.items()
     model = ratebp.models.build("tiny_resnet", num_classes=10, in_channels=1, width=0.5)
