@@ -12,7 +12,7 @@
 from importlib.metadata import PackageNotFoundError as _PackageNotFoundError
 from importlib.metadata import version as _version
 
-from ratebp import methods, models
+from ratebp import losses, methods, models, norms
 from ratebp.encoding import direct
 from ratebp.errors import BindError, OptionError, RatebpError, StaleViewError, UnboundError
 from ratebp.inference import infer
@@ -50,8 +50,10 @@ __all__ = [
     "count",
     "direct",
     "infer",
+    "losses",
     "methods",
     "models",
+    "norms",
     "option",
     "register_role",
     "view",

@@ -41,6 +41,7 @@ def _method(entry: Entry) -> dict[str, Any]:
         "loss": info.loss,
         "updates": info.updates,
         "norms": info.norms,
+        "statistics": info.statistics,
         "papers": list(info.papers),
         "summary": (inspect.getdoc(cls) or "").partition("\n")[0],
         "options": {

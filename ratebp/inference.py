@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from ratebp.roles import Role
 from ratebp.rules import StepLIF
-from ratebp.views import view
+from ratebp.rules.norm_time import norm_rule
+from ratebp.views import Rule, View, view
 
 
 def infer(model: nn.Module, x: Tensor) -> Tensor:
@@ -22,13 +23,27 @@ def infer(model: nn.Module, x: Tensor) -> Tensor:
 
     Returns:
         Mean over the steps of the outputs, ``[B, K]``.
+
+    Raises:
+        BindError: for a norm with parameters of another number of time steps.
     """
-    spiking = view(model, {Role.NEURON: lambda lif, _: StepLIF(lif)}, builds_graph=False)
-    spiking.module.eval()
+    rules: dict[Role, Rule] = {
+        Role.NEURON: lambda lif, _: StepLIF(lif),
+        Role.NORM: norm_rule("single", x.shape[0]),
+    }
+    return mean_logits(view(model, rules, builds_graph=False), x)
+
+
+def mean_logits(net: View, x: Tensor) -> Tensor:
+    """Run a single-step view in eval mode, without a graph; return the mean logits ``[B, K]``.
+
+    The view stays in eval mode until it is refreshed.
+    """
+    net.module.eval()
     total: Tensor | None = None
-    with torch.no_grad(), spiking.sequence():
+    with torch.no_grad(), net.sequence():
         for now in x.unbind(0):
-            out = spiking(now)
+            out = net(now)
             total = out if total is None else total + out
     assert total is not None
     return total / x.shape[0]

@@ -11,6 +11,7 @@ passes over time). It is one final, frozen dataclass in one file; its options ar
   nested; it contains no clock, no device and no optimiser.
 - A method keeps nothing on itself or on the user's modules. Buffers change exactly as `info` says:
   once a step for layout "multi" (statistics over T*B), T times for layout "single".
+- A method whose network is not the plain spiking one overrides `forward_rules` and `infer`.
 
 The tests of `ratebp.testing` hold every registered method to this.
 """
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -27,85 +28,24 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp import schedules
+from ratebp.claims import Identity as Identity
+from ratebp.claims import Info as Info
 from ratebp.errors import BindError, OptionError
+from ratebp.inference import infer
+from ratebp.losses import Scoped
 from ratebp.phases import StepContext
 from ratebp.roles import Role, role_of
 from ratebp.rules import ScanLIF, StepLIF
+from ratebp.rules.norm_time import norm_rule
 from ratebp.schedules import Loss, Result
 from ratebp.views import Rule, View, Wrap, view
 from ratebp.wiring import Wiring, trace
 
-_WORDS = {
-    "memory": ("constant", "linear"),
-    "layout": ("multi", "single"),
-    "loss": ("mean", "per_step", "weighted_mean"),
-    "updates": ("batch", "time step"),
+_OUTPUTS = {
+    "mean": "the mean output",
+    "per_step": "the outputs of single steps",
+    "weighted_mean": "a weighted mean of the outputs",
 }
-
-
-@dataclass(frozen=True)
-class Info:
-    """What a method claims about itself.
-
-    Attributes:
-        label: name in plots.
-        family: "exact", "rate", "online", or a new one; methods of one family share a colour range.
-        memory: growth in T of what is kept between forward and backward, "constant" or "linear".
-        layout: "multi" runs layer by layer with norms over T*B; "single" runs step by step.
-        loss: what is minimised by default: of the "mean" output, the mean of the "per_step" losses,
-            or of the "weighted_mean", whose weights fall exponentially into the past.
-        papers: references, "authors year, venue, arXiv id".
-        updates: "batch" leaves the update to the caller; "time step" applies one after every time
-            step through the context's `update`, which then must have an optimiser.
-        norms: False if `bind` refuses every norm, in training or eval mode, naming its place.
-    """
-
-    label: str
-    family: str
-    memory: str
-    layout: str
-    loss: str
-    papers: tuple[str, ...]
-    updates: str = "batch"
-    norms: bool = True
-
-    def __post_init__(self) -> None:
-        """Refuse words that the suite does not know."""
-        for name, legal in _WORDS.items():
-            if getattr(self, name) not in legal:
-                raise OptionError.unknown(f"Info.{name}", getattr(self, name), legal)
-
-
-@dataclass(frozen=True)
-class Identity:
-    """An exact statement: "my gradients equal those of `other` when ...".
-
-    Attributes:
-        other: name of the method to compare with.
-        when: what must hold: "timesteps" (int), "decay" (float), "norm" ("none" or "batch"),
-            "reset", "detach_reset". What is not named must not matter.
-        over: "all" gradients, or "last_spiking": only weights into the last spiking layer.
-        options: options of this method.
-        other_options: options of the other.
-        scale: "one", or "inverse_t": mine are 1/T of the other's.
-    """
-
-    other: str
-    when: Mapping[str, Any] = field(default_factory=dict)
-    over: str = "all"
-    options: Mapping[str, Any] = field(default_factory=dict)
-    other_options: Mapping[str, Any] = field(default_factory=dict)
-    scale: str = "one"
-
-    def __str__(self) -> str:
-        """Return the statement in words."""
-        parts = [f"{k}={v}" for k, v in self.options.items()]
-        mine = f"with {', '.join(parts)}: " if parts else ""
-        others = ", ".join(f"{k}={v}" for k, v in self.other_options.items())
-        when = " and ".join(f"{k}={v}" for k, v in self.when.items()) or "always"
-        factor = "(1/T) * " if self.scale == "inverse_t" else ""
-        where = " (weights into the last spiking layer)" if self.over == "last_spiking" else ""
-        return f"{mine}= {factor}{self.other}({others}), {when}{where}"
 
 
 @dataclass(frozen=True)
@@ -117,15 +57,18 @@ class Binding:
         timesteps: T.
         wiring: which leaf comes after which.
         wrap: what is put around each view, or None.
+        layout: the method's, which decides how norms with parameters per time step run.
     """
 
     model: nn.Module
     timesteps: int
     wiring: Wiring
     wrap: Wrap | None
+    layout: str
 
     def view(self, rules: Mapping[Role, Rule], *, builds_graph: bool = True) -> View:
         """Return a view of the model with leaves swapped by `rules`."""
+        rules = {Role.NORM: norm_rule(self.layout, self.timesteps), **rules}
         return view(
             self.model, rules, wiring=self.wiring, wrap=self.wrap, builds_graph=builds_graph
         )
@@ -172,6 +115,34 @@ class Method(ABC):
     ) -> Result:
         """Run forward and backward for one batch; add to `.grad`."""
 
+    def forward_rules(self, timesteps: int) -> Mapping[Role, Rule]:
+        """Return the leaves of the method's forward without graph or trace, for `Bound.plain`."""
+        if self.info.layout == "multi":
+            return {Role.NEURON: lambda lif, _: ScanLIF(lif, timesteps)}
+        return {Role.NEURON: lambda lif, _: StepLIF(lif)}
+
+    def under(self, loss: Loss) -> Method:
+        """Return the method that minimises `loss`: itself, or with its `loss_mode` as that asks.
+
+        Raises:
+            OptionError: when the method never has the output that a `losses.Scoped` is defined on.
+        """
+        takes = getattr(self, "loss_mode", self.info.loss)
+        if not isinstance(loss, Scoped) or loss.scope == takes:
+            return self
+        if any(f.name == "loss_mode" for f in fields(self)):  # type: ignore[arg-type]
+            as_asked: Method = replace(self, loss_mode=loss.scope)  # type: ignore[type-var]
+            return as_asked
+        raise OptionError(
+            f"the loss {loss} is defined on {_OUTPUTS[loss.scope]}, but {self.info.label} "
+            f"minimises that of {_OUTPUTS[takes]}. Give it a loss of any output (F.cross_entropy, "
+            "ratebp.losses.Mix), or train with bptt_m or bptt_s, which have both."
+        )
+
+    def infer(self, binding: Binding, views: dict[str, View], x: Tensor) -> Tensor:
+        """Return what the trained network predicts for `x`; see `Bound.infer`."""
+        return infer(binding.model, x)
+
     def bind(
         self,
         model: nn.Module,
@@ -201,7 +172,7 @@ class Method(ABC):
                 f"{type(model).__name__} has no spiking neuron. Put ratebp.LIF() where the "
                 "activations are."
             )
-        binding = Binding(model, timesteps, wiring or trace(model), wrap)
+        binding = Binding(model, timesteps, wiring or trace(model), wrap, self.info.layout)
         return Bound(self, binding, self.build(binding))
 
 
@@ -229,17 +200,19 @@ class Bound:
         Args:
             x: inputs, time-major ``[T, B, ...]``.
             y: targets ``[B, ...]`` as `loss` wants them.
-            loss: ``loss(logits [B, K], y) -> scalar``.
+            loss: ``loss(logits [B, K], y) -> scalar``, see `ratebp.losses`.
             context: the seam for measuring, gradient scaling and updates.
 
         Raises:
-            OptionError: when ``x.shape[0]`` is not the T that was bound.
+            OptionError: when ``x.shape[0]`` is not the T that was bound, or the loss is defined on
+                an output that the method does not have.
             StaleViewError: when the model's tensors were replaced after `bind`.
         """
         self._check(x)
         for each in self._views.values():
             each.refresh()
-        return self.method.step(self._views, x, y, loss, context or StepContext())
+        method = self.method.under(loss)
+        return method.step(self._views, x, y, loss, context or StepContext())
 
     def plain(self, x: Tensor) -> Tensor:
         """Run the spiking forward alone: same layout and norms, no graph, no trace.
@@ -256,12 +229,22 @@ class Bound:
         self._check(x)
         multi = self.method.info.layout == "multi"
         if self._plain is None:
-            rule: Rule = lambda lif, _: ScanLIF(lif, self.timesteps) if multi else StepLIF(lif)  # noqa: E731
-            self._plain = self._binding.view({Role.NEURON: rule}, builds_graph=False)
+            rules = self.method.forward_rules(self.timesteps)
+            self._plain = self._binding.view(rules, builds_graph=False)
         self._plain.refresh()
         forward = schedules.layer_by_layer if multi else schedules.step_by_step
         with torch.no_grad():
             return torch.stack(forward(self._plain, x)).mean(0)
+
+    def infer(self, x: Tensor) -> Tensor:
+        """Return the mean logits ``[B, K]`` in eval mode, without a graph: `ratebp.infer`.
+
+        Only a method whose network is not the plain spiking one answers differently.
+
+        Args:
+            x: inputs, time-major ``[T, B, ...]``, of any T.
+        """
+        return self.method.infer(self._binding, self._views, x)
 
     def _check(self, x: Tensor) -> None:
         if x.dim() < 2 or x.shape[0] != self.timesteps:

@@ -91,20 +91,23 @@ def whole_sequence(
     return Result(value.detach(), logits)
 
 
-class _Tally:
+class Tally:
     """Adds up loss and logits over the time steps, detached."""
 
     def __init__(self) -> None:
+        """Start with nothing."""
         self.loss: Tensor | None = None
         self.logits: Tensor | None = None
 
     def add(self, loss: Tensor, out: Tensor) -> None:
+        """Count one step's scalar `loss` and its logits `out`, ``[B, K]``."""
         loss, out = loss.detach(), out.detach()
         # A copy even at the first step: what is stored must not depend on which step learns.
         self.loss = loss.clone() if self.loss is None else self.loss + loss
         self.logits = out.clone() if self.logits is None else self.logits + out
 
     def result(self, timesteps: int) -> Result:
+        """Return the means over `timesteps`; at least one step must have been added."""
         assert self.loss is not None
         assert self.logits is not None
         return Result(self.loss / timesteps, self.logits / timesteps)
@@ -126,7 +129,7 @@ def online(
     each. Under DDP only the last backward synchronises, or each one if each is applied.
     """
     timesteps = x.shape[0]
-    tally = _Tally()
+    tally = Tally()
     with view.sequence():
         for start in range(0, timesteps, window):
             last = start + window >= timesteps
@@ -160,7 +163,7 @@ def sampled(
     The loss of each learning step is multiplied by `scale`; the returned loss is the mean over all
     steps, without the scale.
     """
-    tally = _Tally()
+    tally = Tally()
     with view.sequence():
         for t, now in enumerate(x.unbind(0)):
             with nullcontext() if t == max(learning) else view.no_sync():

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils._mode_utils import no_dispatch
 
 from ratebp.errors import BindError
 from ratebp.method import Binding, Identity, Info, Method, count, option
@@ -64,6 +65,7 @@ class SlttK(Method):
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext
     ) -> Result:
         """Run all steps forward, and K drawn ones backward."""
-        drawn = set(torch.randperm(x.shape[0])[: self.k].tolist())
+        with no_dispatch():  # the draw decides what is run, also where only shapes are computed
+            drawn = set(torch.randperm(x.shape[0])[: self.k].tolist())
         scale = 1 / (x.shape[0] if self.scale == "published" else self.k)
         return sampled(views["net"], x, y, loss, context, drawn, scale)

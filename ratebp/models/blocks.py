@@ -1,32 +1,116 @@
 """Parts that the networks share: convolution with norm, scaled channel counts, residual stacks.
 
 Everything here is written for one time step, `[B, C, H, W]` in and out, and is built of torch
-layers and `ratebp.neurons.LIF` alone.
+layers, `ratebp.neurons.LIF` and `ratebp.norms` alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
+from ratebp.errors import OptionError
 from ratebp.neurons import LIF
+from ratebp.norms import (
+    BNTT,
+    SPIKE_SCALE,
+    TEBN,
+    Scale,
+    ScaledWSConv2d,
+    ScaledWSLinear,
+    td_batch_norm,
+)
 
 NeuronSettings = Mapping[str, Any]
-MakeNeuron = Callable[[], LIF]
 MakeBlock = Callable[[int, int, int], nn.Module]
 
+NORMS = ("batch", "tdbn", "tebn", "bntt", "ws", "none")
+_PER_STEP = {"tebn": TEBN, "bntt": BNTT}
 
-def neuron_maker(neuron: NeuronSettings | None) -> MakeNeuron:
-    """A function that gives a fresh `LIF` with these settings at every call.
+
+@dataclass(frozen=True)
+class Parts:
+    """What a network is made of: every call gives a fresh neuron, norm, convolution or linear.
 
     A network needs one LIF object per place: a neuron keeps state over time, so an object used
-    at two places would mix them.
+    at two places would mix them. A network of kind "ws" has no norms but standardised weights, and
+    each neuron is followed by a factor of 2.74; one of kind "none" has biases everywhere and
+    wider weights, see `drawn`.
+
+    Args:
+        neuron_settings: of every LIF.
+        kind: one of `NORMS`.
+        timesteps: T of norms with parameters per time step, else None.
+
+    Raises:
+        OptionError: for another kind, and where T is missing or would be ignored.
     """
-    return partial(LIF, **(neuron or {}))
+
+    neuron_settings: NeuronSettings
+    kind: str = "batch"
+    timesteps: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what does not fit together."""
+        if self.kind not in NORMS:
+            raise OptionError.unknown("norm of a model", self.kind, NORMS)
+        if (self.kind in _PER_STEP) != (self.timesteps is not None):
+            raise OptionError(
+                f"norm={self.kind!r} with timesteps={self.timesteps!r}: {', '.join(_PER_STEP)} "
+                "have parameters per time step and need timesteps, the others take none."
+            )
+
+    def neuron(self) -> nn.Module:
+        """A LIF, with its factor in networks with standardised weights."""
+        lif = LIF(**self.neuron_settings)
+        return nn.Sequential(OrderedDict(lif=lif, scale=Scale())) if self.kind == "ws" else lif
+
+    def norm(self, channels: int) -> nn.Module:
+        """The norm after a convolution, or an Identity in its place."""
+        if self.timesteps is not None:
+            return _PER_STEP[self.kind](channels, self.timesteps)
+        if self.kind == "tdbn":
+            return td_batch_norm(channels, LIF(**self.neuron_settings).dynamics.threshold)
+        return nn.BatchNorm2d(channels) if self.kind == "batch" else nn.Identity()
+
+    def conv(self, inputs: int, outputs: int, kernel: int, stride: int, bias: bool) -> nn.Conv2d:
+        """A convolution; padding keeps the size at stride 1 (odd kernels)."""
+        if self.kind == "ws":
+            return ScaledWSConv2d(inputs, outputs, kernel, stride)
+        bias = bias or self.kind == "none"
+        return nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
+
+    def linear(self, inputs: int, outputs: int) -> nn.Linear:
+        """A hidden linear layer."""
+        return ScaledWSLinear(inputs, outputs) if self.kind == "ws" else nn.Linear(inputs, outputs)
+
+    def drawn(self, model: nn.Module) -> nn.Module:
+        """Give `model` back; without norms, draw the hidden weights anew so that all layers spike.
+
+        Weights from N(0, 1 / fan_in) in the first layer and N(0, 2.74^2 / fan_in) in those that
+        read spikes, biases 0: potentials of unit variance where nothing is pooled. The readout
+        keeps what it has.
+        """
+        if self.kind == "none":
+            synapses = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
+            for number, layer in enumerate(synapses[:-1]):
+                gain = 1.0 if number == 0 else SPIKE_SCALE
+                nn.init.normal_(layer.weight, std=gain * math.prod(layer.weight.shape[1:]) ** -0.5)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
+        return model
+
+
+def parts(
+    neuron: NeuronSettings | None, norm: str = "batch", timesteps: int | None = None
+) -> Parts:
+    """The parts of a network with these options."""
+    return Parts(neuron or {}, norm, timesteps)
 
 
 def scaled(channels: int, width: float) -> int:
@@ -35,24 +119,20 @@ def scaled(channels: int, width: float) -> int:
 
 
 def conv_norm(
-    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, bias: bool = False
+    made: Parts, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, bias: bool = False
 ) -> OrderedDict[str, nn.Module]:
-    """A convolution and its batch norm; padding keeps the size at stride 1 (odd kernels)."""
-    conv = nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=kernel // 2, bias=bias)
-    return OrderedDict(conv=conv, norm=nn.BatchNorm2d(outputs))
+    """A convolution and its norm."""
+    return OrderedDict(
+        conv=made.conv(inputs, outputs, kernel, stride, bias), norm=made.norm(outputs)
+    )
 
 
 def conv_norm_lif(
-    inputs: int,
-    outputs: int,
-    neuron: MakeNeuron,
-    kernel: int = 3,
-    stride: int = 1,
-    bias: bool = False,
+    made: Parts, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, bias: bool = False
 ) -> nn.Sequential:
-    """Convolution, batch norm, neuron."""
-    layers = conv_norm(inputs, outputs, kernel, stride, bias)
-    layers["lif"] = neuron()
+    """Convolution, norm, neuron."""
+    layers = conv_norm(made, inputs, outputs, kernel, stride, bias)
+    layers["lif"] = made.neuron()
     return nn.Sequential(layers)
 
 
@@ -87,8 +167,15 @@ def residual_net(stem: nn.Module, body: nn.Module, head: nn.Module) -> nn.Sequen
     )
 
 
-def kaiming_fan_out(model: nn.Module) -> None:
-    """Draw convolution weights from N(0, 2 / fan_out); everything else stays torch's default."""
+def kaiming_fan_out(model: nn.Module, *, zero_biases: bool = False) -> None:
+    """Draw convolution weights from N(0, 2 / fan_out); everything else stays torch's default.
+
+    Args:
+        model: whose weights are drawn.
+        zero_biases: whether the convolutions' biases become 0.
+    """
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if zero_biases and module.bias is not None:
+                nn.init.zeros_(module.bias)

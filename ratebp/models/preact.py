@@ -12,11 +12,11 @@ from functools import partial
 from torch import Tensor, nn
 
 from ratebp.models.blocks import (
-    MakeNeuron,
     NeuronSettings,
+    Parts,
     conv_norm,
     kaiming_fan_out,
-    neuron_maker,
+    parts,
     residual_net,
     scaled,
     stages,
@@ -24,11 +24,11 @@ from ratebp.models.blocks import (
 
 
 def _lif_conv_norm(
-    inputs: int, outputs: int, neuron: MakeNeuron, stride: int = 1
+    made: Parts, inputs: int, outputs: int, stride: int = 1
 ) -> OrderedDict[str, nn.Module]:
     """Neuron, 3x3 convolution with bias, batch norm."""
-    layers: OrderedDict[str, nn.Module] = OrderedDict(lif=neuron())
-    layers.update(conv_norm(inputs, outputs, stride=stride, bias=True))
+    layers: OrderedDict[str, nn.Module] = OrderedDict(lif=made.neuron())
+    layers.update(conv_norm(made, inputs, outputs, stride=stride, bias=True))
     return layers
 
 
@@ -39,16 +39,16 @@ class PreActBlock(nn.Module):
     change; convolutions have biases. `[B, C, H, W]` to `[B, C', H/stride, W/stride]`, rounded up.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, neuron: MakeNeuron) -> None:
-        """Make the layers; `neuron` gives one fresh neuron per place."""
+    def __init__(self, inputs: int, outputs: int, stride: int, made: Parts) -> None:
+        """Make the layers out of `made`."""
         super().__init__()
-        self.first = nn.Sequential(_lif_conv_norm(inputs, outputs, neuron, stride))
-        self.second = nn.Sequential(_lif_conv_norm(outputs, outputs, neuron))
+        self.first = nn.Sequential(_lif_conv_norm(made, inputs, outputs, stride))
+        self.second = nn.Sequential(_lif_conv_norm(made, outputs, outputs))
         same = stride == 1 and inputs == outputs
         self.shortcut = (
             nn.Identity()
             if same
-            else nn.Sequential(conv_norm(inputs, outputs, 1, stride, bias=True))
+            else nn.Sequential(conv_norm(made, inputs, outputs, 1, stride, bias=True))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -63,13 +63,15 @@ def preact_resnet34(
     in_channels: int = 3,
     width: float = 1.0,
     neuron: NeuronSettings | None = None,
+    norm: str = "batch",
+    timesteps: int | None = None,
 ) -> nn.Module:
     """PreAct-ResNet-34 with the ImageNet stem (7x7 stride 2, max pool, no neuron); any size."""
-    lif = neuron_maker(neuron)
+    made = parts(neuron, norm, timesteps)
     channels = [scaled(count, width) for count in (64, 128, 256, 512)]
-    layers = conv_norm(in_channels, channels[0], kernel=7, stride=2, bias=True)
+    layers = conv_norm(made, in_channels, channels[0], kernel=7, stride=2, bias=True)
     layers["pool"] = nn.MaxPool2d(3, stride=2, padding=1)
-    body = stages(partial(PreActBlock, neuron=lif), channels[0], channels, (3, 4, 6, 3), 1)
+    body = stages(partial(PreActBlock, made=made), channels[0], channels, (3, 4, 6, 3), 1)
     model = residual_net(nn.Sequential(layers), body, nn.Linear(channels[-1], num_classes))
     kaiming_fan_out(model)
-    return model
+    return made.drawn(model)

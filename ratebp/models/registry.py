@@ -12,9 +12,13 @@ from typing import Any
 from torch import nn
 
 from ratebp.errors import OptionError
+from ratebp.models.blocks import NORMS
+from ratebp.models.nf_resnet import nf_resnet34
+from ratebp.models.ottt import ottt_vgg11
 from ratebp.models.preact import preact_resnet34
 from ratebp.models.resnet import resnet18, resnet19, tiny_resnet
 from ratebp.models.sew import sew_resnet34
+from ratebp.models.sltt import sltt_resnet18, sltt_vgg11
 from ratebp.models.vgg import vgg11, vgg13, vggsnn
 from ratebp.neurons import LIF
 
@@ -27,6 +31,10 @@ _BUILDERS: tuple[Callable[..., nn.Module], ...] = (
     vggsnn,
     sew_resnet34,
     preact_resnet34,
+    nf_resnet34,
+    ottt_vgg11,
+    sltt_resnet18,
+    sltt_vgg11,
 )
 
 
@@ -92,7 +100,9 @@ def build(name: str, **options: Any) -> nn.Module:
         **options: `num_classes` and `in_channels` (whole numbers, at least 1), `width` (a positive
             factor on every hidden channel count, 1.0 is the paper's; counts are rounded to the
             nearest integer, half to even, and at least 1), `neuron` (settings of every
-            `ratebp.LIF` as a mapping). Defaults are those of `get(name).defaults`.
+            `ratebp.LIF` as a mapping); most also `norm` (see `ratebp.norms`: "batch", "tdbn",
+            "tebn", "bntt", "ws", "none") and `timesteps` (T, for the norms with parameters per
+            time step: tebn and bntt). Defaults are those of `get(name).defaults`.
 
     Raises:
         OptionError: unknown name, unknown option or a value out of range.
@@ -133,9 +143,16 @@ def _check_neuron(place: str, value: object) -> None:
     LIF(**value)  # its own check of the values, before any weight is drawn
 
 
+def _check_norm(place: str, value: object) -> None:
+    if value not in NORMS:
+        raise OptionError.unknown(place.replace(" of ", " in ", 1) + ":", value, NORMS)
+
+
 _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "num_classes": _check_count,
     "in_channels": _check_count,
     "width": _check_width,
     "neuron": _check_neuron,
+    "norm": _check_norm,
+    "timesteps": _check_count,
 }

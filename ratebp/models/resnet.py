@@ -13,11 +13,11 @@ from functools import partial
 from torch import Tensor, nn
 
 from ratebp.models.blocks import (
-    MakeNeuron,
     NeuronSettings,
+    Parts,
     conv_norm,
     conv_norm_lif,
-    neuron_maker,
+    parts,
     residual_net,
     scaled,
     stages,
@@ -31,16 +31,16 @@ class BasicBlock(nn.Module):
     `[B, C', H/stride, W/stride]`, rounded up.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, neuron: MakeNeuron) -> None:
-        """Make the layers; `neuron` gives one fresh neuron per place."""
+    def __init__(self, inputs: int, outputs: int, stride: int, made: Parts) -> None:
+        """Make the layers out of `made`."""
         super().__init__()
-        self.first = conv_norm_lif(inputs, outputs, neuron, stride=stride)
-        self.second = nn.Sequential(conv_norm(outputs, outputs))
+        self.first = conv_norm_lif(made, inputs, outputs, stride=stride)
+        self.second = nn.Sequential(conv_norm(made, outputs, outputs))
         same = stride == 1 and inputs == outputs
         self.shortcut = (
-            nn.Identity() if same else nn.Sequential(conv_norm(inputs, outputs, 1, stride))
+            nn.Identity() if same else nn.Sequential(conv_norm(made, inputs, outputs, 1, stride))
         )
-        self.lif = neuron()
+        self.lif = made.neuron()
 
     def forward(self, x: Tensor) -> Tensor:
         """One time step of the block."""
@@ -54,13 +54,15 @@ def resnet18(
     in_channels: int = 3,
     width: float = 1.0,
     neuron: NeuronSettings | None = None,
+    norm: str = "batch",
+    timesteps: int | None = None,
 ) -> nn.Module:
     """ResNet-18 for small images: 3x3 stem, stages of 64 to 512 channels, two blocks each."""
-    lif = neuron_maker(neuron)
+    made = parts(neuron, norm, timesteps)
     channels = [scaled(count, width) for count in (64, 128, 256, 512)]
-    stem = conv_norm_lif(in_channels, channels[0], lif)
-    body = stages(partial(BasicBlock, neuron=lif), channels[0], channels, (2, 2, 2, 2), 1)
-    return residual_net(stem, body, nn.Linear(channels[-1], num_classes))
+    stem = conv_norm_lif(made, in_channels, channels[0])
+    body = stages(partial(BasicBlock, made=made), channels[0], channels, (2, 2, 2, 2), 1)
+    return made.drawn(residual_net(stem, body, nn.Linear(channels[-1], num_classes)))
 
 
 def resnet19(
@@ -69,24 +71,26 @@ def resnet19(
     in_channels: int = 3,
     width: float = 1.0,
     neuron: NeuronSettings | None = None,
+    norm: str = "batch",
+    timesteps: int | None = None,
 ) -> nn.Module:
     """ResNet-19 for small images: 128-wide stem, 3 + 3 + 2 blocks, a spiking hidden layer of 256.
 
     The variant of Yu et al.; others share the name but have a stem of 64 channels or another head.
     """
-    lif = neuron_maker(neuron)
+    made = parts(neuron, norm, timesteps)
     channels = [scaled(count, width) for count in (128, 256, 512)]
     hidden = scaled(256, width)
-    stem = conv_norm_lif(in_channels, channels[0], lif)
-    body = stages(partial(BasicBlock, neuron=lif), channels[0], channels, (3, 3, 2), 1)
+    stem = conv_norm_lif(made, in_channels, channels[0])
+    body = stages(partial(BasicBlock, made=made), channels[0], channels, (3, 3, 2), 1)
     head = nn.Sequential(
         OrderedDict(
-            hidden=nn.Linear(channels[-1], hidden),
-            lif=lif(),
+            hidden=made.linear(channels[-1], hidden),
+            lif=made.neuron(),
             readout=nn.Linear(hidden, num_classes),
         )
     )
-    return residual_net(stem, body, head)
+    return made.drawn(residual_net(stem, body, head))
 
 
 def tiny_resnet(
@@ -95,10 +99,12 @@ def tiny_resnet(
     in_channels: int = 3,
     width: float = 1.0,
     neuron: NeuronSettings | None = None,
+    norm: str = "batch",
+    timesteps: int | None = None,
 ) -> nn.Module:
     """A ResNet of three blocks (16, 32, 64 channels) for a CPU: 78,042 parameters at width 1."""
-    lif = neuron_maker(neuron)
+    made = parts(neuron, norm, timesteps)
     channels = [scaled(count, width) for count in (16, 32, 64)]
-    stem = conv_norm_lif(in_channels, channels[0], lif)
-    body = stages(partial(BasicBlock, neuron=lif), channels[0], channels, (1, 1, 1), 1)
-    return residual_net(stem, body, nn.Linear(channels[-1], num_classes))
+    stem = conv_norm_lif(made, in_channels, channels[0])
+    body = stages(partial(BasicBlock, made=made), channels[0], channels, (1, 1, 1), 1)
+    return made.drawn(residual_net(stem, body, nn.Linear(channels[-1], num_classes)))

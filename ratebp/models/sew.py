@@ -11,11 +11,11 @@ from functools import partial
 from torch import Tensor, nn
 
 from ratebp.models.blocks import (
-    MakeNeuron,
     NeuronSettings,
+    Parts,
     conv_norm_lif,
     kaiming_fan_out,
-    neuron_maker,
+    parts,
     residual_net,
     scaled,
     stages,
@@ -29,14 +29,14 @@ class SEWBlock(nn.Module):
     biases. `[B, C, H, W]` to `[B, C', H/stride, W/stride]`, rounded up.
     """
 
-    def __init__(self, inputs: int, outputs: int, stride: int, neuron: MakeNeuron) -> None:
-        """Make the layers; `neuron` gives one fresh neuron per place."""
+    def __init__(self, inputs: int, outputs: int, stride: int, made: Parts) -> None:
+        """Make the layers out of `made`."""
         super().__init__()
-        self.first = conv_norm_lif(inputs, outputs, neuron, stride=stride, bias=True)
-        self.second = conv_norm_lif(outputs, outputs, neuron, bias=True)
+        self.first = conv_norm_lif(made, inputs, outputs, stride=stride, bias=True)
+        self.second = conv_norm_lif(made, outputs, outputs, bias=True)
         same = stride == 1 and inputs == outputs
         self.shortcut = (
-            nn.Identity() if same else conv_norm_lif(inputs, outputs, neuron, 1, stride, bias=True)
+            nn.Identity() if same else conv_norm_lif(made, inputs, outputs, 1, stride, bias=True)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,13 +51,15 @@ def sew_resnet34(
     in_channels: int = 3,
     width: float = 1.0,
     neuron: NeuronSettings | None = None,
+    norm: str = "batch",
+    timesteps: int | None = None,
 ) -> nn.Module:
     """SEW-ResNet-34 with the ImageNet stem (7x7 stride 2, max pool); any image size."""
-    lif = neuron_maker(neuron)
+    made = parts(neuron, norm, timesteps)
     channels = [scaled(count, width) for count in (64, 128, 256, 512)]
-    stem = conv_norm_lif(in_channels, channels[0], lif, kernel=7, stride=2, bias=True)
+    stem = conv_norm_lif(made, in_channels, channels[0], kernel=7, stride=2, bias=True)
     stem.add_module("pool", nn.MaxPool2d(3, stride=2, padding=1))
-    body = stages(partial(SEWBlock, neuron=lif), channels[0], channels, (3, 4, 6, 3), 1)
+    body = stages(partial(SEWBlock, made=made), channels[0], channels, (3, 4, 6, 3), 1)
     model = residual_net(stem, body, nn.Linear(channels[-1], num_classes))
     kaiming_fan_out(model)
-    return model
+    return made.drawn(model)

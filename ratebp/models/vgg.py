@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from ratebp.models.blocks import NeuronSettings, conv_norm_lif, neuron_maker, scaled
+from ratebp.models.blocks import NeuronSettings, Parts, conv_norm_lif, parts, scaled
 
 _WEIGHT_STD = 0.5
 _POOL = "pool"
@@ -28,13 +28,12 @@ def _vgg(
     num_classes: int,
     in_channels: int,
     width: float,
-    neuron: NeuronSettings | None,
+    made: Parts,
 ) -> nn.Module:
     """A network from its layout: output channels of a convolution, or an average pool of 2x2.
 
     The last map is averaged to `map_size` x `map_size` and goes through one linear layer.
     """
-    lif = neuron_maker(neuron)
     layers: list[nn.Module] = []
     channels = in_channels
     for part in layout:
@@ -42,7 +41,7 @@ def _vgg(
             layers.append(nn.AvgPool2d(2))
         else:
             outputs = scaled(part, width)
-            layers.append(conv_norm_lif(channels, outputs, lif, bias=True))
+            layers.append(conv_norm_lif(made, channels, outputs, bias=True))
             channels = outputs
     model = nn.Sequential(
         OrderedDict(
@@ -53,7 +52,7 @@ def _vgg(
         )
     )
     _draw_wide(model)
-    return model
+    return made.drawn(model)
 
 
 def _draw_wide(model: nn.Module) -> None:
@@ -71,9 +70,12 @@ def vgg11(
     in_channels: int = 3,
     width: float = 1.0,
     neuron: NeuronSettings | None = None,
+    norm: str = "batch",
+    timesteps: int | None = None,
 ) -> nn.Module:
     """VGG-11 for small images: eight convolutions, global average pool; at least 16x16 pixels."""
-    return _vgg(_VGG11, 1, num_classes, in_channels, width, neuron)
+    made = parts(neuron, norm, timesteps)
+    return _vgg(_VGG11, 1, num_classes, in_channels, width, made)
 
 
 def vgg13(
@@ -82,9 +84,12 @@ def vgg13(
     in_channels: int = 3,
     width: float = 1.0,
     neuron: NeuronSettings | None = None,
+    norm: str = "batch",
+    timesteps: int | None = None,
 ) -> nn.Module:
     """VGG-13 for small images: ten convolutions, global average pool; at least 16x16 pixels."""
-    return _vgg(_VGG13, 1, num_classes, in_channels, width, neuron)
+    made = parts(neuron, norm, timesteps)
+    return _vgg(_VGG13, 1, num_classes, in_channels, width, made)
 
 
 def vggsnn(
@@ -93,6 +98,8 @@ def vggsnn(
     in_channels: int = 2,
     width: float = 1.0,
     neuron: NeuronSettings | None = None,
+    norm: str = "batch",
+    timesteps: int | None = None,
 ) -> nn.Module:
     """VGGSNN: eight convolutions, last map averaged to 3x3; event frames 2x48x48 or small images.
 
@@ -100,4 +107,5 @@ def vggsnn(
     3x3. On 48x48 frames the last map is 6x6, where the two are the same average, so the adaptive
     pool serves both.
     """
-    return _vgg(_VGGSNN, 3, num_classes, in_channels, width, neuron)
+    made = parts(neuron, norm, timesteps)
+    return _vgg(_VGGSNN, 3, num_classes, in_channels, width, made)

@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from ratebp import models
 from ratebp.neurons import LIF
+from ratebp.norms import ScaledWSConv2d
 
 EVERY = models.names()
 
@@ -24,6 +25,10 @@ COUNTS = {
     "vggsnn": (9_271_498, 8, 8),
     "sew_resnet34": (21_806_184, 36, 36),
     "preact_resnet34": (21_806_184, 32, 36),
+    "nf_resnet34": (21_797_688, 32, 0),
+    "ottt_vgg11": (9_228_362, 8, 0),
+    "sltt_resnet18": (11_176_906, 17, 17),
+    "sltt_vgg11": (9_476_298, 8, 8),
 }
 
 
@@ -46,7 +51,7 @@ def of_type(model: nn.Module, kind: type[nn.Module]) -> list[nn.Module]:
 
 class LeafTracer(fx.Tracer):
     def is_leaf_module(self, module: nn.Module, path: str) -> bool:
-        return isinstance(module, LIF) or super().is_leaf_module(module, path)
+        return isinstance(module, LIF | ScaledWSConv2d) or super().is_leaf_module(module, path)
 
 
 def test_the_list_of_counts_covers_every_network() -> None:
@@ -65,6 +70,8 @@ def test_counts_of_parameters_neurons_and_norms(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("size", [(16, 16), (28, 28), (32, 32), (48, 48), (33, 47)])
 def test_any_image_size_gives_one_row_of_logits_an_image(name: str, size: tuple[int, int]) -> None:
+    if name == "sltt_vgg11" and min(size) < 32:
+        pytest.skip("sltt_vgg11 halves the map five times")
     model = meta(name, num_classes=7, in_channels=2)
     swap(model)
     assert model(torch.empty(3, 2, *size, device="meta")).shape == (3, 7)
@@ -80,13 +87,17 @@ MAPS = {
     "vggsnn": (48, [(48, 64, 1), (48, 128, 1), (24, 256, 2), (12, 512, 2), (6, 512, 2)]),
     "sew_resnet34": (224, [(112, 64, 1), (56, 64, 6), (28, 128, 9), (14, 256, 13), (7, 512, 7)]),
     "preact_resnet34": (224, [(56, 64, 7), (28, 128, 8), (14, 256, 12), (7, 512, 5)]),
+    "nf_resnet34": (224, [(56, 64, 7), (28, 128, 8), (14, 256, 12), (7, 512, 5)]),
+    "ottt_vgg11": (32, [(32, 64, 1), (32, 128, 1), (16, 256, 2), (8, 512, 2), (4, 512, 2)]),
+    "sltt_resnet18": (32, [(32, 64, 5), (16, 128, 4), (8, 256, 4), (4, 512, 4)]),
+    "sltt_vgg11": (48, [(48, 64, 1), (24, 128, 1), (12, 256, 2), (6, 512, 2), (3, 512, 2)]),
 }
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_map_sizes_at_the_neurons_and_one_call_of_each(name: str) -> None:
     side, expected = MAPS[name]
-    channels = 2 if name == "vggsnn" else 3
+    channels = models.get(name).defaults["in_channels"]
     model = meta(name, in_channels=channels)
     calls: dict[str, list[torch.Size]] = {path: [] for path in swap(model)}
     for path, seen in calls.items():
@@ -145,6 +156,10 @@ def before_neurons(name: str) -> dict[str, int]:
         ("vggsnn", {"BatchNorm2d": 8}),
         ("sew_resnet34", {"BatchNorm2d": 36}),
         ("preact_resnet34", {"BatchNorm2d": 16, "add": 15, "MaxPool2d": 1}),
+        ("nf_resnet34", {"ScaledWSConv2d": 16, "tru": 16}),
+        ("ottt_vgg11", {"Identity": 8}),
+        ("sltt_resnet18", {"BatchNorm2d": 17}),
+        ("sltt_vgg11", {"BatchNorm2d": 8}),
     ],
 )
 def test_what_feeds_the_neurons(name: str, expected: dict[str, int]) -> None:
@@ -172,8 +187,10 @@ def test_shortcuts_take_the_raw_input_of_the_block() -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_convolution_biases(name: str) -> None:
-    biased = {conv.bias is not None for conv in of_type(meta(name), nn.Conv2d)}
-    assert biased == {"resnet" not in name or "34" in name}
+    first, *others = [conv.bias is not None for conv in of_type(meta(name), nn.Conv2d)]
+    plain = name in ("tiny_resnet", "resnet18", "resnet19")
+    assert set(others) == {not plain}
+    assert first == (not plain and name != "sltt_resnet18")
     assert all(linear.bias is not None for linear in of_type(meta(name), nn.Linear))
 
 

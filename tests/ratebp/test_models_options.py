@@ -60,7 +60,9 @@ def test_the_catalogue_names_summary_and_options() -> None:
         assert entry.name == name
         assert 20 < len(entry.summary) <= 100
         assert "\n" not in entry.summary
-        assert entry.options == ("num_classes", "in_channels", "width", "neuron")
+        own = name in ("nf_resnet34", "ottt_vgg11", "sltt_resnet18", "sltt_vgg11")
+        norms = () if own else ("norm", "timesteps")
+        assert entry.options == ("num_classes", "in_channels", "width", "neuron", *norms)
     assert models.get("vggsnn").defaults["in_channels"] == 2
     assert models.get("sew_resnet34").defaults["num_classes"] == 1000
 
@@ -103,6 +105,10 @@ def test_an_unknown_model_lists_the_legal_names_and_the_nearest() -> None:
         ({"neuron": 0.5}, r"neuron of model 'vgg11' is 0\.5\. Legal: a mapping .*decay"),
         ({"neuron": {"tau": 2.0}}, r"'tau'.*Legal: .*decay"),
         ({"neuron": {"decay": 1.5}}, "decay=1.5"),
+        ({"norm": "bn"}, r"norm in model 'vgg11': 'bn'.*Legal: batch, bntt"),
+        ({"norm": "tebn"}, r"norm='tebn' with timesteps=None: tebn, bntt have parameters"),
+        ({"timesteps": 4}, r"norm='batch' with timesteps=4.*the others take none"),
+        ({"norm": "bntt", "timesteps": 0}, "timesteps of model 'vgg11' is 0"),
     ],
 )
 def test_wrong_options_are_refused(options: dict[str, object], message: str) -> None:

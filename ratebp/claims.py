@@ -1,0 +1,85 @@
+"""What a training method claims about itself; the contract tests measure every claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ratebp.errors import OptionError
+
+_WORDS = {
+    "memory": ("constant", "linear"),
+    "layout": ("multi", "single"),
+    "loss": ("mean", "per_step", "weighted_mean"),
+    "updates": ("batch", "time step"),
+    "statistics": ("pass", "batch"),
+}
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a method claims about itself.
+
+    Attributes:
+        label: name in plots.
+        family: "exact", "rate", "online", or a new one; methods of one family share a colour range.
+        memory: growth in T of what is kept between forward and backward, "constant" or "linear".
+        layout: "multi" runs layer by layer with norms over T*B; "single" runs step by step.
+        loss: what is minimised by default: of the "mean" output, the mean of the "per_step" losses,
+            or of the "weighted_mean", whose weights fall exponentially into the past.
+        papers: references, "authors year, venue, arXiv id".
+        updates: "batch" leaves the update to the caller; "time step" applies one after every time
+            step through the context's `update`, which then must have an optimiser.
+        norms: False if `bind` refuses every norm, in training or eval mode, naming its place.
+        statistics: running statistics move at every "pass" through a norm (once a step for layout
+            "multi", T times for "single"), or once a "batch".
+    """
+
+    label: str
+    family: str
+    memory: str
+    layout: str
+    loss: str
+    papers: tuple[str, ...]
+    updates: str = "batch"
+    norms: bool = True
+    statistics: str = "pass"
+
+    def __post_init__(self) -> None:
+        """Refuse words that the suite does not know."""
+        for name, legal in _WORDS.items():
+            if getattr(self, name) not in legal:
+                raise OptionError.unknown(f"Info.{name}", getattr(self, name), legal)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An exact statement: "my gradients equal those of `other` when ...".
+
+    Attributes:
+        other: name of the method to compare with.
+        when: what must hold: "timesteps" (int), "decay" (float), "norm" ("none" or "batch"),
+            "reset", "detach_reset". What is not named must not matter.
+        over: "all" gradients, or "last_spiking": only weights into the last spiking layer.
+        options: options of this method.
+        other_options: options of the other.
+        scale: "one", or "inverse_t": mine are 1/T of the other's.
+    """
+
+    other: str
+    when: Mapping[str, Any] = field(default_factory=dict)
+    over: str = "all"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    other_options: Mapping[str, Any] = field(default_factory=dict)
+    scale: str = "one"
+
+    def __str__(self) -> str:
+        """Return the statement in words."""
+        parts = [f"{k}={v}" for k, v in self.options.items()]
+        mine = f"with {', '.join(parts)}: " if parts else ""
+        others = ", ".join(f"{k}={v}" for k, v in self.other_options.items())
+        when = " and ".join(f"{k}={v}" for k, v in self.when.items()) or "always"
+        factor = "(1/T) * " if self.scale == "inverse_t" else ""
+        where = " (weights into the last spiking layer)" if self.over == "last_spiking" else ""
+        return f"{mine}= {factor}{self.other}({others}), {when}{where}"

@@ -1,0 +1,67 @@
+"""Controls: methods that train on one frame, without time, and what they bind to.
+
+What they minimise is not the spiking network's loss over T steps. So that their figures are those
+of what they do run, `Bound.plain` is their own forward without a graph. It follows the model's
+training flags, as all views do: after ``model.eval()`` it is their inference.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ratebp.method import Bound, Method
+from ratebp.schedules import layer_by_layer
+from ratebp.views import Wrap
+from ratebp.wiring import Wiring
+
+
+def mean_frame(x: Tensor) -> Tensor:
+    """Return the mean over time of ``x [T, B, ...]`` as a sequence of one step ``[1, B, ...]``."""
+    # A stride of 0 over time (direct coding) means that every step is the mean.
+    return x[:1] if x.stride(0) == 0 else x.mean(0, keepdim=True)
+
+
+class FrameBound(Bound):
+    """A bound control: `plain` is the forward that it trains."""
+
+    def plain(self, x: Tensor) -> Tensor:
+        """Run the control's own forward, without a graph.
+
+        Args:
+            x: inputs, time-major ``[T, B, ...]``.
+
+        Returns:
+            Mean logits ``[B, K]``.
+        """
+        self._check(x)
+        net = self._views["net"]
+        net.refresh()
+        with torch.no_grad(), net.sequence():
+            return torch.stack(layer_by_layer(net, self.control.frames(x))).mean(0)
+
+    @property
+    def control(self) -> Control:
+        """Return the method that was bound."""
+        assert isinstance(self.method, Control)
+        return self.method
+
+
+class Control(Method):
+    """Base of the controls: a view "net" run layer by layer on `frames` of the input."""
+
+    def frames(self, x: Tensor) -> Tensor:
+        """Return the sequence that is run instead of ``x [T, B, ...]``: the mean frame."""
+        return mean_frame(x)
+
+    def bind(
+        self,
+        model: nn.Module,
+        timesteps: int,
+        *,
+        wiring: Wiring | None = None,
+        wrap: Wrap | None = None,
+    ) -> FrameBound:
+        """Bind as every method, to a `FrameBound`."""
+        bound = super().bind(model, timesteps, wiring=wiring, wrap=wrap)
+        return FrameBound(self, bound._binding, bound._views)

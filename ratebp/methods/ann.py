@@ -1,0 +1,74 @@
+"""The same network without spikes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from ratebp.controls import Control
+from ratebp.inference import mean_logits
+from ratebp.method import Binding, Identity, Info, option
+from ratebp.phases import StepContext
+from ratebp.roles import Role
+from ratebp.rules.norm_time import norm_rule
+from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
+from ratebp.views import Rule, View
+
+
+@dataclass(frozen=True)
+class Ann(Control):
+    """Control: every neuron replaced by a rectifier, trained by ordinary backpropagation.
+
+    ::
+
+        r = max(0, W r_in + b),   r_in of the first layer: (1/T) sum_t x[t],   L = loss(o, y)
+
+    The difference to a spiking method is what it costs not to spike in real numbers. Source: none;
+    the ordinary rectifier network. The neuron's constants play no part. `Result.logits` and
+    `Bound.plain` are those of the rectifier network. The trained weights belong to it: predict
+    with `Bound.infer`; `ratebp.infer`, which lets the network spike, is of no meaning for them.
+
+    Options:
+        frames_seen: "mean" runs the mean of the input's steps; "each" runs every step and takes the
+            mean of the outputs, for which memory and time grow with T.
+    """
+
+    info: ClassVar = Info(
+        label="ANN (control)",
+        family="control",
+        memory="constant",
+        layout="multi",
+        loss="mean",
+        papers=("Nair and Hinton 2010, ICML",),
+    )
+    identities: ClassVar = (Identity("ann", {"timesteps": 1}, options={"frames_seen": "each"}),)
+
+    frames_seen: str = option("mean", "mean", "each")
+
+    def frames(self, x: Tensor) -> Tensor:
+        """Return the mean frame, or all of them."""
+        return super().frames(x) if self.frames_seen == "mean" else x
+
+    def build(self, binding: Binding) -> dict[str, View]:
+        """Swap neurons for rectifiers."""
+        steps = binding.timesteps if self.frames_seen == "each" else 1
+        rules: dict[Role, Rule] = {
+            Role.NEURON: lambda lif, _: nn.ReLU(),
+            Role.NORM: norm_rule("multi", steps),
+        }
+        return {"net": binding.view(rules)}
+
+    def infer(self, binding: Binding, views: dict[str, View], x: Tensor) -> Tensor:
+        """Return what the rectifier network predicts for `x`."""
+        views["net"].refresh()
+        return mean_logits(views["net"], self.frames(x))
+
+    def step(
+        self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext
+    ) -> Result:
+        """Run the rectifier network forward and backward."""
+        return whole_sequence(
+            layer_by_layer, views["net"], self.frames(x), y, loss, context, "mean"
+        )

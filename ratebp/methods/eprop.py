@@ -1,0 +1,97 @@
+"""E-prop: eligibility traces and broadcast learning signals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.phases import StepContext
+from ratebp.roles import Role
+from ratebp.rules.feedback import Broadcast, BroadcastLIF, DriftedReadout, HiddenSynapse, readouts
+from ratebp.rules.norm_time import norm_rule
+from ratebp.schedules import Loss, Result, online
+from ratebp.views import Rule, View, view
+from ratebp.wiring import common_decay
+
+
+@dataclass(frozen=True)
+class Eprop(Method):
+    """E-prop: each weight's eligibility times a learning signal broadcast from the outputs.
+
+    ::
+
+        dW = sum_t (L[t] h'(u[t] - threshold)) a[t]^T,   a[t] = decay a[t-1] + x[t]
+        L[t] = B d[t],   d[t] = d loss(o[t], y) / T / d o[t];    readout: dW = sum_t d[t] s[t]^T
+
+    Source: Bellec et al., Nat. Commun. 2020. With the total derivative for L the first line is
+    exact for a recurrent layer, too; here layers are feed-forward, as this library has no recurrent
+    ones, and LIF, not adaptive. The readout has no leak, so no signal is filtered. Deviations: the
+    paper has one hidden layer, which the readout reads. Hidden layers that it does not read get
+    fixed random feedback under every option: [units, K] numbers a layer are kept. A bias is a
+    weight on the input 1.
+
+    Options:
+        feedback: what B is for the layers that the readout reads. "symmetric": the readout's
+            weights, through any plumbing; "random": fixed; "adaptive": starts random and gets the
+            readout's updates (published: with weight decay on both, which is the optimiser's).
+        seed: of the random feedback, which is uniform within 1/sqrt(units of the layer).
+    """
+
+    info: ClassVar = Info(
+        label="e-prop",
+        family="online",
+        memory="constant",
+        layout="single",
+        loss="per_step",
+        papers=("Bellec et al. 2020, Nature Communications, doi 10.1038/s41467-020-17236-y",),
+    )
+    identities: ClassVar = (
+        Identity(
+            "bptt_s",
+            {"norm": "none", "reset": "soft", "detach_reset": True},
+            over="last_spiking",
+            other_options={"loss_mode": "per_step"},
+        ),
+        Identity("ottt_a", over="last_spiking", other_options={"placement": "spiking"}),
+        # Before the first update.
+        Identity("eprop", options={"feedback": "adaptive"}, other_options={"feedback": "random"}),
+    )
+
+    feedback: str = option("symmetric", "symmetric", "random", "adaptive")
+    seed: int = 0
+
+    def build(self, binding: Binding) -> dict[str, View]:
+        """Cut the layers apart and put the broadcast around them."""
+        model, wiring, wrap = binding.model, binding.wiring, binding.wrap
+        ends = readouts("eprop", model, wiring)
+        read = frozenset[str]().union(*(wiring.before[path] for path in ends))
+        exact = read if self.feedback == "symmetric" else frozenset[str]()
+        listens = read if self.feedback != "random" else frozenset[str]()
+
+        def synapse(layer: nn.Module, path: str) -> nn.Module:
+            if path in ends:
+                return DriftedReadout(layer) if self.feedback == "adaptive" else layer
+            decay = common_decay(model, wiring.behind[path], path)
+            assert decay is not None
+            return HiddenSynapse(layer, decay)
+
+        def enclosed(net: nn.Module, builds_graph: bool) -> nn.Module:
+            whole = Broadcast(net, self.seed, exact)
+            return whole if wrap is None else wrap(whole, builds_graph)
+
+        neuron: Rule = lambda lif, path: BroadcastLIF(lif, read=path in listens)  # noqa: E731
+        rules: dict[Role, Rule] = {
+            Role.NEURON: neuron,
+            Role.SYNAPSE: synapse,
+            Role.NORM: norm_rule("single", binding.timesteps),
+        }
+        return {"net": view(model, rules, wiring=wiring, wrap=enclosed)}
+
+    def step(
+        self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext
+    ) -> Result:
+        """Run each step forward and backward, accumulating gradients."""
+        return online(views["net"], x, y, loss, context)

@@ -1,0 +1,55 @@
+"""Rate gradient approximation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ratebp.method import Binding, Identity, Info, Method
+from ratebp.phases import StepContext
+from ratebp.roles import Role
+from ratebp.rules.spike_representation import FittedLIF, fitted
+from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
+from ratebp.views import View
+
+
+@dataclass(frozen=True)
+class Rga(Method):
+    """RGA: spikes forward; backward with one slope a neuron, a fixed curve of its mean current.
+
+    ::
+
+        x = mean_t I[t] / threshold,   dI[t] = ds[t] phi(x) / threshold,   tau = decay
+        phi = 0.2 on [0, 1 - tau),   (0.8 + 0.2 tau) / (1 + tau) on [1 - tau, 2],   0 elsewhere
+
+    Source: Bu et al., CVPR 2023, where it serves to attack trained networks. The paper's phi is for
+    hard reset and a threshold of 1; here it is taken as it stands for the neurons that the model
+    has, thresholds by scaling. Rate-BP is its counterpart with a slope that is measured. Deviation:
+    the neuron fires at u = threshold, too.
+    """
+
+    info: ClassVar = Info(
+        label="RGA",
+        family="rate",
+        memory="linear",
+        layout="multi",
+        loss="mean",
+        papers=("Bu et al. 2023, CVPR",),
+    )
+    identities: ClassVar = (
+        # At decay 1 phi is a rectangle of height 1/2 around the threshold.
+        Identity("bptt_m", {"timesteps": 1, "decay": 1.0, "surrogate": "rectangle", "alpha": 0.5}),
+    )
+
+    def build(self, binding: Binding) -> dict[str, View]:
+        """Swap neurons for those with a slope by their mean current."""
+        steps = binding.timesteps
+        return {"net": binding.view({Role.NEURON: lambda lif, _: FittedLIF(lif, steps, fitted)})}
+
+    def step(
+        self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext
+    ) -> Result:
+        """Run all layers over all steps forward, then one backward."""
+        return whole_sequence(layer_by_layer, views["net"], x, y, loss, context, "mean")

@@ -1,0 +1,73 @@
+"""Tandem learning: a spiking and a rectifier network that share weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from ratebp.method import Binding, Identity, Info, Method
+from ratebp.phases import StepContext
+from ratebp.rules import RecordNormScan, RecordSynapseScan, rate_rules
+from ratebp.rules.spike_representation import RecordRectifiedScan, refuse_hard_reset
+from ratebp.schedules import Loss, Result, layer_by_layer, two_pass
+from ratebp.views import View
+
+
+@dataclass(frozen=True)
+class Tandem(Method):
+    """Tandem learning: a rectifier network fed with the spiking one's counts is differentiated.
+
+    ::
+
+        spiking stream:    s[t] of the LIF layers, no gradient
+        rectifier stream:  c = norm(W r_in + b),   r = max(0, c) / threshold
+                           with the value of r replaced by the spiking stream's (1/T) sum_t s[t]
+
+    Source: Wu et al., TNNLS 2021, arXiv 1907.01167. Rates stand for the paper's counts, T times as
+    large, and the loss is that of the mean output. As in `rate_m`, a linear map's value for the
+    mean is recorded in the spiking stream, so the rectifier stream computes no synapse. Deviation:
+    the published code normalises the rectifier stream by the batch and the spiking one by running
+    statistics; here both use the statistics over T*B of the spiking stream, as the network that is
+    trained is the model itself. Soft reset only; no dropout, whose mask the streams could not
+    share.
+    """
+
+    info: ClassVar = Info(
+        label="tandem",
+        family="rate",
+        memory="constant",
+        layout="multi",
+        loss="mean",
+        papers=("Wu et al. 2021, TNNLS, arXiv 1907.01167",),
+    )
+    identities: ClassVar = (
+        # The rectifier is DSR's clip where no mean current exceeds the threshold, as here.
+        Identity(
+            "dsr",
+            {"norm": "none", "decay": 1.0, "reset": "soft", "threshold": 3.0, "timesteps": 12},
+        ),
+    )
+
+    def build(self, binding: Binding) -> dict[str, View]:
+        """Make the two streams, twin leaves sharing their records."""
+        refuse_hard_reset("tandem", binding.model)
+        spikes, rates = rate_rules(
+            binding.model,
+            binding.wiring,
+            binding.timesteps,
+            RecordRectifiedScan,
+            RecordSynapseScan,
+            RecordNormScan,
+        )
+        return {
+            "spikes": binding.view(spikes, builds_graph=False),
+            "rates": binding.view(rates),
+        }
+
+    def step(
+        self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext
+    ) -> Result:
+        """Run the spiking stream, the rectifier stream and one backward."""
+        return two_pass(layer_by_layer, views["spikes"], views["rates"], x, y, loss, context, 1)

@@ -1,0 +1,162 @@
+"""Norms that spiking networks are built with, beside torch's own.
+
+=============  ========================================================  =======================
+name           what                                                      source
+=============  ========================================================  =======================
+batch norm     `nn.BatchNorm2d`: statistics over T*B in the layout       Ioffe & Szegedy 2015
+               "multi", of each step in the layout "single"
+tdBN           the same, its weight starting at alpha * threshold        Zheng et al. 2021
+TEBN           batch norm, then a factor p[t] of each step               Duan et al. 2022
+BNTT           a batch norm of its own for each step, without a bias     Kim & Panda 2021
+scaled WS      no norm: standardised weights, spikes times 2.74          Xiao et al. 2022
+=============  ========================================================  =======================
+
+Online renormalisation (OSR) is no layer but what the method `os` makes of batch norms. TEBN and
+BNTT have parameters per step, so they are built for one T, and know which step it is only inside a
+bound view.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ratebp.errors import OptionError, UnboundError
+
+SPIKE_SCALE = 2.74
+"""1 / sqrt(p (1 - p)), p = 0.1587: unit variance of spikes whose potential is N(0, 1)."""
+
+
+def td_batch_norm(channels: int, threshold: float, alpha: float = 1.0) -> nn.BatchNorm2d:
+    """Return tdBN: batch norm whose weight starts at ``alpha * threshold``."""
+    norm = nn.BatchNorm2d(channels)
+    nn.init.constant_(norm.weight, alpha * threshold)
+    return norm
+
+
+class TemporalNorm(nn.BatchNorm2d):
+    """Base of batch norms with parameters per time step.
+
+    Args:
+        channels: C.
+        timesteps: T, which a method must then be bound to.
+
+    Raises:
+        OptionError: for a number of time steps below 1.
+    """
+
+    def __init__(self, channels: int, timesteps: int) -> None:
+        """Make batch norm's tensors."""
+        if isinstance(timesteps, bool) or not isinstance(timesteps, int) or timesteps < 1:
+            raise OptionError(f"timesteps={timesteps!r} of {type(self).__name__} must be >= 1.")
+        super().__init__(channels)
+        self.timesteps = timesteps
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Refuse: only a bound view knows which time step it is."""
+        raise UnboundError(
+            f"{type(self).__name__} has parameters of each time step and must know which it is. "
+            "Bind a method, or call ratebp.infer(model, x)."
+        )
+
+
+class TEBN(TemporalNorm):
+    """Temporal effective batch norm: ``p[t] * (weight * xhat + bias)``, p starting at 1.
+
+    The statistics of ``xhat`` are batch norm's: over T*B in the layout "multi", of each step in
+    the layout "single". Source: Duan et al. 2022, NeurIPS, who define the former.
+    """
+
+    def __init__(self, channels: int, timesteps: int) -> None:
+        """Add the factors ``p [T]``."""
+        super().__init__(channels, timesteps)
+        self.step_scale = nn.Parameter(torch.ones(timesteps))
+
+
+class BNTT(TemporalNorm):
+    """Batch norm through time: statistics and ``weight [T, C]`` of each step, no bias.
+
+    The same in both layouts. Source: Kim & Panda 2021, arXiv 2010.01729.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    momentum: float
+
+    def __init__(self, channels: int, timesteps: int) -> None:
+        """Replace batch norm's ``[C]`` by ``[T, C]``."""
+        super().__init__(channels, timesteps)
+        self.weight = nn.Parameter(torch.ones(timesteps, channels))
+        self.register_parameter("bias", None)
+        self.register_buffer("running_mean", torch.zeros(timesteps, channels))
+        self.register_buffer("running_var", torch.ones(timesteps, channels))
+
+
+def standardised(weight: Tensor, gain: Tensor, eps: float) -> Tensor:
+    """Return the weight that scaled weight standardisation computes with, same shape.
+
+    ::
+
+        gain * (W - mean) / sqrt(var * fan_in + eps)
+
+    with mean and unbiased variance of each output channel (Brock et al. 2021; Xiao et al. 2022).
+    A fan-in of 1 leaves nothing to standardise: the result is 0.
+
+    Args:
+        weight: ``[C', ...]``.
+        gain: ``[C', 1, ...]``.
+        eps: under the root.
+    """
+    dims = list(range(1, weight.dim()))
+    fan_in = math.prod(weight.shape[1:])
+    var, mean = torch.var_mean(weight, dims, correction=min(1, fan_in - 1), keepdim=True)
+    return gain * (weight - mean) / torch.sqrt(var * fan_in + eps)
+
+
+class ScaledWSConv2d(nn.Conv2d):
+    """A 2d convolution with scaled weight standardisation, a gain per channel, and a bias."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+        """Pad so that stride 1 keeps the size (odd kernels); gains start at 1."""
+        super().__init__(inputs, outputs, kernel, stride=stride, padding=kernel // 2)
+        self.gain = nn.Parameter(torch.ones(outputs, 1, 1, 1))
+        self.eps = 1e-4
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the convolution ``[B, C', H', W']``."""
+        weight = standardised(self.weight, self.gain, self.eps)
+        return F.conv2d(input, weight, self.bias, self.stride, self.padding)
+
+
+class ScaledWSLinear(nn.Linear):
+    """A linear layer with scaled weight standardisation, a gain per output, and a bias."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        """Gains start at 1."""
+        super().__init__(inputs, outputs)
+        self.gain = nn.Parameter(torch.ones(outputs, 1))
+        self.eps = 1e-4
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return ``[B, outputs]``."""
+        return F.linear(input, standardised(self.weight, self.gain, self.eps), self.bias)
+
+
+class Scale(nn.Module):
+    """A constant factor, such as the 2.74 that follows each neuron of a norm-free network."""
+
+    def __init__(self, factor: float = SPIKE_SCALE) -> None:
+        """Keep the factor."""
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``factor * x``."""
+        return x * self.factor
+
+    def extra_repr(self) -> str:
+        """Show the factor in the model's printout."""
+        return f"{self.factor}"
