@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ratebp.controls import Control
 from ratebp.inference import mean_logits
@@ -13,6 +13,7 @@ from ratebp.method import Binding, Identity, Info, option
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.rectifier import Rectifier
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import Rule, View
 
@@ -55,7 +56,7 @@ class Ann(Control):
         """Swap neurons for rectifiers."""
         steps = binding.timesteps if self.frames_seen == "each" else 1
         rules: dict[Role, Rule] = {
-            Role.NEURON: lambda lif, _: nn.ReLU(),
+            Role.NEURON: lambda lif, _: Rectifier(),
             Role.NORM: norm_rule("multi", steps),
         }
         return {"net": binding.view(rules)}

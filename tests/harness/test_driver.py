@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import tempfile
 from collections.abc import Callable
@@ -62,7 +63,13 @@ def run(make_spec: Callable[..., TrialSpec], tmp_path: Path) -> Run:
 
 
 def trials() -> list[int]:
-    return [child.pid for child in psutil.Process().children()]
+    """The children that run `WORKER`: other tests may have left helpers of their own alive."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if any(word.endswith("/worker.py") for word in child.cmdline()):
+                found.append(child.pid)
+    return found
 
 
 def figures(outcome: Outcome) -> dict[str, float]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import ratebp
 from ratebp.errors import BindError
+from ratebp.models.blocks import parts
 from ratebp.models.sew import SEWBlock
 from ratebp.ops import spike
 from ratebp.rules.ndot import NdotLIF, PublishedNdotLIF, Slot, bounded_ratio
@@ -284,7 +285,7 @@ def test_a_synapse_behind_a_synapse_has_a_trace_of_its_own() -> None:
 
 
 def test_residual_sums_of_spikes_add_their_traces() -> None:
-    block = SEWBlock(4, 4, 1, ratebp.LIF)
+    block = SEWBlock(4, 4, 1, parts(None))
     ways = trace_paths(nn.Sequential(nn.Conv2d(1, 4, 1), ratebp.LIF(), block, nn.Conv2d(4, 3, 1)))
     neurons = {path: way.neurons for path, way in ways.items()}
     second = {"2.second.conv": ("2.first.lif",), "3": ("2.second.lif", "1")}

@@ -1,0 +1,34 @@
+"""The leaf of a network that does not spike."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class _Rectify(torch.autograd.Function):
+    """Keeps a mask, not the output, which a model may change in place."""
+
+    @staticmethod
+    def forward(current: Tensor) -> Tensor:
+        return current.clamp(min=0)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[0] > 0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (positive,) = ctx.saved_tensors
+        return grad * positive
+
+
+class Rectifier(nn.Module):
+    """``r = max(0, current)``; the gradient at 0 is 0."""
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Rectify; any shape."""
+        out: Tensor = _Rectify.apply(current)
+        return out
