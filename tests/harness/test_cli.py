@@ -18,6 +18,7 @@ import harness.runner
 from harness import cli
 from harness.errors import ReportError
 from harness.executors.local import LocalExecutor
+from harness.report import Report
 
 Write = Callable[..., Path]
 MAIN = [sys.executable, "-c", "from harness.cli import main; main()"]
@@ -27,6 +28,10 @@ def _shell(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*MAIN, *words], capture_output=True, text=True, cwd=folder, check=False)
 
 
+def written(folder: Path, *, mix: bool) -> Report:
+    return Report(folder / "report.html", ("mixed",) if mix else ())
+
+
 @pytest.fixture
 def call(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -34,7 +39,8 @@ def call(
     """Call the command line in this process, with the fake library; (code, output, errors)."""
     offered = harness.catalogue.parse(fake_catalogue.CATALOGUE)
     monkeypatch.setattr(harness.catalogue, "load", lambda *_: offered)
-    monkeypatch.setattr(harness.runner, "LocalExecutor", lambda: LocalExecutor(WORKER))
+    monkeypatch.setattr(cli, "_predict", lambda cells: iter(()))  # fake methods have no bytes
+    monkeypatch.setattr(harness.runner, "LocalExecutor", lambda **how: LocalExecutor(WORKER, **how))
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> tuple[int, str, str]:
@@ -111,7 +117,7 @@ def test_run_reports_and_shows(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(harness.report, "write", lambda folder: folder / "report.html")
+    monkeypatch.setattr(harness.report, "write", written)
     sweeps = tmp_path / "benchmarks" / "sweeps"
     sweeps.mkdir(parents=True)
     write_sweep().rename(sweeps / "demo.toml")
@@ -127,7 +133,7 @@ def test_run_reports_and_shows(
 def test_failed_trials_give_exit_code_1_with_table_and_report(
     call: Callable[..., tuple[int, str, str]], write_sweep: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(harness.report, "write", lambda folder: folder / "report.html")
+    monkeypatch.setattr(harness.report, "write", written)
     path = write_sweep(method=["fine", "raises"], T=1, probes="memory")
     code, output, _ = call("run", str(path), "--results", "elsewhere")
     assert code == 1
@@ -138,7 +144,7 @@ def test_failed_trials_give_exit_code_1_with_table_and_report(
 def test_no_report(
     call: Callable[..., tuple[int, str, str]], write_sweep: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(folder: Path) -> Path:
+    def fail(folder: Path, *, mix: bool) -> None:
         raise ReportError("must not be asked")
 
     monkeypatch.setattr(harness.report, "write", fail)
@@ -159,3 +165,36 @@ def test_list(call: Callable[..., tuple[int, str, str]]) -> None:
     code, output, _ = call("list")
     assert "fashion-mini" in output
     assert "other" in output
+
+
+def test_a_report_of_what_does_not_belong_together_must_be_asked_for(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness.report, "write", written)
+    assert call("report", "here")[1] == "report: here/report.html\n"
+    assert call("report", "here", "--mix")[1] == "note: mixed\nreport: here/report.html\n"
+
+
+def test_plan_counts_a_sweep_without_running_it(
+    call: Callable[..., tuple[int, str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the real library answers
+    sweep = tmp_path / "small.toml"
+    sweep.write_text(
+        'name = "small"\n[[grid]]\nprobes = "memory"\nmethod = ["sltt", "saf_e"]\n'
+        'model = {name = "tiny_resnet", width = 0.125}\ndata = "digits"\nT = 2\nbatch = 4\n',
+        encoding="utf-8",
+    )
+    done = _shell("plan", str(sweep), "--csv", "figures.csv", folder=tmp_path)
+    assert done.stderr == ""
+    assert "BatchNorm2d" in done.stdout  # why saf_e is skipped
+    assert "mem.live_peak" in (tmp_path / "figures.csv").read_text(encoding="utf-8")
+
+
+def test_doctor_at_rest_runs_no_trial(tmp_path: Path) -> None:
+    done = _shell("doctor", "--processes", "0", folder=tmp_path)
+    assert done.returncode in (0, 1)  # the machine decides
+    assert done.stderr == ""
+    for topic in ("cores", "load", "clocks", "memory", "disk", "commit", "GPU"):
+        assert topic in done.stdout
+    assert "step noise" not in done.stdout

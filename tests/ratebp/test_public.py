@@ -64,7 +64,7 @@ def test_gradients_drive_an_optimiser(name: str) -> None:
         model = nn.Sequential(nn.Flatten(), *hidden, nn.Linear(48, 10))
     bound = method.bind(model, timesteps=2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.3, momentum=0.9)
-    x, y = ratebp.direct(torch.rand(16, 1, 8, 8), 2), torch.arange(16) % 10
+    x, y = ratebp.direct(3 * torch.randn(16, 1, 8, 8), 2), torch.arange(16) % 10
     losses = []
     for _ in range(40):
         losses.append(float(bound.step(x, y, context=ratebp.StepContext(optimizer)).loss))
