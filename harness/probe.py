@@ -37,7 +37,7 @@ def unwatched(_: str) -> AbstractContextManager[None]:
 
 @dataclass(frozen=True)
 class Neuron:
-    """One spiking layer: the path of its module in the model, and its constants."""
+    """One LIF layer: the path of its module in the model, and its constants."""
 
     path: str
     decay: float
@@ -62,7 +62,7 @@ class Bench:
     x, y:
         The first training batch, `[T, B, ...]` and `[B]`.
     neurons:
-        The spiking layers of `model`.
+        The LIF layers of `model`; other neurons have no place in the frozen reference.
     train_step:
         `train_step(x, y, phase)`: forward, backward, update, gradients zeroed in place (in phase
         "update"); returns the loss, detached.

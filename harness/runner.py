@@ -113,9 +113,8 @@ def run(
         for notice in store.notices:
             listener.notice(notice)
         jobs = request.jobs or environment.usable_cores()
-        recorder = _recorder(sweep, offered, place)
         runs = executor or LocalExecutor(notice=listener.notice)
-        crew = Crew(store, runs, listener, recorder, jobs)
+        crew = Crew(store, runs, listener, _recorder(sweep, offered, place), jobs)
         foreseen = _foreseen(specs, todo, predict, capacity, listener)
         listener.planned(todo, len(specs), jobs)
         _measure(crew, foreseen, store, listener)

@@ -17,7 +17,7 @@ from ratebp.encoding import direct
 from ratebp.errors import BindError, OptionError, RatebpError, StaleViewError, UnboundError
 from ratebp.inference import infer
 from ratebp.method import Binding, Bound, Identity, Info, Method, count, option
-from ratebp.neurons import LIF
+from ratebp.neurons import ALIF, LIF, PLIF, PSN, MaskedPSN, Neuron, SlidingPSN
 from ratebp.phases import StepContext
 from ratebp.roles import Role, register_role
 from ratebp.schedules import Result
@@ -30,18 +30,24 @@ except _PackageNotFoundError:  # a checkout on the path of an offline machine
     __version__ = "0+checkout"
 
 __all__ = [
+    "ALIF",
     "LIF",
+    "PLIF",
+    "PSN",
     "BindError",
     "Binding",
     "Bound",
     "Identity",
     "Info",
     "Leaf",
+    "MaskedPSN",
     "Method",
+    "Neuron",
     "OptionError",
     "RatebpError",
     "Result",
     "Role",
+    "SlidingPSN",
     "StaleViewError",
     "StepContext",
     "UnboundError",

@@ -9,38 +9,42 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import OptionError
-from ratebp.neurons import LIF
 from ratebp.roles import Role
-from ratebp.rules import ScanLIF, StepLIF
+from ratebp.rules.exact import scan_neuron, step_neuron
 from ratebp.rules.norm_time import norm_rule
 from ratebp.schedules import Forward, layer_by_layer, step_by_step
-from ratebp.views import Rule, view
+from ratebp.views import Leaf, Rule, view
 from ratebp.wiring import Wiring, trace
 
 _FORWARDS: dict[str, Forward] = {"multi": layer_by_layer, "single": step_by_step}
 
 
-class _ScanMeter(ScanLIF):
+class _ScanMeter(Leaf):
     stateful = True
 
-    def __init__(self, lif: LIF, timesteps: int, rates: list[Tensor]) -> None:
-        super().__init__(lif, timesteps)
+    def __init__(self, neuron: nn.Module, timesteps: int, rates: list[Tensor]) -> None:
+        super().__init__()
+        self.leaf = scan_neuron(neuron, timesteps)
+        self.timesteps = timesteps
         self.rates = rates
 
     def forward(self, current: Tensor) -> Tensor:
-        spikes = super().forward(current)
+        spikes: Tensor = self.leaf(current)
         steps = spikes.unflatten(0, (self.timesteps, -1))
         self.rates.extend(steps.flatten(1).mean(1, dtype=torch.float64).unbind(0))
         return spikes
 
 
-class _StepMeter(StepLIF):
-    def __init__(self, lif: LIF, rates: list[Tensor]) -> None:
-        super().__init__(lif)
+class _StepMeter(Leaf):
+    stateful = True
+
+    def __init__(self, neuron: nn.Module, rates: list[Tensor]) -> None:
+        super().__init__()
+        self.leaf = step_neuron(neuron)
         self.rates = rates
 
     def forward(self, current: Tensor) -> Tensor:
-        spikes = super().forward(current)
+        spikes: Tensor = self.leaf(current)
         self.rates.append(spikes.mean(dtype=torch.float64))
         return spikes
 
@@ -86,9 +90,10 @@ def firing_rates(
         raise OptionError.unknown("layout", layout, _FORWARDS)
     found: dict[str, list[Tensor]] = {}
 
-    def meter(lif: LIF, path: str) -> nn.Module:
+    def meter(neuron: nn.Module, path: str) -> nn.Module:
         rates = found.setdefault(path, [])
-        return _ScanMeter(lif, len(x), rates) if layout == "multi" else _StepMeter(lif, rates)
+        multi = layout == "multi"
+        return _ScanMeter(neuron, len(x), rates) if multi else _StepMeter(neuron, rates)
 
     rules: dict[Role, Rule] = {Role.NEURON: meter, Role.NORM: norm_rule(layout, len(x))}
     metered = view(model, rules, wiring=wiring or trace(model), builds_graph=False)

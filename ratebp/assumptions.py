@@ -42,6 +42,7 @@ from ratebp.ops import Geometry, geometry_of
 from ratebp.phases import StepContext
 from ratebp.roles import Role, role_of
 from ratebp.rules import ScanLIF
+from ratebp.rules.exact import scan_neuron
 from ratebp.rules.norm_time import norm_rule
 from ratebp.schedules import Loss, layer_by_layer, whole_sequence
 from ratebp.views import Leaf, view
@@ -194,9 +195,12 @@ def assumptions(
     """
     sides: dict[str, tuple[str, _Sides]] = {}
 
-    def neuron(lif: LIF, path: str) -> nn.Module:
+    def neuron(layer: nn.Module, path: str) -> nn.Module:
+        if not isinstance(layer, LIF):
+            sides[path] = "a1", _Sides(f"kappa is not defined for {type(layer).__name__}")
+            return scan_neuron(layer, len(x))
         sides[path] = "a1", _Sides("no gradient reaches this neuron")
-        return _WatchedLIF(lif, len(x), sides[path][1])
+        return _WatchedLIF(layer, len(x), sides[path][1])
 
     def synapse(layer: nn.Module, path: str) -> nn.Module:
         geometry = geometry_of(layer)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ratebp.neurons import Neuron
 from ratebp.roles import Role
-from ratebp.rules import StepLIF
+from ratebp.rules.exact import scan_neuron, step_neuron
 from ratebp.rules.norm_time import norm_rule
+from ratebp.schedules import layer_by_layer
 from ratebp.views import Rule, View, view
 
 
@@ -15,7 +17,8 @@ def infer(model: nn.Module, x: Tensor) -> Tensor:
     """Return the mean logits of the spiking network in eval mode, without a graph.
 
     Norms use their running statistics and dropout is off, whatever the model's training flag says;
-    the model is not changed. Memory does not grow with T.
+    the model is not changed. Memory does not grow with T, unless a neuron sees the whole sequence
+    (PSN): then all layers run over all steps at once.
 
     Args:
         model: a spiking model for one time step.
@@ -25,13 +28,27 @@ def infer(model: nn.Module, x: Tensor) -> Tensor:
         Mean over the steps of the outputs, ``[B, K]``.
 
     Raises:
-        BindError: for a norm with parameters of another number of time steps.
+        BindError: for a norm or a neuron with parameters of another number of time steps.
     """
+    if not all("single" in m.layouts for m in model.modules() if isinstance(m, Neuron)):
+        return _whole(model, x)
     rules: dict[Role, Rule] = {
-        Role.NEURON: lambda lif, _: StepLIF(lif),
+        Role.NEURON: lambda neuron, _: step_neuron(neuron),
         Role.NORM: norm_rule("single", x.shape[0]),
     }
     return mean_logits(view(model, rules, builds_graph=False), x)
+
+
+def _whole(model: nn.Module, x: Tensor) -> Tensor:
+    steps = x.shape[0]
+    rules: dict[Role, Rule] = {
+        Role.NEURON: lambda neuron, _: scan_neuron(neuron, steps),
+        Role.NORM: norm_rule("multi", steps),
+    }
+    net = view(model, rules, builds_graph=False)
+    net.module.eval()
+    with torch.no_grad():
+        return torch.stack(layer_by_layer(net, x)).mean(0)
 
 
 def mean_logits(net: View, x: Tensor) -> Tensor:

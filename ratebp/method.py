@@ -4,6 +4,7 @@ A method is *rules* (which variant replaces a leaf of which role) and a *schedul
 passes over time). It is one final, frozen dataclass in one file; its options are its fields:
 
 - `info` and `identities` are class attributes: claims, each measured by the contract tests.
+- `neurons` are the classes of neurons that the method can train; `bind` refuses all others.
 - `build` is called once by `bind` and returns the method's views. It may look at the model and its
   wiring, and refuses with `BindError` what the method cannot train, naming the place and a way out.
 - `step` is called once per optimiser update (or more often, to accumulate). It adds to the model's
@@ -33,14 +34,16 @@ from ratebp.claims import Info as Info
 from ratebp.errors import BindError, OptionError
 from ratebp.inference import infer
 from ratebp.losses import Scoped
+from ratebp.neurons import LIF, Neuron
 from ratebp.phases import StepContext
 from ratebp.roles import Role, role_of
-from ratebp.rules import ScanLIF, StepLIF
+from ratebp.rules.exact import scan_neuron, step_neuron
 from ratebp.rules.norm_time import norm_rule
 from ratebp.schedules import Loss, Result
 from ratebp.views import Rule, View, Wrap, view
 from ratebp.wiring import Wiring, trace
 
+_EXACT = {"multi": "bptt_m", "single": "bptt_s"}
 _OUTPUTS = {
     "mean": "the mean output",
     "per_step": "the outputs of single steps",
@@ -89,6 +92,7 @@ class Method(ABC):
 
     info: ClassVar[Info]
     identities: ClassVar[tuple[Identity, ...]]
+    neurons: ClassVar[tuple[type[nn.Module], ...]] = (LIF,)
 
     def __post_init__(self) -> None:
         """Refuse option values that their fields do not allow."""
@@ -118,8 +122,8 @@ class Method(ABC):
     def forward_rules(self, timesteps: int) -> Mapping[Role, Rule]:
         """Return the leaves of the method's forward without graph or trace, for `Bound.plain`."""
         if self.info.layout == "multi":
-            return {Role.NEURON: lambda lif, _: ScanLIF(lif, timesteps)}
-        return {Role.NEURON: lambda lif, _: StepLIF(lif)}
+            return {Role.NEURON: lambda neuron, _: scan_neuron(neuron, timesteps)}
+        return {Role.NEURON: lambda neuron, _: step_neuron(neuron)}
 
     def under(self, loss: Loss) -> Method:
         """Return the method that minimises `loss`: itself, or with its `loss_mode` as that asks.
@@ -172,8 +176,22 @@ class Method(ABC):
                 f"{type(model).__name__} has no spiking neuron. Put ratebp.LIF() where the "
                 "activations are."
             )
+        self._refuse_neurons(model)
         binding = Binding(model, timesteps, wiring or trace(model), wrap, self.info.layout)
         return Bound(self, binding, self.build(binding))
+
+    def _refuse_neurons(self, model: nn.Module) -> None:
+        for path, module in model.named_modules():
+            if role_of(module) is not Role.NEURON:
+                continue
+            layouts = module.layouts if isinstance(module, Neuron) else tuple(_EXACT)
+            if not isinstance(module, self.neurons) or self.info.layout not in layouts:
+                trained = ", ".join(each.__name__ for each in self.neurons)
+                raise BindError(
+                    f"{self.info.label} cannot train the neuron {type(module).__name__} at "
+                    f"`{path}`: it trains {trained} in the {self.info.layout}-step layout. Put one "
+                    f"there, or train with {' or '.join(_EXACT[each] for each in layouts)}."
+                )
 
 
 class Bound:

@@ -7,7 +7,7 @@ from enum import Enum
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from ratebp.neurons import LIF
+from ratebp.neurons import Neuron
 
 
 class Role(Enum):
@@ -19,7 +19,7 @@ class Role(Enum):
 
 
 _ROLES: dict[type[nn.Module], Role] = {
-    LIF: Role.NEURON,
+    Neuron: Role.NEURON,
     nn.Linear: Role.SYNAPSE,
     nn.Conv1d: Role.SYNAPSE,
     nn.Conv2d: Role.SYNAPSE,

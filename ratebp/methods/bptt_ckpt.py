@@ -1,41 +1,54 @@
-"""Backpropagation through time with gradient checkpointing over time."""
+"""Backpropagation through time with gradient checkpointing over time, layers or both."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
+from ratebp.errors import OptionError
 from ratebp.method import Binding, Identity, Info, Method, count, option
+from ratebp.neurons import LIF, PLIF
 from ratebp.phases import StepContext
-from ratebp.roles import Role
-from ratebp.rules import StepLIF
+from ratebp.roles import Role, role_of
 from ratebp.rules.checkpoint import in_segments, rerun_norm
+from ratebp.rules.checkpoint_layers import all_layers, by_layers
+from ratebp.rules.exact import step_neuron
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, whole_sequence
 from ratebp.views import Rule, View
 
 
 @dataclass(frozen=True)
 class BpttCkpt(Method):
-    """Exact BPTT, single-step, that keeps only potentials at segment borders and recomputes.
+    """Exact BPTT, single-step, that keeps little of the forward and recomputes the rest.
 
-    The forward runs without a graph. The backward goes through the segments from the last to the
-    first, runs each again with a graph from the potentials at its start, and hands their gradients
-    to the segment before::
+    The forward runs without a graph; the backward runs it again piece by piece, from the last to
+    the first, with a graph. Each costs one more forward. With T steps, L layers (one neuron each)
+    and m = segment, what is kept, and what is alive while a piece is recomputed::
 
-        kept:  u[m], u[2m], ...      (m = segment; one tensor per neuron and border)
-        cost:  one more forward;  memory  O(T / m) potentials + the activations of m steps
+        over      kept for the backward                         recomputed at once
+        time      T / m potentials a neuron                     m steps of all layers
+        layers    the inputs of every layer at all T steps      T steps of one layer
+        both      those inputs and T / m potentials a neuron    m steps of one layer
+
+    So "time" keeps O(L T / m) and adds O(L m) while it recomputes, "layers" keeps O(L T) and adds
+    O(T), "both" keeps the most of the three and adds O(m). "layers" has the lowest peak for deep
+    nets, "time" for large T, and "both" where T steps of one layer outweigh the potentials at the
+    borders: few borders, or few layers beside a huge one.
 
     The recomputation belongs to the phase "backward". It draws the same dropout masks and leaves
     running statistics alone; modules other than norms must not change buffers in their forward.
+    Over layers each layer draws the masks of all steps before the next one does, so a seed gives
+    other masks than in `bptt_s`; and `wrap` may be DDP, but no compiler that allows no graph break.
 
     Source: Chen et al. 2016, arXiv 1604.06174 (checkpointing); Gruslys et al. 2016, arXiv
     1606.03401 (of the state, through time). Deviations: equal segments, no recursion.
 
     Options:
-        segment: time steps per segment; T or more keeps nothing and recomputes all at once.
+        over: "time", "layers" or "both".
+        segment: time steps per segment, but for "layers"; T or more recomputes all of them at once.
         loss_mode: "mean" or "per_step", as in `bptt_s`.
     """
 
@@ -56,22 +69,46 @@ class BpttCkpt(Method):
         ),
         Identity("bptt_s", options={"segment": 2}),
         Identity("bptt_s", options={"segment": 9}),
+        Identity("bptt_s", options={"over": "layers"}),
+        Identity("bptt_s", options={"over": "both", "segment": 2}),
     )
+    neurons: ClassVar = (LIF, PLIF)
 
+    over: str = option("time", "time", "layers", "both")
     segment: int = count(1)
     loss_mode: str = option("mean", *SEQUENCE_LOSSES)
 
+    def __post_init__(self) -> None:
+        """Refuse a segment that would be ignored."""
+        super().__post_init__()
+        if self.over == "layers" and self.segment != 1:
+            raise OptionError(f"over='layers' has no segment={self.segment}; over='both' has.")
+
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the view of the forward, and that of the recomputation."""
-        neuron: Rule = lambda lif, _: StepLIF(lif)  # noqa: E731
+        neuron: Rule = lambda each, _: step_neuron(each)  # noqa: E731
+        rules: dict[Role, Rule] = {Role.NEURON: neuron, Role.NORM: rerun_norm}
+        if self.over == "time":
+            net = binding.view({Role.NEURON: neuron}, builds_graph=False)
+            return {"net": net, "rerun": binding.view(rules)}
+        rerun = replace(binding, wrap=None).view(rules)
+        segment = binding.timesteps if self.over == "layers" else self.segment
+        modules = binding.model.named_modules(remove_duplicate=False)
+        places = {path for path, module in modules if role_of(module) is Role.NEURON}
+
+        def chained(tree: nn.Module, builds_graph: bool) -> nn.Module:
+            chain = by_layers(tree, rerun.module, places, segment)
+            return binding.wrap(chain, builds_graph) if binding.wrap is not None else chain
+
         return {
-            "net": binding.view({Role.NEURON: neuron}, builds_graph=False),
-            "rerun": binding.view({Role.NEURON: neuron, Role.NORM: rerun_norm}),
+            "net": replace(binding, wrap=chained).view({Role.NEURON: neuron}),
+            "rerun": rerun,
         }
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext
     ) -> Result:
         """Run all steps forward without a graph, then one backward that recomputes."""
-        forward = partial(in_segments, rerun=views["rerun"], segment=self.segment)
+        in_time = partial(in_segments, rerun=views["rerun"], segment=self.segment)
+        forward = in_time if self.over == "time" else all_layers
         return whole_sequence(forward, views["net"], x, y, loss, context, self.loss_mode)

@@ -8,9 +8,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.neurons import Neuron
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules import ScanLIF
+from ratebp.rules.exact import scan_neuron
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import View
 
@@ -27,6 +28,10 @@ class BpttM(Method):
     Source: Wu et al. 2018 (STBP), arXiv 1706.02609; rate-BP's comparator. Deviations: none. The
     neuron keeps its potential alone, and the loop never indexes a time axis, so backward is
     linear in T.
+
+    Options:
+        loss_mode: "mean" minimises the loss of the mean output, "per_step" the mean of the steps'
+            losses, which is what online methods minimise.
     """
 
     info: ClassVar = Info(
@@ -43,11 +48,13 @@ class BpttM(Method):
         Identity("bptt_s", {"timesteps": 1}),
     )
 
+    neurons: ClassVar = (Neuron,)
+
     loss_mode: str = option("mean", *SEQUENCE_LOSSES)
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons for scans over all steps."""
-        rule = {Role.NEURON: lambda lif, _: ScanLIF(lif, binding.timesteps)}
+        rule = {Role.NEURON: lambda neuron, _: scan_neuron(neuron, binding.timesteps)}
         return {"net": binding.view(rule)}
 
     def step(

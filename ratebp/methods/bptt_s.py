@@ -8,9 +8,10 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.neurons import Neuron
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules import StepLIF
+from ratebp.rules.exact import step_neuron
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, step_by_step, whole_sequence
 from ratebp.views import View
 
@@ -26,6 +27,10 @@ class BpttS(Method):
 
     Source: Wu et al. 2018 (STBP), arXiv 1706.02609. Deviations: none. Without norms, or with
     frozen ones, it equals `bptt_m`; with batch norm the two train different networks.
+
+    Options:
+        loss_mode: "mean" minimises the loss of the mean output, "per_step" the mean of the steps'
+            losses, which is what online methods minimise.
     """
 
     info: ClassVar = Info(
@@ -47,11 +52,13 @@ class BpttS(Method):
         Identity("bptt_m", {"timesteps": 1}),
     )
 
+    neurons: ClassVar = (Neuron,)
+
     loss_mode: str = option("mean", *SEQUENCE_LOSSES)
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons for single steps that carry their potential."""
-        return {"net": binding.view({Role.NEURON: lambda lif, _: StepLIF(lif)})}
+        return {"net": binding.view({Role.NEURON: lambda neuron, _: step_neuron(neuron)})}
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

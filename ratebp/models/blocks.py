@@ -1,7 +1,7 @@
 """Parts that the networks share: convolution with norm, scaled channel counts, residual stacks.
 
 Everything here is written for one time step, `[B, C, H, W]` in and out, and is built of torch
-layers, `ratebp.neurons.LIF` and `ratebp.norms` alone.
+layers, neurons of `ratebp.neurons` and `ratebp.norms` alone.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 
 from torch import nn
 
+from ratebp import neurons
 from ratebp.errors import OptionError
-from ratebp.neurons import LIF
 from ratebp.norms import (
     BNTT,
     SPIKE_SCALE,
@@ -43,7 +43,7 @@ class Parts:
     wider weights, see `drawn`.
 
     Args:
-        neuron_settings: of every LIF.
+        neuron_settings: of every neuron, as `ratebp.neurons.make` takes them.
         kind: one of `NORMS`.
         timesteps: T of norms with parameters per time step, else None.
 
@@ -67,7 +67,7 @@ class Parts:
 
     def neuron(self) -> nn.Module:
         """A LIF, with its factor in networks with standardised weights."""
-        lif = LIF(**self.neuron_settings)
+        lif = neurons.make(self.neuron_settings)
         return nn.Sequential(OrderedDict(lif=lif, scale=Scale())) if self.kind == "ws" else lif
 
     def norm(self, channels: int) -> nn.Module:
@@ -75,7 +75,7 @@ class Parts:
         if self.timesteps is not None:
             return _PER_STEP[self.kind](channels, self.timesteps)
         if self.kind == "tdbn":
-            return td_batch_norm(channels, LIF(**self.neuron_settings).dynamics.threshold)
+            return td_batch_norm(channels, neurons.threshold(self.neuron_settings))
         return nn.BatchNorm2d(channels) if self.kind == "batch" else nn.Identity()
 
     def conv(self, inputs: int, outputs: int, kernel: int, stride: int, bias: bool) -> nn.Conv2d:

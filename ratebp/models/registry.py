@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from ratebp import neurons
 from ratebp.errors import OptionError
 from ratebp.models.blocks import NORMS
 from ratebp.models.nf_resnet import nf_resnet34
@@ -20,7 +21,6 @@ from ratebp.models.resnet import resnet18, resnet19, tiny_resnet
 from ratebp.models.sew import sew_resnet34
 from ratebp.models.sltt import sltt_resnet18, sltt_vgg11
 from ratebp.models.vgg import vgg11, vgg13, vggsnn
-from ratebp.neurons import LIF
 
 _BUILDERS: tuple[Callable[..., nn.Module], ...] = (
     tiny_resnet,
@@ -99,10 +99,11 @@ def build(name: str, **options: Any) -> nn.Module:
         name: one of `names()`.
         **options: `num_classes` and `in_channels` (whole numbers, at least 1), `width` (a positive
             factor on every hidden channel count, 1.0 is the paper's; counts are rounded to the
-            nearest integer, half to even, and at least 1), `neuron` (settings of every
-            `ratebp.LIF` as a mapping); most also `norm` (see `ratebp.norms`: "batch", "tdbn",
-            "tebn", "bntt", "ws", "none") and `timesteps` (T, for the norms with parameters per
-            time step: tebn and bntt). Defaults are those of `get(name).defaults`.
+            nearest integer, half to even, and at least 1), `neuron` (a mapping: the "type" of every
+            neuron, "lif" if absent, and its settings; see `ratebp.neurons`); most also `norm` (see
+            `ratebp.norms`: "batch", "tdbn", "tebn", "bntt", "ws", "none") and `timesteps` (T, for
+            the norms with parameters per time step: tebn and bntt). Defaults are those of
+            `get(name).defaults`.
 
     Raises:
         OptionError: unknown name, unknown option or a value out of range.
@@ -131,16 +132,7 @@ def _check_width(place: str, value: object) -> None:
 
 
 def _check_neuron(place: str, value: object) -> None:
-    legal = inspect.signature(LIF).parameters
-    if not isinstance(value, Mapping):
-        raise OptionError(
-            f"{place} is {value!r}. Legal: a mapping such as {{'decay': 0.5}} with settings out "
-            f"of {', '.join(legal)}."
-        )
-    for setting in value:
-        if setting not in legal:
-            raise OptionError.unknown(f"setting in {place}:", setting, legal)
-    LIF(**value)  # its own check of the values, before any weight is drawn
+    neurons.check(value, place)
 
 
 def _check_norm(place: str, value: object) -> None:

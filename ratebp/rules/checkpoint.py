@@ -2,18 +2,22 @@
 
 A sequence is cut into segments. The forward builds no graph and keeps the neurons' potentials at
 the borders of the segments; the backward goes through the segments from the last to the first and
-runs each again, this time with a graph, from the potentials that were kept.
+runs each again, this time with a graph, from the potentials that were kept. What is run so is a
+whole view here, and one layer of it in `checkpoint_layers`.
 """
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor, nn
+from torch.func import functional_call
 
 from ratebp.errors import BindError
 from ratebp.rules.neuron import StepLIF
@@ -55,6 +59,68 @@ def rerun_norm(norm: nn.Module, path: str) -> nn.Module:
     return norm
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of the network, to be called once a time step, with neurons that carry potentials."""
+
+    call: Callable[..., Any]
+    module: nn.Module
+    no_sync: Callable[[], AbstractContextManager[None]] = nullcontext
+
+    @property
+    def neurons(self) -> list[StepLIF]:
+        """The neurons of this part."""
+        return [m for m in self.module.modules() if isinstance(m, StepLIF)]
+
+    @contextmanager
+    def sequence(self) -> Iterator[None]:
+        """Start from rest, and leave nothing allocated behind."""
+        self._reset()
+        try:
+            yield
+        finally:
+            self._reset()
+
+    def __call__(self, leaves: dict[str, Tensor], now: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Run one time step, with the parameters that are named in `leaves` replaced by those."""
+        out = functional_call(self.module, leaves, now) if leaves else self.call(*now)
+        return out if isinstance(out, tuple) else (out,)
+
+    def _reset(self) -> None:
+        for leaf in self.module.modules():
+            if isinstance(leaf, Leaf):
+                leaf.reset()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What runs without a graph, what runs again with one, and in segments of how many steps.
+
+    With `returns` the gradients of the parameters go back to autograd as those of any function.
+    Without, each segment adds its own to `.grad`.
+    """
+
+    first: Part
+    again: Part
+    segment: int
+    returns: bool = False
+
+    def cut(self, timesteps: int) -> list[slice]:
+        """Return the segments."""
+        return [slice(a, a + self.segment) for a in range(0, timesteps, self.segment)]
+
+    def run(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Run all time steps of `inputs` ``[T, B, ...]``; return the outputs ``[T, B, ...]``."""
+        named = dict(self.again.module.named_parameters()) if self.returns else {}
+        # Autograd calls the backward of a function only if an input of it asks for a gradient.
+        anchor = torch.zeros((), requires_grad=True)
+        tensors = (*inputs, *named.values())
+        outs: tuple[Tensor, ...] = _Segments.apply(  # type: ignore[no-untyped-call]
+            self, list(named), len(inputs), anchor, *tensors
+        )
+        return outs
+
+
 def in_segments(spikes: View, x: Tensor, *, rerun: View, segment: int) -> tuple[Tensor, ...]:
     """Run `spikes` over the sequence without a graph, to be recomputed by segments in `rerun`.
 
@@ -70,67 +136,82 @@ def in_segments(spikes: View, x: Tensor, *, rerun: View, segment: int) -> tuple[
     Returns:
         T outputs ``[B, K]``, whose backward adds to the parameters' `.grad`.
     """
-    # Autograd calls the backward of a function only if an input of it asks for a gradient.
-    anchor = torch.zeros((), requires_grad=True)
-    plan = _Plan(spikes, rerun, segment)
-    outs: tuple[Tensor, ...] = _Segments.apply(plan, x, anchor)  # type: ignore[no-untyped-call]
-    return outs
-
-
-@dataclass(frozen=True)
-class _Plan:
-    spikes: View
-    rerun: View
-    segment: int
-
-    def cut(self, timesteps: int) -> list[slice]:
-        return [slice(a, a + self.segment) for a in range(0, timesteps, self.segment)]
+    again = Part(rerun, rerun.module, rerun.no_sync)
+    (outs,) = Plan(Part(spikes, spikes.module), again, segment).run(x)
+    return outs.unbind(0)
 
 
 class _Segments(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, plan: _Plan, x: Tensor, anchor: Tensor) -> tuple[Tensor, ...]:
-        neurons, outs = _neurons(plan.spikes), list[Tensor]()
+    def forward(
+        ctx: Any, plan: Plan, names: list[str], count: int, anchor: Tensor, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
+        # Views of inputs would say that they need a gradient, and have no graph to give it.
+        inputs, neurons = [each.detach() for each in tensors[:count]], plan.first.neurons
+        versions = [each._version for each in inputs]
         borders: list[Tensor | None] = []
-        ctx.plan, ctx.ambient, ctx.draws = plan, _autocast(x), []
-        with plan.spikes.sequence():
-            for span in plan.cut(x.shape[0]):
+        outs: list[Tensor] = []
+        ctx.plan, ctx.names, ctx.count = plan, names, count
+        ctx.ambient, ctx.draws = _autocast(inputs[0]), []
+        with plan.first.sequence():
+            for span in plan.cut(len(inputs[0])):
                 borders += [n.potential for n in neurons]
-                ctx.draws.append([g.get_state() for g in _generators(x)])
-                outs += [plan.spikes(now) for now in x[span].unbind(0)]
-        ctx.save_for_backward(x, *borders)
+                ctx.draws.append([g.get_state() for g in _generators(inputs[0])])
+                for t in range(len(inputs[0]))[span]:
+                    now = plan.first({}, tuple(each.select(0, t) for each in inputs))
+                    outs = outs or [o.new_empty(len(inputs[0]), *o.shape) for o in now]
+                    for whole, out in zip(outs, now, strict=True):
+                        whole.select(0, t).copy_(out)
+        _refuse_changed(inputs, versions)
+        ctx.save_for_backward(*tensors, *borders)
         return tuple(outs)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor | None, None]:
-        x, *borders = ctx.saved_tensors
-        rerun, neurons = ctx.plan.rerun, _neurons(ctx.plan.rerun)
-        after = [g.get_state() for g in _generators(x)]
-        inputs: list[Tensor | None] = []
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        plan, count, given = ctx.plan, ctx.count, ctx.count + len(ctx.names)
+        inputs, params, borders = _split(ctx.saved_tensors, count, given)
+        neurons, device = plan.again.neurons, inputs[0]
+        after = [g.get_state() for g in _generators(device)]
+        wanted = ctx.needs_input_grad[4:]
+        leaves = [_leaf(p, w) for p, w in zip(params, wanted[count:], strict=True)]
+        found: list[list[Tensor | None]] = []
         later: list[Tensor | None] = [None] * len(neurons)
-        for k, span in reversed([*enumerate(ctx.plan.cut(len(grads)))]):
+        for k, span in reversed([*enumerate(plan.cut(len(grads[0])))]):
             starts = [_leaf(u) for u in borders[k * len(neurons) : (k + 1) * len(neurons)]]
-            now = x[span].detach().requires_grad_(ctx.needs_input_grad[1])
-            _rewind(x, ctx.draws[k])
-            with nullcontext() if k == 0 else rerun.no_sync(), torch.enable_grad():
-                with rerun.sequence(), torch.autocast(**ctx.ambient):
+            now = [_leaf(x[span], w) for x, w in zip(inputs, wanted, strict=False)]
+            _rewind(device, ctx.draws[k])
+            with nullcontext() if k == 0 else plan.again.no_sync(), torch.enable_grad():
+                with plan.again.sequence(), torch.autocast(**ctx.ambient):
                     for neuron, start in zip(neurons, starts, strict=True):
                         neuron.potential = start
-                    outs = [rerun(step) for step in now.unbind(0)]
+                    steps = zip(*(x.unbind(0) for x in now), strict=True)
+                    table = dict(zip(ctx.names, leaves, strict=True))
+                    outs = [out for step in steps for out in plan.again(table, step)]
                     ends = [neuron.potential for neuron in neurons]
-                _pull([*outs, *ends], [*grads[span], *later])
+                into = [g for step in zip(*(g[span] for g in grads), strict=True) for g in step]
+                _pull([*outs, *ends], [*into, *later])
             later = [None if start is None else start.grad for start in starts]
-            inputs.insert(0, now.grad)
-        _rewind(x, after)
-        return None, _joined(inputs), None
+            found.insert(0, [x.grad for x in now])
+        _rewind(device, after)
+        joined = [_joined(each) for each in zip(*found, strict=True)]
+        return (None, None, None, None, *joined, *(leaf.grad for leaf in leaves))
 
 
-def _neurons(view: View) -> list[StepLIF]:
-    return [m for m in view.module.modules() if isinstance(m, StepLIF)]
+def _refuse_changed(inputs: list[Tensor], versions: list[int]) -> None:
+    if [each._version for each in inputs] != versions:
+        raise BindError(
+            "the model changes its input in place or, where it is cut into layers, a tensor of an "
+            "earlier layer: recomputed from the changed tensor it would do so twice. Write that "
+            "operation out of place (x = x + y), use over='time', or train with bptt_s."
+        )
 
 
-def _leaf(potential: Tensor | None) -> Tensor | None:
-    return None if potential is None else potential.detach().requires_grad_()
+def _split(saved: tuple[Any, ...], *places: int) -> list[tuple[Any, ...]]:
+    return [saved[a:b] for a, b in pairwise((0, *places, len(saved)))]
+
+
+def _leaf(value: Any, wanted: bool = True) -> Any:
+    return None if value is None else value.detach().requires_grad_(wanted)
 
 
 def _pull(outs: list[Tensor | None], grads: list[Tensor | None]) -> None:
@@ -144,7 +225,7 @@ def _pull(outs: list[Tensor | None], grads: list[Tensor | None]) -> None:
         torch.autograd.backward([out for out, _ in given], [grad for _, grad in given])
 
 
-def _joined(inputs: list[Tensor | None]) -> Tensor | None:
+def _joined(inputs: tuple[Tensor | None, ...]) -> Tensor | None:
     found = [grad for grad in inputs if grad is not None]
     return torch.cat(found) if found else None
 

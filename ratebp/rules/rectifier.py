@@ -12,17 +12,15 @@ class _Rectify(torch.autograd.Function):
     """Keeps a mask, not the output, which a model may change in place."""
 
     @staticmethod
-    def forward(current: Tensor) -> Tensor:
+    def forward(ctx: Any, current: Tensor) -> Tensor:
+        ctx.save_for_backward(current > 0)
         return current.clamp(min=0)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
-        ctx.save_for_backward(inputs[0] > 0)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Tensor:
         (positive,) = ctx.saved_tensors
-        return grad * positive
+        out: Tensor = grad * positive
+        return out
 
 
 class Rectifier(nn.Module):
@@ -30,5 +28,5 @@ class Rectifier(nn.Module):
 
     def forward(self, current: Tensor) -> Tensor:
         """Rectify; any shape."""
-        out: Tensor = _Rectify.apply(current)
+        out: Tensor = _Rectify.apply(current)  # type: ignore[no-untyped-call]
         return out

@@ -20,7 +20,7 @@ from ratebp.testing.contracts import differences
 DECAY = 0.6
 
 
-def test_eligibility_times_the_total_derivative_is_bptt_of_a_recurrent_layer() -> None:
+def test_e13_eligibility_times_the_total_derivative_is_bptt_of_a_recurrent_layer() -> None:
     """E13, of the leaves that e-prop trains with, on input, recurrent and bias weights."""
     torch.manual_seed(0)
     timesteps, units = 7, 6

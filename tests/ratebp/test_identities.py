@@ -83,7 +83,7 @@ def method_gradients(
         ("sltt", {}, True, True),  # E3
     ],
 )
-def test_bptt_and_sltt_equal_an_unrolled_loop(
+def test_e3_bptt_and_sltt_equal_an_unrolled_loop(
     name: str, options: dict[str, str], cut: bool, per_step: bool, reset: str, detach_reset: bool
 ) -> None:
     model = mlp(decay=0.6, threshold=0.9, reset=reset, detach_reset=detach_reset)
@@ -165,7 +165,7 @@ def test_online_gradients_point_along_bptt_but_are_not_equal() -> None:
 
 
 @pytest.mark.parametrize("name", ["rate_m", "rate_s"])
-def test_rate_logits_are_the_mean_of_the_spiking_logits(name: str) -> None:
+def test_e15_rate_logits_are_the_mean_of_the_spiking_logits(name: str) -> None:
     """E15, on a residual net with batch norm and an input that changes over time."""
     case = problem(norm="batch", timesteps=5)
     twin = problem(norm="batch", timesteps=5)
@@ -175,7 +175,7 @@ def test_rate_logits_are_the_mean_of_the_spiking_logits(name: str) -> None:
     torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-14)
 
 
-def test_the_joint_norms_closed_form_sums_the_true_gradient_over_time() -> None:
+def test_e21_the_joint_norms_closed_form_sums_the_true_gradient_over_time() -> None:
     """E21 and E17: upstream gradient constant in time, batch norm over T*B jointly."""
     torch.manual_seed(0)
     timesteps, batch, channels = 4, 5, 3

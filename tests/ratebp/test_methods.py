@@ -104,7 +104,7 @@ def test_counts_are_whole_and_at_least_1(value: object) -> None:
 
 
 @pytest.mark.parametrize(("scale", "factor"), [("published", 1 / 3), ("unbiased", 1.0)])
-def test_sltt_k_in_expectation(scale: str, factor: float) -> None:
+def test_e14_sltt_k_is_sltt_in_expectation(scale: str, factor: float) -> None:
     """E14: the mean over all draws is K/T of SLTT's gradient, or all of it."""
     want = gradients(ratebp.methods.get("sltt"), problem())
     sums = {name: torch.zeros_like(g) for name, g in want.items()}

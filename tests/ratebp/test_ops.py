@@ -92,7 +92,7 @@ def test_lif_scan_takes_expanded_and_transposed_currents() -> None:
 
 @pytest.mark.parametrize(("reset", "detach"), RESETS)
 @pytest.mark.parametrize("threshold", [1.0, 0.6])
-def test_eligibility_is_the_derivative_of_the_mean_rate(
+def test_e12_eligibility_is_the_derivative_of_the_mean_rate(
     reset: str, detach: bool, threshold: float
 ) -> None:
     """E12: g = d(mean_t s[t]) / dc under a constant current c, for all four resets."""

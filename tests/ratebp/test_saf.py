@@ -81,7 +81,7 @@ def weights_back_from(timesteps: int, decay: float) -> Tensor:
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.6, 1.0])
-def test_spikes_and_potentials_are_those_of_the_lif(decay: float) -> None:
+def test_e8_spikes_and_potentials_are_those_of_the_lif(decay: float) -> None:
     """E8, forward: on the residual problem, with adds, a grouped convolution and average pools."""
     case = problem(decay=decay, threshold=0.7, timesteps=8)
     accumulated = ratebp.methods.get("saf_e").bind(case.model, 8)._views["net"]
@@ -108,7 +108,7 @@ def test_spikes_and_potentials_are_those_of_the_lif(decay: float) -> None:
                 assert torch.equal(seen[name][1], s)
 
 
-def test_saf_e_is_ottt_with_traces_everywhere() -> None:
+def test_e8_saf_e_is_ottt_with_traces_everywhere() -> None:
     """E8, backward: against the sums over time written out, biases and readout included."""
     model, (x, y) = mlp(), data()
     got = step("saf_e", model, x, y)
@@ -132,7 +132,7 @@ def test_saf_e_is_ottt_with_traces_everywhere() -> None:
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.3, 1.0])
-def test_saf_e_is_ottt_a_for_every_decay_and_threshold(decay: float) -> None:
+def test_e8_saf_e_is_ottt_a_for_every_decay_and_threshold(decay: float) -> None:
     case = problem(decay=decay, threshold=1.3, timesteps=5)
     step("saf_e", case.model, case.x, case.y)
     mine = grads(case.model)
@@ -141,7 +141,7 @@ def test_saf_e_is_ottt_a_for_every_decay_and_threshold(decay: float) -> None:
 
 
 @pytest.mark.parametrize("decay", [0.0, 0.6, 1.0])
-def test_saf_f_is_the_gradient_of_the_network_of_rates(decay: float) -> None:
+def test_e9_saf_f_is_the_gradient_of_the_network_of_rates(decay: float) -> None:
     """E9: r_l = a_l[T] / e[T] as a function of W r + b, with the slope of the last step."""
     model, (x, y) = mlp(decay=decay), data()
     got = step("saf_f", model, x, y)

@@ -100,7 +100,7 @@ def test_the_gradient_is_that_of_the_network_of_rates(
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_the_backward_of_dsr_is_constant_in_t(form: str) -> None:
+def test_e19_the_backward_of_dsr_is_constant_in_t(form: str) -> None:
     """E19, with an upstream gradient that is not."""
     torch.manual_seed(0)
     lif = ratebp.LIF(decay=0.7, threshold=THRESHOLD)

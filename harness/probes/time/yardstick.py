@@ -47,7 +47,9 @@ def fitting(bench: Bench) -> Yardstick:
         if needs > SHARE * free:
             return left_out(f"needs {needs} B, free {free} B")
         reference = Reference(bench.model, bench.neurons, bench.cell.T, autocast=_reduced(bench))
-    except RuntimeError as error:  # a network that cannot take T*B samples at once, for example
+    # A network that cannot take T*B samples at once, or whose neurons are not LIF: the method may
+    # be timed all the same.
+    except Exception as error:
         return left_out(f"{type(error).__name__}: {error}")
     return Yardstick(reference, f"version {REFERENCE_VERSION}")
 

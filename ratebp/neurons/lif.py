@@ -1,15 +1,13 @@
-"""The spiking neuron as a model writes it: constants, no dynamics."""
+"""The leaky integrate-and-fire neuron."""
 
 from __future__ import annotations
 
-from torch import Tensor, nn
-
 from ratebp.dynamics import Dynamics
-from ratebp.errors import UnboundError
+from ratebp.neurons.base import Neuron, shown
 from ratebp.surrogates import Surrogate
 
 
-class LIF(nn.Module):
+class LIF(Neuron):
     """A layer of leaky integrate-and-fire neurons; input current and spikes have the same shape.
 
     ::
@@ -48,19 +46,6 @@ class LIF(nn.Module):
             decay, threshold, reset, bool(detach_reset), Surrogate(surrogate, alpha)
         )
 
-    def forward(self, current: Tensor) -> Tensor:
-        """Refuse: there is no default way to run over time."""
-        raise UnboundError(
-            "a spiking model has no dynamics of its own. Bind a method first: "
-            "ratebp.methods.get('bptt_m').bind(model, timesteps=4).step(...), "
-            "or call ratebp.infer(model, x) for inference."
-        )
-
     def extra_repr(self) -> str:
         """Show the constants in the model's printout."""
-        d = self.dynamics
-        return (
-            f"decay={d.decay}, threshold={d.threshold}, reset={d.reset!r}, "
-            f"detach_reset={d.detach_reset}, surrogate={d.surrogate.name!r}, "
-            f"alpha={d.surrogate.alpha}"
-        )
+        return f"decay={self.dynamics.decay}, {shown(self.dynamics)}"

@@ -1,0 +1,21 @@
+"""The spiking neurons as a model writes them: constants and parameters, no dynamics."""
+
+from ratebp.neurons.adaptive import ALIF, PLIF
+from ratebp.neurons.base import Neuron
+from ratebp.neurons.lif import LIF
+from ratebp.neurons.parallel import PSN, MaskedPSN, SlidingPSN
+from ratebp.neurons.settings import KINDS, check, make, threshold
+
+__all__ = [
+    "ALIF",
+    "KINDS",
+    "LIF",
+    "PLIF",
+    "PSN",
+    "MaskedPSN",
+    "Neuron",
+    "SlidingPSN",
+    "check",
+    "make",
+    "threshold",
+]

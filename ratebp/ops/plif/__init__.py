@@ -1,0 +1,6 @@
+"""A PLIF layer: one time step, and all of them at once."""
+
+from ratebp.ops.plif.adjoint import plif_scan
+from ratebp.ops.plif.naive import naive_plif_scan, plif_step
+
+__all__ = ["naive_plif_scan", "plif_scan", "plif_step"]

@@ -1,0 +1,96 @@
+"""Which leaf runs a neuron exactly: all time steps at once, or step by step.
+
+One table a layout, by the neuron's class. A new neuron is registered here and is then trained by
+every exact method and run by `infer`.
+"""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from torch import nn
+
+from ratebp.errors import BindError
+from ratebp.neurons import ALIF, LIF, PLIF, PSN, SlidingPSN
+from ratebp.rules.adaptive import (
+    ParallelPSN,
+    ScanALIF,
+    ScanPLIF,
+    SlidingScan,
+    SlidingStep,
+    StepALIF,
+    StepPLIF,
+)
+from ratebp.rules.neuron import ScanLIF, StepLIF
+from ratebp.views import Leaf
+
+
+@singledispatch
+def scan_neuron(neuron: nn.Module, timesteps: int) -> Leaf:
+    """Return the leaf that runs `neuron` over all `timesteps` at once, folded ``[T*B, ...]``.
+
+    Raises:
+        BindError: for a neuron that has no such leaf, or is made for another T.
+    """
+    raise BindError(
+        f"no rule runs the neuron {type(neuron).__name__} over all time steps at once. Register "
+        "one with ratebp.rules.exact.scan_neuron, or use a neuron of ratebp.neurons."
+    )
+
+
+@singledispatch
+def step_neuron(neuron: nn.Module) -> Leaf:
+    """Return the leaf that runs `neuron` one time step a call, ``[B, ...]``.
+
+    Raises:
+        BindError: for a neuron that has no such leaf.
+    """
+    raise BindError(
+        f"no rule runs the neuron {type(neuron).__name__} step by step. Train with bptt_m if it "
+        "sees the whole sequence, or use LIF, PLIF, ALIF or SlidingPSN of ratebp."
+    )
+
+
+@scan_neuron.register
+def _(neuron: LIF, timesteps: int) -> Leaf:
+    return ScanLIF(neuron, timesteps)
+
+
+@scan_neuron.register
+def _(neuron: PLIF, timesteps: int) -> Leaf:
+    return ScanPLIF(neuron, timesteps)
+
+
+@scan_neuron.register
+def _(neuron: ALIF, timesteps: int) -> Leaf:
+    return ScanALIF(neuron, timesteps)
+
+
+@scan_neuron.register
+def _(neuron: PSN, timesteps: int) -> Leaf:
+    return ParallelPSN(neuron, timesteps)
+
+
+@scan_neuron.register
+def _(neuron: SlidingPSN, timesteps: int) -> Leaf:
+    return SlidingScan(neuron, timesteps)
+
+
+@step_neuron.register
+def _(neuron: LIF) -> Leaf:
+    return StepLIF(neuron)
+
+
+@step_neuron.register
+def _(neuron: PLIF) -> Leaf:
+    return StepPLIF(neuron)
+
+
+@step_neuron.register
+def _(neuron: ALIF) -> Leaf:
+    return StepALIF(neuron)
+
+
+@step_neuron.register
+def _(neuron: SlidingPSN) -> Leaf:
+    return SlidingStep(neuron)
