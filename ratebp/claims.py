@@ -75,11 +75,16 @@ class Identity:
     scale: str = "one"
 
     def __str__(self) -> str:
-        """Return the statement in words."""
-        parts = [f"{k}={v}" for k, v in self.options.items()]
-        mine = f"with {', '.join(parts)}: " if parts else ""
+        """Return the statement in words, for example ``loss_mode=mean: bptt_s, where T=1``."""
+        mine = ", ".join(f"{k}={v}" for k, v in self.options.items())
         others = ", ".join(f"{k}={v}" for k, v in self.other_options.items())
-        when = " and ".join(f"{k}={v}" for k, v in self.when.items()) or "always"
-        factor = "(1/T) * " if self.scale == "inverse_t" else ""
-        where = " (weights into the last spiking layer)" if self.over == "last_spiking" else ""
-        return f"{mine}= {factor}{self.other}({others}), {when}{where}"
+        other = f"{self.other}({others})" if others else self.other
+        when = ", ".join(f"{'T' if k == 'timesteps' else k}={v}" for k, v in self.when.items())
+        return "".join(
+            (
+                f"{mine}: " if mine else "",
+                f"{other} / T" if self.scale == "inverse_t" else other,
+                " in weights into the last spiking layer" if self.over == "last_spiking" else "",
+                f", where {when}" if when else "",
+            )
+        )

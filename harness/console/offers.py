@@ -15,12 +15,14 @@ from harness.data.facts import SYNTHETIC, describe, names
 
 def methods(offered: Catalogue) -> Table:
     """Methods with their options; a plug-in that could not be loaded is a row with its error."""
-    table = _table("methods", "name", "family", "memory", "options (default first)", "summary")
+    heads = ("name", "family", "memory", "paper", "options (default first)", "summary")
+    table = _table("methods", *heads)
     for method in offered.methods.values():
         options = "\n".join(f"{name}: {_option(info)}" for name, info in method.options.items())
-        _add(table, method.name, method.family, method.memory, options, method.summary)
+        paper = method.papers[0].split(",")[0] if method.papers else "none"
+        _add(table, method.name, method.family, method.memory, paper, options, method.summary)
     for broken in offered.broken:
-        _add(table, broken.source, "broken", "", "", broken.error, style="red")
+        _add(table, broken.source, "broken", "", "", "", broken.error, style="red")
     return table
 
 

@@ -24,7 +24,7 @@ from ratebp.rules import DetachedLIF, RecordNormScan, RecordNormStep, TracedSyna
 from ratebp.rules.norm import RecordNormLastStep, ReplayNorm
 from ratebp.rules.record import RateRecord
 from ratebp.schedules import online
-from ratebp.testing import Problem, problem, seeded_step
+from ratebp.testing import Problem, problem
 from ratebp.testing.contracts import differences, gradients
 from ratebp.views import view
 
