@@ -82,17 +82,63 @@ def run_sweep(
 
 @app.command("report")
 def write_report(
-    folder: Annotated[Path, typer.Argument(help="Results of a sweep, e.g. results/runs/quick.")],
+    folder: Annotated[
+        Path | None, typer.Argument(help="Results of a sweep, e.g. results/runs/quick.")
+    ] = None,
     mix: Annotated[
         bool, typer.Option("--mix", help="Show what does not belong together all the same.")
     ] = False,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Two runs side by side: what changed.")
+    ] = None,
+    png: Annotated[bool, typer.Option("--png", help="Main figures as PNG too.")] = False,
+    svg: Annotated[bool, typer.Option("--svg", help="Main figures as SVG too.")] = False,
 ) -> None:
     """Write the HTML report of results that are there."""
     import harness.report
 
-    console, report = _console(), harness.report.write(folder, mix=mix)
-    for line in (*(f"note: {text}" for text in report.notices), f"report: {report.path}"):
+    pictures = [kind for kind, wanted in (("png", png), ("svg", svg)) if wanted]
+    if (folder is None) == (compare is None):
+        raise typer.BadParameter("give one results folder, or --compare RUN_A RUN_B")
+    if folder is not None:
+        report = harness.report.write(folder, mix=mix, pictures=pictures)
+    elif pictures or compare is None:
+        raise typer.BadParameter("--png and --svg go with one results folder, not with --compare")
+    else:
+        report = harness.report.compare(*compare, mix=mix)
+    console = _console()
+    notes = [f"note: {text}" for text in report.notices]
+    shown = [f"picture: {path}" for path in report.pictures]
+    for line in (*notes, *shown, f"report: {report.path}"):
         console.print(line, markup=False, soft_wrap=True)
+
+
+@app.command("gate")
+def check_gate(
+    exact: Annotated[bool, typer.Option("--exact", help="Compare with recorded figures.")] = False,
+    method: Annotated[list[str] | None, typer.Option(help="Exact: default all.")] = None,
+    update: Annotated[bool, typer.Option("--update", help="Exact: record the figures.")] = False,
+    sweep: Annotated[str | None, typer.Option(help="Cells; default: the tier's own.")] = None,
+    baselines: Annotated[Path, typer.Option(help="Exact: recorded figures.")] = Path(
+        "results/baselines/exact"
+    ),
+    markdown: Annotated[Path | None, typer.Option(help="Write for a pull request.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write for other programs.")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Exact: cells side by side.")] = None,
+) -> None:
+    """Fail on a regression of memory or time and on nothing else; see docs/ci.md.
+
+    Exit codes: 0 fine, 1 regression, 2 harness error, 3 rebaseline needed, 4 inconclusive.
+    """
+    from harness.console import gates
+    from harness.gate.exact import SWEEP, Request
+    from harness.gate.output import Files
+
+    if not exact:
+        raise typer.BadParameter("give --exact, or --time BASE")
+    request = Request(sweep or SWEEP, baselines, tuple(method or ()), update)
+    code = gates.exact(request, _console(), Files(markdown, json), jobs)
+    raise typer.Exit(code)
 
 
 @app.command("doctor")

@@ -8,27 +8,34 @@ quantity is a line in `quantities`, a new panel a function in `panels`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import belong, growth, store
-from harness.errors import ReportError
-from harness.report import context, estimates, page, panels, style
+import pandas as pd
 
-__all__ = ["write"]
+from harness import belong, growth, store
+from harness.errors import MixedError, ReportError
+from harness.report import comparison, context, estimates, limits, page, panels, still, style
+
+__all__ = ["Report", "compare", "write"]
 
 NAME = "report.html"
 
 
 @dataclass(frozen=True)
 class Report:
-    """A report that was written; `notices` are cautions that stand in it, a sentence each."""
+    """A report that was written; `notices` are cautions that stand in it, a sentence each.
+
+    `pictures` are the files of its main figures, if they were asked for.
+    """
 
     path: Path
     notices: tuple[str, ...]
+    pictures: tuple[Path, ...] = ()
 
 
-def write(folder: Path, *, mix: bool = False) -> Report:
+def write(folder: Path, *, mix: bool = False, pictures: Sequence[str] = ()) -> Report:
     """Write `report.html` into a sweep's results folder.
 
     Parameters
@@ -38,32 +45,89 @@ def write(folder: Path, *, mix: bool = False) -> Report:
     mix:
         Show trials of different environments, measurement versions or code all the same; the report
         says what differs.
+    pictures:
+        Formats ("png", "svg") in which the main figures are written beside the page.
 
     Raises
     ------
     StoreError
         If the folder holds no results or cannot be written.
     ReportError
-        If no trial of the sweep has finished.
+        If no trial of the sweep has finished, or the pictures cannot be drawn.
     MixedError
         If the trials do not belong together and `mix` is not set.
     """
+    tables = _load(folder, mix=mix)
+    trials = tables.trials
+    records = context.records(folder, trials)
+    around = panels.Around(records, limits.read(folder))
+    looks = style.looks_of(trials)
+    groups = estimates.groups(trials, tables.measurements)
+    sheets = [panels.sheet(group, looks, around) for group in groups]
+    disagreements = growth.disagreements(trials, tables.measurements)
+    notices = (*tables.notices, *belong.differences(trials), *(d.text for d in disagreements))
+    about = page.About(
+        ", ".join(sorted(trials["sweep"].unique())),
+        context.environments(folder, trials),
+        context.settings(trials, records),
+        notices,
+    )
+    path = folder / NAME
+    store.write_text(path, page.render(trials, sheets, looks, about))
+    return Report(path, notices, still.write(folder, sheets, pictures))
+
+
+def compare(first: Path, second: Path, *, mix: bool = False) -> Report:
+    """Write `compare-<first>.html` into the second folder: what changed between two runs.
+
+    Each run must belong together by itself; the two must share environment and measurement
+    version, but not code: its change is what a comparison is for.
+
+    Raises
+    ------
+    StoreError
+        If a folder holds no results, or the second cannot be written.
+    ReportError
+        If a run holds no finished trial, or the runs have no setting in common.
+    MixedError
+        If the runs do not belong together in that sense and `mix` is not set.
+    """
+    runs = [_load(folder, mix=mix) for folder in (first, second)]
+    trials = pd.concat([run.trials for run in runs], ignore_index=True)
+    found = belong.differences(trials)
+    fatal = [line for line in found if line.startswith(_FATAL)]
+    if fatal and not mix:
+        lines = "".join(f"\n  - {line}" for line in fatal)
+        raise MixedError(
+            f"{first} and {second} cannot be compared:{lines}\nmeasure both on one machine with "
+            "one version of the metrics, or compare them all the same with --mix"
+        )
+    looks = style.looks_of(trials)
+    sides = [estimates.groups(run.trials, run.measurements) for run in runs]
+    pairs = comparison.pairs(sides[0], sides[1])
+    if not pairs:
+        raise ReportError(
+            f"{first} and {second} have no network, data, batch, precision and device in common"
+        )
+    sheets = [comparison.sheet(old, new, looks) for old, new in pairs]
+    notices = (*runs[0].notices, *runs[1].notices, *found)
+    machines = context.environments(second, runs[1].trials)
+    about = page.About(f"{first.resolve().name} → {second.resolve().name}", machines, {}, notices)
+    path = second / f"compare-{first.resolve().name}.html"
+    store.write_text(path, page.render(trials, sheets, looks, about))
+    return Report(path, notices)
+
+
+_FATAL = tuple(belong.FIELDS[field] for field in ("environment", "measurement"))
+
+
+def _load(folder: Path, *, mix: bool) -> store.Tables:
     tables = store.load(folder)
     if tables.trials.empty:
         raise ReportError(
             f"{folder} holds no finished trial, so there is nothing to report; run the sweep "
             "(again) with `ratebp-bench run`"
         )
-    trials = tables.trials
     if not mix:
-        belong.check(trials)
-    named = trials[["method", "method_name", "family"]].drop_duplicates("method").fillna("")
-    looks = style.looks(named.itertuples(index=False, name=None))
-    sheets = [panels.sheet(group, looks) for group in estimates.groups(trials, tables.measurements)]
-    machines = context.environments(folder, trials)
-    facts = context.settings(folder, trials)
-    disagreements = growth.disagreements(trials, tables.measurements)
-    notices = (*tables.notices, *belong.differences(trials), *(d.text for d in disagreements))
-    path = folder / NAME
-    store.write_text(path, page.render(trials, sheets, looks, machines, facts, notices))
-    return Report(path, notices)
+        belong.check(tables.trials)
+    return tables

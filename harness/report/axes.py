@@ -10,6 +10,9 @@ import pandas as pd
 
 from harness.report.style import FONT, LIGHT
 
+HEIGHT: Final = 420
+"""Pixels of a figure, its axes and legend included."""
+
 SCALES: Final = ("log", "linear")
 
 Patch = dict[str, dict[str, Any]]
@@ -39,7 +42,7 @@ def layout(x: str, y: str, lanes: Collection[int] = ()) -> dict[str, Any]:
     edge = 1 - min(0.06 + 0.04 * count, 0.4) if count else 1.0
     return {
         "template": "none",
-        "height": 420,
+        "height": HEIGHT,
         "margin": {"l": 64, "r": 16, "t": 12, "b": 60},
         "font": {"family": FONT, "size": 13, "color": LIGHT["ink"]},
         "paper_bgcolor": LIGHT["card"],
@@ -60,6 +63,11 @@ def layout(x: str, y: str, lanes: Collection[int] = ()) -> dict[str, Any]:
     }
 
 
+def height(lines: int) -> int:
+    """Pixels of a figure with a horizontal line for each method."""
+    return max(HEIGHT, 90 + 26 * lines)
+
+
 def steps(steps: list[int], scale: str) -> dict[str, Any]:
     """Axis of T with one tick per T that was asked for."""
     axis: dict[str, Any] = {"tickvals": steps, "ticktext": [str(T) for T in steps]}
@@ -69,6 +77,21 @@ def steps(steps: list[int], scale: str) -> dict[str, Any]:
         return axis | {"type": "log", "range": limits}
     pad = 0.05 * steps[-1]
     return axis | {"type": "linear", "range": [min(0, steps[0] - pad), steps[-1] + pad]}
+
+
+def names(labels: list[str]) -> dict[str, Any]:
+    """Axis of names, such as layers, in the order given; long ones are cut from the left."""
+    short = [name if len(name) <= 18 else f"…{name[-17:]}" for name in labels]
+    return {
+        "type": "category",
+        "categoryorder": "array",
+        "categoryarray": labels,
+        "tickmode": "array",
+        "tickvals": labels,
+        "ticktext": short,
+        "tickangle": -60,
+        "range": [-0.5, len(labels) - 0.5],
+    }
 
 
 def values(drawn: pd.Series[Any], scale: str) -> dict[str, Any]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from harness.report.quantities import words
-from harness.store import Store
 
 
 def environments(folder: Path, trials: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
@@ -24,19 +23,28 @@ def environments(folder: Path, trials: pd.DataFrame) -> list[tuple[str, dict[str
     return found
 
 
-def settings(folder: Path, trials: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def records(folder: Path, trials: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Trial -> its record as it was written, without its rows: those are in the tables."""
+    found = {}
+    for trial in trials["trial"]:
+        with contextlib.suppress(OSError, ValueError):
+            text = (folder / "trials" / f"{trial}.json").read_text(encoding="utf-8")
+            found[str(trial)] = {k: v for k, v in json.loads(text).items() if k != "rows"}
+    return found
+
+
+def settings(
+    trials: pd.DataFrame, records: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
     """Probe -> what its first finished trial recorded of its settings (threads, allocator)."""
     finished = trials[trials["status"] == "ok"].drop_duplicates("probe")
-    records = [
-        (probe, Store(folder).record(trial))
-        for probe, trial in zip(finished["probe"], finished["trial"], strict=True)
-    ]
-    return {probe: dict(record.get("facts", {})) for probe, record in records if record}
+    pairs = zip(finished["probe"], finished["trial"], strict=True)
+    return {probe: dict(records.get(trial, {}).get("facts", {})) for probe, trial in pairs}
 
 
 def summary(
     trials: pd.DataFrame,
-    machines: list[tuple[str, dict[str, Any]]],
+    machines: Sequence[tuple[str, Mapping[str, Any]]],
     facts: Mapping[str, Mapping[str, Any]],
 ) -> list[tuple[str, str]]:
     """The lines under the title: what a reader needs before believing a figure."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from harness import stats
+from harness.report.marks import records
 from harness.report.quantities import ACCURACY, BASELINE, HEADLINE, TRAIN_TIME, Quantity
+from harness.report.readings import Readings
 
 ORIGIN = ["environment", "measurement", "shared_code"]
 """What `harness.belong` wants equal; where a reader has asked to mix, it splits the groups."""
@@ -23,13 +26,24 @@ Samples = dict[tuple[int, int], list[float]]
 
 @dataclass(frozen=True)
 class Group:
-    """The trials that may stand in one figure: they differ in method, T, seed and repeat alone."""
+    """The trials that may stand in one figure: they differ in method, T, seed and repeat alone.
 
-    label: str
+    `place` names what they have in common, in words: network, data, batch, ...
+    """
+
+    place: Mapping[str, str]
     trials: pd.DataFrame
-    measurements: pd.DataFrame
+    readings: Readings
 
     @property
+    def label(self) -> str:
+        """The place in one line."""
+        said = {"batch": "batch {}", **{name: name.replace("_", " ") + " {}" for name in ORIGIN}}
+        return " · ".join(
+            said.get(name, "{}").format(value) for name, value in self.place.items() if value
+        )
+
+    @cached_property
     def methods(self) -> list[str]:
         """Labels in reading order: the baseline, its family, then the others by family."""
         known = self.trials.drop_duplicates("method").fillna({"family": ""})
@@ -38,11 +52,24 @@ class Group:
         order = sorted(rows, key=lambda r: (r[0] != BASELINE, r[1] not in home, r[1], r[0]))
         return [str(label) for label, _ in order]
 
-    @property
+    @cached_property
     def steps(self) -> list[int]:
         """Every T that the cost probes asked for."""
         costs = self.trials[self.trials["probe"].isin(["memory", "time"])]
         return sorted(int(T) for T in costs["T"].unique())
+
+    @cached_property
+    def _cells(self) -> dict[str, dict[tuple[str, int], list[dict[str, Any]]]]:
+        columns = ["trial", "probe", "method", "T", "seed", "repeat", "status"]
+        found: dict[str, dict[tuple[str, int], list[dict[str, Any]]]] = {}
+        for row in records(self.trials[columns]):
+            cells = found.setdefault(str(row["probe"]), {})
+            cells.setdefault((str(row["method"]), int(row["T"])), []).append(row)
+        return found
+
+    def cells(self, probe: str) -> dict[tuple[str, int], list[dict[str, Any]]]:
+        """(method, T) -> the trials of a probe, sorted by method and T."""
+        return dict(sorted(self._cells.get(probe, {}).items()))
 
 
 def groups(trials: pd.DataFrame, measurements: pd.DataFrame) -> list[Group]:
@@ -51,14 +78,16 @@ def groups(trials: pd.DataFrame, measurements: pd.DataFrame) -> list[Group]:
     Costs belong to every training budget that was tried on their group.
     """
     named = [key for key in GROUP_BY if key not in ORIGIN or trials[key].nunique(dropna=False) > 1]
+    readings = Readings(measurements)
+    several = trials.groupby(GROUP_BY, dropna=False)["training"].nunique().max() > 1
     found = []
     for _, part in trials.groupby(GROUP_BY, dropna=False, sort=True):
-        label = " · ".join(_named(key, part[key].iloc[0]) for key in named)
+        place = {_word(key): str(part[key].iloc[0])[:40] for key in named}
         budgets = sorted(part["training"].dropna().unique())
-        for budget in budgets or [None]:
+        for budget in budgets or [""]:
             mine = part[part["training"].isna() | (part["training"] == budget)]
-            rows = measurements[measurements["trial"].isin(mine["trial"])]
-            found.append(Group(f"{label} · {budget}" if len(budgets) > 1 else label, mine, rows))
+            training = {"training": str(budget)} if several else {}
+            found.append(Group(place | training, mine, readings))
     return sorted(found, key=lambda group: -len(group.trials))
 
 
@@ -73,12 +102,16 @@ def estimate(group: Group, quantities: Sequence[Quantity]) -> pd.DataFrame:
     """
     rows = []
     for quantity in quantities:
-        trials = group.trials[group.trials["probe"] == quantity.probe]
-        samples = samples_of(trials, group.measurements, quantity)
+        samples = samples_of(group, quantity)
         if samples or quantity.key in HEADLINE:
-            rows += [_row(quantity, key, part, samples) for key, part in _cells(trials)]
+            centres = {
+                key: {process: stats.median(values) for process, values in found.items()}
+                for key, found in samples.items()
+            }
+            cells = group.cells(quantity.probe).items()
+            rows += [_row(quantity, key, part, samples, centres) for key, part in cells]
     columns = ["quantity", "method", "T", "value", "low", "high", "processes", "basis", "status"]
-    columns += ["note", "ratio", "ratio_low", "ratio_high"]
+    columns += ["note", "trial", "ratio", "ratio_low", "ratio_high"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -90,119 +123,91 @@ def common_steps(costs: pd.DataFrame) -> int | None:
     return int(counts[counts == counts.max()].index.max()) if len(counts) else None
 
 
-def phases(costs: pd.DataFrame, T: int) -> pd.DataFrame:
-    """Parts of a step at one T, one row per method, in ms.
-
-    Columns: method, plain_forward, trace, backward, update, step, forward, status, note. A forward
-    trace that is absent, or that noise made negative, cannot be stacked: then the forward is given
-    whole, the trace as 0, and the note says so.
-    """
-    here = costs[costs["T"] == T]
-    wide = here.pivot(index="method", columns="quantity", values="value")
-    columns = ["plain_forward", "trace", "backward", "update", "step", "forward"]
-    wide = wide.reindex(columns=columns).reset_index()
-    step = here[here["quantity"] == "step"].set_index("method")["status"]
-    wide["status"] = wide["method"].map(step).fillna("missing")
-    wide["note"] = ""
-    for row in wide.index[~(wide["trace"] >= 0) & wide["forward"].notna()]:
-        trace = wide.loc[row, "trace"]
-        why = "not measured" if pd.isna(trace) else f"{trace:.2g} ms is noise"
-        wide.loc[row, "note"] = f"trace {why}: forward shown whole"
-        wide.loc[row, "plain_forward"] = wide.loc[row, "forward"]
-        wide.loc[row, "trace"] = 0.0
-    return wide
-
-
-def outcomes(group: Group, memory: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy after training: one row per budget, T and method, seeds and repeats pooled.
+def outcomes(group: Group, costs: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy after training: one row per T and method, seeds and repeats pooled.
 
     Columns: training (the budget in words), T, method, accuracy, low, high (%; the range over
-    runs), runs, seconds (training time of a run), memory (MiB, live peak of a step in the same
-    group at the same T; NaN where no memory trial has it), status.
+    runs), runs, seconds (training time of a run), memory (MiB, live peak of a step) and step (ms)
+    in the same group at the same T (NaN where no trial has it), status, trial.
     """
-    peaks = memory[memory["quantity"] == "live_peak"].set_index(["method", "T"])["value"]
+    cost = {
+        key: costs[costs["quantity"] == key].set_index(["method", "T"])["value"].to_dict()
+        for key in HEADLINE
+    }
+    final, seconds = samples_of(group, ACCURACY), samples_of(group, TRAIN_TIME)
+    budget = group.trials["training"].dropna()
     rows = []
-    trainings = group.trials[group.trials["probe"] == "accuracy"].groupby("training")
-    for training, trials in trainings:
-        final = samples_of(trials, group.measurements, ACCURACY)
-        seconds = samples_of(trials, group.measurements, TRAIN_TIME)
-        for key, part in _cells(trials):
-            row: dict[str, object] = {"training": training, "method": key[0], "T": key[1]}
-            runs = [values[-1] for values in final.get(key, {}).values()]
-            row |= {"memory": peaks.get(key, math.nan), "runs": len(runs), "status": _failure(part)}
-            if runs:
-                row |= {"accuracy": stats.median(runs), "low": min(runs), "high": max(runs)}
-                row |= {"status": "ok"}
-            if key in seconds:
-                row["seconds"] = stats.median([sum(run) for run in seconds[key].values()])
-            rows.append(row)
+    for key, part in group.cells("accuracy").items():
+        row: dict[str, object] = {"training": budget.iloc[0], "method": key[0], "T": key[1]}
+        runs = [values[-1] for values in final.get(key, {}).values()]
+        row |= {"memory": cost["live_peak"].get(key, math.nan), "runs": len(runs)}
+        row |= {"step": cost["step"].get(key, math.nan)}
+        row |= {"status": failure(part), "trial": part[0]["trial"]}
+        if runs:
+            row |= {"accuracy": stats.median(runs), "low": min(runs), "high": max(runs)}
+            row |= {"status": "ok"}
+        if key in seconds:
+            row["seconds"] = stats.median([sum(run) for run in seconds[key].values()])
+        rows.append(row)
     columns = ["training", "T", "method", "accuracy", "low", "high", "runs", "seconds", "memory"]
-    return pd.DataFrame(rows, columns=[*columns, "status"])
+    return pd.DataFrame(rows, columns=[*columns, "step", "status", "trial"])
 
 
-def _cells(trials: pd.DataFrame) -> list[tuple[tuple[str, int], pd.DataFrame]]:
-    found: Any = trials.groupby(["method", "T"], sort=True)
-    return [((str(method), int(T)), part) for (method, T), part in found]
-
-
-def samples_of(
-    trials: pd.DataFrame, measurements: pd.DataFrame, quantity: Quantity
-) -> dict[tuple[str, int], Samples]:
+def samples_of(group: Group, quantity: Quantity) -> dict[tuple[str, int], Samples]:
     """(method, T) -> samples of one quantity by process, in display units."""
-    rows = measurements[measurements["metric"] == quantity.metric]
-    if quantity.phase:
-        rows = rows[rows["phase"] == quantity.phase]
-    rows = rows.sort_values("sample").merge(
-        trials[["trial", "method", "T", "seed", "repeat"]], on="trial"
-    )
+    values = group.readings.of(quantity.metric, quantity.phase)
     found: dict[tuple[str, int], Samples] = {}
-    keys = ["method", "T", "seed", "repeat"]
-    parts: Any = rows.groupby(keys)
-    for (method, T, seed, repeat), part in parts:
-        values = [float(value) * quantity.factor for value in part["value"]]
-        found.setdefault((str(method), int(T)), {})[int(seed), int(repeat)] = values
+    for key, trials in group.cells(quantity.probe).items():
+        samples = {
+            (int(row["seed"]), int(row["repeat"])): [x * quantity.factor for x in mine]
+            for row in trials
+            if (mine := values.get(row["trial"]))
+        }
+        if samples:
+            found[key] = samples
     return found
+
+
+def failure(trials: Sequence[Mapping[str, Any]]) -> str:
+    """Why trials have no value: their most frequent bad end, or that nothing was measured."""
+    failed = sorted(str(row["status"]) for row in trials if row["status"] != "ok")
+    return max(failed, key=failed.count) if failed else "missing"
 
 
 def _row(
     quantity: Quantity,
     key: tuple[str, int],
-    trials: pd.DataFrame,
-    samples: dict[tuple[str, int], Samples],
+    trials: Sequence[Mapping[str, Any]],
+    samples: Mapping[tuple[str, int], Samples],
+    centres: Mapping[tuple[str, int], Mapping[tuple[int, int], float]],
 ) -> dict[str, object]:
     method, T = key
     row = {"quantity": quantity.key, "method": method, "T": T, "processes": 0, "basis": "none"}
-    row["status"] = _failure(trials)
-    failed = int((trials["status"] != "ok").sum())
+    row["status"] = failure(trials)
+    failed = sum(trial["status"] != "ok" for trial in trials)
     row["note"] = f"{failed} of {len(trials)} repeats failed" if failed else ""
+    row["trial"] = trials[0]["trial"]
     if key not in samples:
         return row
     found = stats.summarise(list(samples[key].values()))
     row |= {"value": found.value, "low": found.low, "high": found.high, "status": "ok"}
     row |= {"processes": found.processes, "basis": found.basis}
-    ratio = _ratio(samples[key], samples.get((BASELINE, T), {}))
+    ratio = _ratio(centres[key], centres.get((BASELINE, T), {}))
     if ratio is not None:
         row |= {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
     return row
 
 
-def _failure(trials: pd.DataFrame) -> str:
-    """Why trials have no value: their most frequent bad end, or that nothing was measured."""
-    failed = trials.loc[trials["status"] != "ok", "status"]
-    return str(failed.mode().iloc[0]) if len(failed) else "missing"
-
-
-def _ratio(samples: Samples, baseline: Samples) -> stats.Estimate | None:
+def _ratio(
+    centres: Mapping[tuple[int, int], float], baseline: Mapping[tuple[int, int], float]
+) -> stats.Estimate | None:
     """Ratio over the pairs that both sides finished; None where there is no such ratio."""
-    pairs = sorted(samples.keys() & baseline.keys())
-    above = [stats.median(samples[pair]) for pair in pairs]
-    below = [stats.median(baseline[pair]) for pair in pairs]
+    pairs = sorted(centres.keys() & baseline.keys())
+    above, below = ([side[pair] for pair in pairs] for side in (centres, baseline))
     if not pairs or min(above + below) <= 0:
         return None
     return stats.paired_ratio(above, below)
 
 
-def _named(key: str, value: object) -> str:
-    if key in ORIGIN:
-        return f"{key.replace('_', ' ')} {str(value)[:8]}"
-    return f"batch {value}" if key == "batch" else str(value)
+def _word(key: str) -> str:
+    return {"model": "network"}.get(key, key)

@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from harness import growth
-from harness.report import axes
-from harness.report.estimates import Group, samples_of
+from harness.report import axes, marks
+from harness.report.estimates import Group
+from harness.report.laws import Law, memory_class
+from harness.report.marks import Figure, Looks, Trace
 from harness.report.parts import Control, Panel, Variant
-from harness.report.quantities import GROWING, MEMORY, TIME, Quantity, number
+from harness.report.quantities import MEMORY, TIME, Quantity
 from harness.report.style import Look
 from harness.report.tables import Interval
 
@@ -25,106 +26,78 @@ NOTE = (
 )
 
 
-def panel(group: Group, looks: Mapping[str, Look]) -> Panel:
-    """A figure and a table for every quantity that was measured at enough T; may be empty."""
+def panel(group: Group, laws: Mapping[str, Mapping[str, Law]], looks: Looks) -> Panel:
+    """A figure and a table for every quantity that has laws; may be empty."""
     found = Panel("growth", "Growth with T", NOTE)
     options = []
-    for quantity in [q for q in (*MEMORY, *TIME) if q.key in GROWING]:
-        laws = frame(group, quantity)
-        if laws.empty:
+    for quantity in (*MEMORY, *TIME):
+        if not laws.get(quantity.key):
             continue
+        rows = frame(group, quantity, laws[quantity.key])
         options.append((quantity.key, quantity.label))
-        found.tables[quantity.key] = table(laws, quantity)
-        drawn = figure(laws, group.methods, looks)
-        found.variants[(quantity.key,)] = Variant(drawn, quantity.key, sentence(laws, quantity))
+        found.tables[quantity.key] = table(rows, quantity)
+        drawn = figure(rows, laws[quantity.key], quantity, group.methods, looks)
+        found.variants[(quantity.key,)] = Variant(drawn, quantity.key, sentence(rows, quantity))
     found.controls = [Control("quantity", "Quantity", options)]
     return found
 
 
-def frame(group: Group, quantity: Quantity) -> pd.DataFrame:
-    """One row per method that was measured at enough T.
+def frame(group: Group, quantity: Quantity, laws: Mapping[str, Law]) -> pd.DataFrame:
+    """One row per method.
 
     Columns: method, a, b (display unit), p, low, high, misfit (relative), reason (why there is no
     exponent, or ""), and for stored bytes derived and declared, the memory classes.
     """
-    trials = group.trials[(group.trials["probe"] == quantity.probe)]
-    declared = trials.set_index("method")["memory_class"].to_dict()
-    by_method: dict[str, dict[int, list[float]]] = {}
-    for (method, T), processes in samples_of(trials, group.measurements, quantity).items():
-        medians = [float(pd.Series(samples).median()) for samples in processes.values()]
-        by_method.setdefault(method, {})[T] = medians
+    declared = dict(zip(group.trials["method"], group.trials["memory_class"], strict=True))
     rows = []
-    for method, points in by_method.items():
-        if len(points) < growth.FEWEST:
-            continue
-        exact = quantity.probe == "memory"  # equal in every repeat: nothing to resample
-        flat_points = [(T, value) for T, values in points.items() for value in values]
-        law = growth.fit(flat_points) if exact else growth.fit_noisy(points)
+    for method in [method for method in group.methods if method in laws]:
+        law = laws[method].growth
         row = {"method": method, "a": law.a, "b": law.b, "p": law.p, "low": law.low}
         row |= {"high": law.high, "misfit": law.misfit, "reason": law.reason or ""}
-        if (quantity.metric, quantity.phase or growth.STORED[1]) == growth.STORED:
-            row |= {"derived": growth.memory_class(flat_points), "declared": declared[method]}
+        if quantity.metric == growth.STORED[0]:
+            row |= {"derived": memory_class(laws[method]), "declared": declared[method]}
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def figure(laws: pd.DataFrame, methods: list[str], looks: Mapping[str, Look]) -> go.Figure:
+def figure(
+    rows: pd.DataFrame,
+    laws: Mapping[str, Law],
+    quantity: Quantity,
+    methods: list[str],
+    looks: Looks,
+) -> Figure:
     """Exponents as markers with bars, a line per method; open markers where nothing grows."""
-    known = laws.set_index("method")
+    known = rows.set_index("method")
     shown = [method for method in reversed(methods) if method in known.index]
     layout = axes.layout("exponent p of T", "")
     layout["xaxis"] |= {"rangemode": "tozero"}
     layout["yaxis"] |= {"showgrid": False, "ticksuffix": "  "}
-    layout["showlegend"] = False
-    return go.Figure(
-        [_marker(method, known.loc[method], looks[method]) for method in shown], layout
-    )
+    layout |= {"showlegend": False, "height": axes.height(len(shown))}
+    traces = [
+        _marker(method, known.loc[method], laws[method].words(quantity.unit), looks[method])
+        for method in shown
+    ]
+    return {"data": traces, "layout": layout}
 
 
-def _marker(method: str, law: Any, look: Look) -> go.Scatter:
+def _marker(method: str, law: Any, text: str, look: Look) -> Trace:
     flat = math.isnan(law["p"])
-    name = html.escape(method)
-    text = f"<b>{name}</b><br>" + (html.escape(law["reason"]) if flat else _law(law))
-    p = 0.0 if flat else float(f"{law['p']:.6g}")
-    bars = [0.0 if flat else max(float(f"{x:.6g}"), 0.0) for x in _arms(law)]
-    return go.Scatter(
-        x=[p],
-        y=[name],
-        error_x={
-            "type": "data",
-            "symmetric": False,
-            "array": [bars[1]],
-            "arrayminus": [bars[0]],
-            "color": look.colour,
-            "thickness": 1.2,
-        },
-        mode="markers",
-        marker={
-            "color": look.colour,
-            "symbol": f"{look.symbol}-open" if flat else look.symbol,
-            "size": 11,
-            "line": {"color": look.colour, "width": 2 if flat else 0},
-        },
-        name=name,
-        meta=method,
-        hovertext=[text],
-        hoverinfo="text",
-    )
+    p, low, high = (0.0,) * 3 if flat else (law["p"], law["low"], law["high"])
+    return marks.signs(method, look, hollow=flat, size=10) | {
+        "x": marks.plain([p]),
+        "y": [html.escape(method)],
+        "error_x": marks.bars([p], [max(low, 0.0)], [high], look),
+        "mode": "markers",
+        "cliponaxis": False,
+        "hovertext": [marks.hover(method, None, text)],
+    }
 
 
-def _arms(law: Any) -> tuple[float, float]:
-    return law["p"] - law["low"], law["high"] - law["p"]
-
-
-def _law(law: Any) -> str:
-    ends = f"[{law['low']:.2f} – {law['high']:.2f}]"
-    return f"{number(law['a'])} + {number(law['b'])}·T^{law['p']:.2f} {ends}"
-
-
-def table(laws: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
+def table(rows: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
     """The laws in words and numbers."""
-    rows = []
-    for law in laws.to_dict("records"):
+    found = []
+    for law in rows.to_dict("records"):
         flat = math.isnan(law["p"])
         row = {
             "method": law["method"],
@@ -133,16 +106,16 @@ def table(laws: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
             "exponent p": law["reason"] if flat else Interval(law["p"], law["low"], law["high"]),
             "largest misfit (%)": 100 * law["misfit"],
         }
-        if "derived" in laws.columns:
+        if "derived" in rows.columns:
             row |= {"memory class": law["derived"] or "too few T", "declared": law["declared"]}
-        rows.append(row)
-    return pd.DataFrame(rows)
+        found.append(row)
+    return pd.DataFrame(found)
 
 
-def sentence(laws: pd.DataFrame, quantity: Quantity) -> str:
+def sentence(rows: pd.DataFrame, quantity: Quantity) -> str:
     """Who grows how; and who grows otherwise than declared."""
-    flat = sorted(laws.loc[laws["p"].isna(), "method"])
-    grown = laws[laws["p"].notna()].sort_values("p")
+    flat = sorted(rows.loc[rows["p"].isna(), "method"])
+    grown = rows[rows["p"].notna()].sort_values("p")
     parts = [f"{', '.join(flat)} {'does' if len(flat) == 1 else 'do'} not grow"] if flat else []
     if len(grown):
         least, most = grown.iloc[0], grown.iloc[-1]
@@ -151,8 +124,8 @@ def sentence(laws: pd.DataFrame, quantity: Quantity) -> str:
             span += f" to T^{most['p']:.2f} ({most['method']})"
         parts.append(f"{'the others grow' if flat else 'methods grow'} {span}")
     text = f"{quantity.label}, with T: {'; '.join(parts)}"
-    if "derived" in laws.columns:
-        wrong = laws[laws["derived"].notna() & (laws["derived"] != laws["declared"])]
+    if "derived" in rows.columns:
+        wrong = rows[rows["derived"].notna() & (rows["derived"] != rows["declared"])]
         named = [f"{r['method']} ({r['derived']})" for r in wrong.to_dict("records")]
         text += f"; otherwise than declared: {', '.join(named)}" if named else ""
     return f"{text}."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import json
 import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -11,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.report.marks import records
 from harness.report.quantities import number
 from harness.report.style import SYMBOLS, Look
-from harness.report.tables import Interval
+from harness.report.tables import Command, Interval
 
 
 def escape(text: object) -> str:
@@ -31,7 +31,7 @@ def glyph(look: Look) -> str:
     """The marker of a method as an inline picture; its colours follow the theme."""
     return (
         f'<svg class="glyph" style="--light:{look.colour};--dark:{look.dark}" viewBox="0 0 16 16" '
-        f'aria-hidden="true"><path d="{SYMBOLS[look.symbol]}"/></svg>'
+        f'aria-hidden="true"><path fill-rule="evenodd" d="{SYMBOLS[look.symbol]}"/></svg>'
     )
 
 
@@ -64,7 +64,6 @@ def table(
     caption: str,
     looks: Mapping[str, Look],
     *,
-    hidden: bool = False,
     bars: Collection[str] = (),
 ) -> str:
     """A sortable table with a button that downloads it; rows of a method carry its label.
@@ -72,22 +71,21 @@ def table(
     Sorting and download use the full number in `data-value`; the text shows three digits. Columns
     named in `bars` get a bar behind each number, as long as its part of the column's greatest.
     """
-    frame = frame.astype(object).where(frame.notna(), math.nan)
-    words = {head for head in frame.columns if not any(map(_is_number, frame[head]))}
+    rows = [{head: _finite(value) for head, value in row.items()} for row in records(frame)]
+    words = {head for head in frame.columns if not any(_is_number(row[head]) for row in rows)}
     heads = "".join(
         f'<th scope="col" class="{"text" if head in words else "number"}" aria-sort="none">'
         f'<button type="button">{escape(head)}</button></th>'
         for head in frame.columns
     )
-    tops = {head: frame[head].max() for head in bars}
-    rows = "".join(_row(row, looks, words, tops) for row in frame.to_dict("records"))
+    tops = {head: _top([row[head] for row in rows]) for head in bars}
+    body = "".join(_row(row, looks, words, tops) for row in rows)
     return (
-        f'<div class="sheet" id="{escape(name)}"{" hidden" if hidden else ""}>'
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
         f"<table><caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead>"
-        f"<tbody>{rows}</tbody></table></div>"
+        f"<tbody>{body}</tbody></table></div>"
         f'<button type="button" class="download" data-file="{escape(name)}.csv">'
-        f"Download as CSV</button></div>"
+        f"Download as CSV</button>"
     )
 
 
@@ -95,11 +93,6 @@ def facts(pairs: Sequence[tuple[str, object]]) -> str:
     """A definition list."""
     items = (f"<div><dt>{escape(key)}</dt><dd>{escape(value)}</dd></div>" for key, value in pairs)
     return f'<dl class="facts">{"".join(items)}</dl>'
-
-
-def dump(value: Any) -> str:
-    """Compact JSON."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
 def _row(
@@ -112,6 +105,11 @@ def _row(
         if head == "method":
             mark = glyph(looks[method]) if method in looks else ""
             cells.append(f'<th scope="row">{mark}{escape(method)}</th>')
+        elif isinstance(value, Command):
+            cells.append(
+                f'<td class="text" data-value="{escape(value.text)}">'
+                f'<button type="button" class="copy">Copy</button></td>'
+            )
         elif isinstance(value, str):
             cells.append(
                 f'<td class="{"text" if head in words else "reason"}">{escape(value)}</td>'
@@ -125,7 +123,6 @@ def _number(cell: Interval | float, top: float | None) -> str:
     """A number with its interval under it; `top` is what a full bar stands for."""
     whole = cell if isinstance(cell, Interval) else Interval(cell, math.nan, math.nan)
     value, low, high = whole.value, whole.low, whole.high
-    value = value.item() if isinstance(value, np.generic) else value
     if not math.isfinite(value):
         return '<td class="number" data-value="">–</td>'
     data, under = f'data-value="{value!r}"', ""
@@ -136,6 +133,19 @@ def _number(cell: Interval | float, top: float | None) -> str:
         data += f' style="--part:{100 * value / top:.1f}%"'
     text = str(value) if isinstance(value, int) else number(value)
     return f'<td class="number{" bar" if top else ""}" {data}>{text}{under}</td>'
+
+
+def _finite(value: Any) -> Any:
+    """Absent values of any kind as NaN, numbers of NumPy as Python's."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return math.nan if value is None else value
+
+
+def _top(values: Sequence[Any]) -> float:
+    """The greatest number of a column."""
+    numbers = [v.value if isinstance(v, Interval) else v for v in values if _is_number(v)]
+    return max((number for number in numbers if math.isfinite(number)), default=0.0)
 
 
 def _is_number(value: Any) -> bool:

@@ -3,38 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib import resources
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
-from plotly.offline import get_plotlyjs
+from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
-from harness.report import context, style, tables
-from harness.report.markup import buttons, dump, escape, facts, glyph, script, select, table
+from harness.report import context, style
+from harness.report.markup import buttons, escape, facts, glyph, script, select, table
 from harness.report.panels import Sheet
 from harness.report.parts import Control, Panel
+from harness.report.payload import dump, pack
 from harness.report.quantities import BASELINE
 from harness.report.style import DARK, LIGHT, Look
+
+STYLES: Final = ("page.css", "controls.css", "tables.css", "small.css")
+SCRIPTS: Final = ("data.js", "view.js", "plots.js", "tables.js", "page.js")
+
+SECTIONS: Final = {
+    "Change": ("change",),
+    "Cost": ("memory", "time", "phases", "growth", "frontier", "energy", "work"),
+    "What it gives up": ("accuracy", "fidelity", "assumptions", "firing"),
+    "Trust": ("predictions", "drift"),
+}
+"""Headings, and the panels under them; a panel that is named nowhere stands at the end."""
+
+# Nothing may be asked for from anywhere, not even by accident: the browser refuses it.
+POLICY: Final = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:"
+)
 
 HOW_TO_READ = f"""
 <p>Every method trains the same network on the same batch. <b>Memory</b> is the peak of live tensor
 bytes in a step, above parameters, gradients, optimiser state and inputs; it is counted, not
 sampled, so it repeats to the byte. <b>Time</b> is one optimiser step; each value is the median
-over fresh processes of the median over steps. <b>Forward trace</b> is what a method's forward costs
-above a forward without graph or trace.</p>
+over fresh processes of the median over steps. <b>Time × reference</b> compares it to a frozen
+step of plain backpropagation through time that ran in turns with it in the same process, so that a
+machine that drifts drifts in both. <b>Forward trace</b> is what a method's forward costs above a
+forward without graph or trace.</p>
 <p><b>× {BASELINE}</b> is the ratio to backpropagation through time at the same T: below 1 is less.
 An <b>open marker</b> above a plot is a cell without a value: it ran out of memory or time, or
 failed. Intervals over fewer than about six processes are too narrow; take them as a hint.</p>
+<p>The address of this page holds your choices: copy it to show somebody what you see.</p>
 """
 
 
+@dataclass(frozen=True)
+class About:
+    """What the page says around its figures: title, machines, settings by probe, cautions."""
+
+    title: str
+    machines: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notices: Sequence[str] = ()
+
+
 def render(
-    trials: pd.DataFrame,
-    sheets: Sequence[Sheet],
-    looks: Mapping[str, Look],
-    machines: list[tuple[str, dict[str, Any]]],
-    settings: Mapping[str, Mapping[str, Any]],
-    notices: Sequence[str] = (),
+    trials: pd.DataFrame, sheets: Sequence[Sheet], looks: Mapping[str, Look], about: About
 ) -> str:
     """The whole document. It asks for nothing from anywhere: scripts and styles are inside.
 
@@ -46,54 +72,79 @@ def render(
         What is shown of each group of comparable trials.
     looks:
         Signs of each method label.
-    machines, settings:
-        From `context.environments` and `context.settings`.
-    notices:
-        Cautions for the reader, a sentence each.
+    about:
+        What stands around the figures.
     """
-    name = ", ".join(sorted(trials["sweep"].unique()))
+    bodies = [group_html(sheet, looks) for sheet in sheets]
     body = [
-        _header(name, trials, machines, settings, notices),
+        _header(trials, about),
         '<main id="main">',
         _toolbar(sheets, looks),
-        *(_group(number, sheet, looks) for number, sheet in enumerate(sheets)),
-        _provenance(machines, settings),
+        '<p class="notices" id="old" hidden>This browser cannot unpack the figures; use one of '
+        "2023 or later.</p><noscript><p>The figures need JavaScript.</p></noscript>",
+        f'<div id="group" data-group="0">{bodies[0]}</div>',
+        _provenance(about),
         "</main>",
-        f"<script>{get_plotlyjs()}</script>",
-        script("variants", _variants(sheets)),
-        script("dark-colours", dump(style.dark_of(looks.values()))),
-        f"<script>{_asset('page.js')}</script>",
+        script("index", dump(_index(sheets, looks))),
+        *(
+            pack(f"g{number}", _panels_json(sheet, looks, html))
+            for number, (sheet, html) in enumerate(zip(sheets, bodies, strict=True))
+        ),
+        f"<!-- plotly.js v{get_plotlyjs_version()}, MIT licence, copyright Plotly, Inc. -->",
+        pack("plotly", get_plotlyjs()),
+        f"<script>{''.join(map(_asset, SCRIPTS))}</script>",
     ]
+    return f"{_head(about.title)}<body>\n" + "\n".join(body) + "\n</body>\n</html>\n"
+
+
+def group_html(sheet: Sheet, looks: Mapping[str, Look]) -> str:
+    """Everything about one group: its tables and figures are filled in by the page."""
+    ratios = [head for head in sheet.verdict.columns if "×" in head]
+    verdict = ""
+    if len(sheet.verdict.columns) > 1:  # more than the names
+        verdict = table(sheet.verdict, "verdict", "Verdict per method", looks, bars=ratios)
+    sections = []
+    left = {panel.key: panel for panel in sheet.panels}
+    for title, keys in SECTIONS.items():
+        mine = [left.pop(key) for key in keys if key in left]
+        sections += [_section(title, mine)] if mine else []
+    sections += [_section("More", list(left.values()))] if left else []
     return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(name)} · training cost of spiking networks</title>\n"
-        f"<style>\n:root {{ --font: {style.FONT}; {style.variables(LIGHT)} }}\n"
-        f"@media (prefers-color-scheme: dark) {{ :root {{ {style.variables(DARK)} }} }}\n"
-        f"{_asset('page.css')}</style>\n</head>\n<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
+        f'<p class="setting">{escape(sheet.group.label)}</p>'
+        '<section class="card" id="verdict" aria-labelledby="verdict-title">'
+        f'<h2 id="verdict-title">Verdict</h2><p class="sentence">{escape(sheet.sentence)}</p>'
+        f"{verdict}</section>{''.join(sections)}"
+        '<details class="card data" id="trials" data-table="all">'
+        f"<summary>All {len(sheet.trials)} trials</summary>"
+        '<p class="note">In running order. The command runs one trial again, at its commit.</p>'
+        '<div class="sheet"></div></details>'
     )
 
 
-def _header(
-    name: str,
-    trials: pd.DataFrame,
-    machines: list[tuple[str, dict[str, Any]]],
-    settings: Mapping[str, Mapping[str, Any]],
-    notices: Sequence[str],
-) -> str:
-    cautions = "".join(f"<li>{escape(notice)}</li>" for notice in notices)
+def _head(title: str) -> str:
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(title)} · training cost of spiking networks</title>\n"
+        f"<style>\n:root {{ --font: {style.FONT}; {style.variables(LIGHT)} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ :root {{ {style.variables(DARK)} }} }}\n"
+        f"{''.join(map(_asset, STYLES))}</style>\n</head>\n"
+    )
+
+
+def _header(trials: pd.DataFrame, about: About) -> str:
+    cautions = "".join(f"<li>{escape(notice)}</li>" for notice in about.notices)
     chips = "".join(
         f'<li class="chip {escape(status)}"><b>{number}</b> {escape(words)}</li>'
         for status, words, number in context.counts(trials)
     )
     return (
-        f'<header><div class="title"><h1>{escape(name)}</h1>'
+        f'<header><div class="title"><h1>{escape(about.title)}</h1>'
         "<p>Training cost of spiking neural networks</p>"
         f'<ul class="chips" aria-label="Trials by status">{chips}</ul></div>'
-        f"{facts(context.summary(trials, machines, settings))}"
+        f"{facts(context.summary(trials, about.machines, about.settings))}"
         + (f'<ul class="notices" aria-label="Cautions">{cautions}</ul>' if cautions else "")
         + '<details class="how"><summary>How to read this</summary>'
         f"{HOW_TO_READ}</details></header>"
@@ -101,53 +152,62 @@ def _header(
 
 
 def _toolbar(sheets: Sequence[Sheet], looks: Mapping[str, Look]) -> str:
-    """The controls that act on every figure: which group, which methods."""
-    group = ""
-    if len(sheets) > 1:
-        options = [(str(number), sheet.group.label) for number, sheet in enumerate(sheets)]
-        group = f'<div class="pick">{select("page", "group", "Setting", options)}</div>'
-    order = list(dict.fromkeys(method for sheet in sheets for method in sheet.group.methods))
+    """The controls that act on every figure: where it was measured, which methods."""
+    places = "".join(
+        f'<span class="pick"><label for="place-{escape(name)}">{escape(name.capitalize())}</label>'
+        f'<select id="place-{escape(name)}" data-field="{escape(name)}" autocomplete="off">'
+        + "".join(f'<option value="{escape(v)}">{escape(v)}</option>' for v in values)
+        + "</select></span>"
+        for name, values in _fields(sheets).items()
+    )
     boxes = "".join(
         f'<label><input type="checkbox" value="{escape(method)}" checked autocomplete="off">'
         f"{glyph(looks[method])}{escape(method)}</label>"
-        for method in order
+        for method in _methods(sheets)
     )
     return (
-        f'<div class="toolbar">{group}<fieldset id="methods"><legend>Methods</legend>{boxes}'
-        "</fieldset></div>"
+        f'<div class="toolbar"><div id="place">{places}</div>'
+        f'<fieldset id="methods"><legend>Methods</legend>{boxes}'
+        '<span class="every"><button type="button" data-methods="all">All</button>'
+        '<button type="button" data-methods="none">None</button></span></fieldset></div>'
     )
 
 
-def _group(number: int, sheet: Sheet, looks: Mapping[str, Look]) -> str:
-    name = f"g{number}"
-    every = tables.trials(sheet.group)
-    ratios = [head for head in sheet.verdict.columns if "×" in head]
-    verdict = table(sheet.verdict, f"{name}-verdict", "Verdict per method", looks, bars=ratios)
+def _fields(sheets: Sequence[Sheet]) -> dict[str, list[str]]:
+    """What the groups differ in, and the values that there are; always the five main ones."""
+    found: dict[str, list[str]] = {}
+    for sheet in sheets:
+        for name, value in sheet.group.place.items():
+            found.setdefault(name, []).append(value)
+    return {name: sorted(set(values), key=_natural) for name, values in found.items()}
+
+
+def _natural(text: str) -> tuple[int, str]:
+    return (int(text), "") if text.isdigit() else (0, text)
+
+
+def _methods(sheets: Sequence[Sheet]) -> list[str]:
+    return list(dict.fromkeys(method for sheet in sheets for method in sheet.group.methods))
+
+
+def _section(title: str, panels: Sequence[Panel]) -> str:
+    name = title.lower().replace(" ", "-")
     return (
-        f'<section class="group" id="{name}" data-group="{number}"{" hidden" if number else ""}>'
-        f'<h2 class="setting">{escape(sheet.group.label)}</h2>'
-        f'<article class="card wide"><h2>Verdict</h2><p class="sentence">{escape(sheet.sentence)}'
-        f"</p>{verdict}</article>"
-        f'<div class="grid">{"".join(_panel(name, panel, looks) for panel in sheet.panels)}</div>'
-        f'<details class="card wide"><summary><h2>All {len(every)} trials</h2></summary>'
-        f"{table(every, f'{name}-trials', 'Every trial in running order', looks)}"
-        "</details></section>"
+        f'<section aria-labelledby="{name}"><h2 class="section" id="{name}">{title}</h2>'
+        f'<div class="grid">{"".join(map(_panel, panels))}</div></section>'
     )
 
 
-def _panel(group: str, panel: Panel, looks: Mapping[str, Look]) -> str:
-    name = f"{group}-{panel.key}"
+def _panel(panel: Panel) -> str:
     first = next(iter(panel.variants.values()))
-    sheets = "".join(
-        table(frame, f"{name}-{key}", f"{panel.title}: {key}", looks, hidden=key != first.table)
-        for key, frame in panel.tables.items()
-    )
-    controls = "".join(_control(name, control) for control in panel.controls)
+    controls = "".join(_control(panel.key, control) for control in panel.controls)
     return (
-        f'<article class="card panel" id="{escape(name)}"><h2>{escape(panel.title)}</h2>'
+        f'<article class="card panel" id="{escape(panel.key)}"><h3>{escape(panel.title)}</h3>'
         f'<p class="note">{escape(panel.note)}</p><div class="controls">{controls}</div>'
         f'<div class="plot" role="img" aria-label="{escape(first.sentence)}"></div>'
-        f'<p class="sentence" aria-live="polite">{escape(first.sentence)}</p>{sheets}</article>'
+        f'<p class="sentence" aria-live="polite">{escape(first.sentence)}</p>'
+        f'<details class="data"><summary>Table</summary><div class="sheet"></div></details>'
+        "</article>"
     )
 
 
@@ -157,37 +217,50 @@ def _control(panel: str, control: Control) -> str:
     return f'<span class="pick">{select(panel, control.key, control.label, control.options)}</span>'
 
 
-def _variants(sheets: Sequence[Sheet]) -> str:
-    """Panel -> control values joined by "|" -> figure, table id and sentence, as JSON text."""
-    texts = []
-    for number, sheet in enumerate(sheets):
-        for panel in sheet.panels:
-            name = f"g{number}-{panel.key}"
-            entries = (
-                f"{dump('|'.join(values))}:{{"
-                f'"figure":{variant.figure.to_json()},"table":{dump(f"{name}-{variant.table}")},'
-                f'"sentence":{dump(variant.sentence)},"scales":{dump(variant.scales)}}}'
-                for values, variant in panel.variants.items()
-            )
-            texts.append(f"{dump(name)}:{{{','.join(entries)}}}")
-    return f"{{{','.join(texts)}}}"
+def _index(sheets: Sequence[Sheet], looks: Mapping[str, Look]) -> dict[str, Any]:
+    """What the page must know before it unpacks anything."""
+    return {
+        "groups": [{"place": dict(sheet.group.place)} for sheet in sheets],
+        "methods": _methods(sheets),
+        "dark": style.dark_of(looks.values()),
+    }
 
 
-def _provenance(
-    machines: list[tuple[str, dict[str, Any]]], settings: Mapping[str, Mapping[str, Any]]
-) -> str:
+def _panels_json(sheet: Sheet, looks: Mapping[str, Look], html: str) -> str:
+    """Panel -> control values (a JSON list) -> figure, table, sentence; and the tables as HTML."""
+    every = table(sheet.trials, "trials", "Every trial in running order", looks)
+    panels: dict[str, Any] = {"trials": {"tables": {"all": every}}}
+    for panel in sheet.panels:
+        tables = {
+            name: table(frame, f"{panel.key}-{name}", f"{panel.title}: {name}", looks)
+            for name, frame in panel.tables.items()
+        }
+        variants = {
+            dump(values): {
+                "figure": variant.figure,
+                "table": variant.table,
+                "sentence": variant.sentence,
+                "scales": variant.scales,
+            }
+            for values, variant in panel.variants.items()
+        }
+        panels[panel.key] = {"variants": variants, "tables": tables}
+    return dump({"html": html, "panels": panels})
+
+
+def _provenance(about: About) -> str:
     parts = [
         f"<h3>Environment {escape(name)}</h3>{facts(list(context.flat(machine)))}"
-        for name, machine in machines
+        for name, machine in about.machines
     ]
     parts += [
         f"<h3>Settings of probe {escape(probe)}</h3>{facts(list(context.flat(found)))}"
-        for probe, found in settings.items()
+        for probe, found in about.settings.items()
     ]
     if not parts:
         return ""
     return (
-        '<details class="card wide"><summary><h2>Environment and settings</h2></summary>'
+        '<details class="card"><summary>Environment and settings</summary>'
         f"{''.join(parts)}</details>"
     )
 

@@ -6,49 +6,89 @@ A panel holds one figure for every combination of its controls; the page only pi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from harness.report import estimates, exponents, figures, predictions, sentences, tables
+from harness.report import (
+    drift,
+    estimates,
+    exponents,
+    figures,
+    firing,
+    layers,
+    limits,
+    predictions,
+    sentences,
+    stacks,
+    tables,
+    tradeoffs,
+)
 from harness.report.estimates import Group
+from harness.report.laws import Law, laws
+from harness.report.limits import Limit
+from harness.report.marks import Looks
 from harness.report.parts import Control, Panel, Variant
-from harness.report.quantities import BASELINE, HEADLINE, MEMORY, TIME, Quantity
-from harness.report.style import Look
+from harness.report.quantities import BASELINE, ENERGY, HEADLINE, MEMORY, TIME, WORK, Quantity
+
+Laws = Mapping[str, Mapping[str, Law]]
+
+
+@dataclass(frozen=True)
+class Around:
+    """What stands around the tables in a run's folder: records by trial, and frontiers."""
+
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    limits: Sequence[Limit] = ()
+
+    @property
+    def facts(self) -> dict[str, Mapping[str, Any]]:
+        """Trial -> what it recorded about itself."""
+        return {trial: record.get("facts", {}) for trial, record in self.records.items()}
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """What the report shows of one group: the verdict as a table with its sentence, the panels."""
+    """What the report shows of one group: verdict with its sentence, panels, every trial."""
 
     group: Group
     verdict: pd.DataFrame
     sentence: str
     panels: list[Panel]
+    trials: pd.DataFrame
 
 
-def sheet(group: Group, looks: Mapping[str, Look]) -> Sheet:
+def sheet(group: Group, looks: Looks, around: Around | None = None) -> Sheet:
     """Compute a group's frames once and build everything that its trials can fill."""
-    memory = estimates.estimate(group, MEMORY)
-    time = estimates.estimate(group, TIME)
-    outcomes = estimates.outcomes(group, memory)
-    costs = pd.concat([memory, time])
-    head = costs[costs["quantity"].isin(HEADLINE)]
-    T = estimates.common_steps(head)
+    around = around or Around()
+    memory, time, energy, work = (
+        estimates.estimate(group, quantities) for quantities in (MEMORY, TIME, ENERGY, WORK)
+    )
+    costs = pd.concat([frame for frame in (memory, time, energy, work) if len(frame)] or [memory])
+    outcomes = estimates.outcomes(group, costs)
+    T = estimates.common_steps(costs[costs["quantity"].isin(HEADLINE)])
+    grown = {quantity.key: laws(group, quantity) for quantity in (*MEMORY, *TIME)}
     panels = [
-        _by_steps("memory", "Memory against T", MEMORY_NOTE, group, memory, MEMORY, looks),
-        _by_steps("time", "Time against T", TIME_NOTE, group, time, TIME, looks),
-        _phases(group, time),
-        exponents.panel(group, looks),
+        _by_steps("memory", "Memory against T", MEMORY_NOTE, group, memory, MEMORY, looks, grown),
+        _by_steps("time", "Time against T", TIME_NOTE, group, time, TIME, looks, grown),
+        stacks.panel(group),
+        tradeoffs.panel(group, outcomes, looks),
+        exponents.panel(group, grown, looks),
+        limits.panel(group, around.limits, looks),
+        *(layers.panel(group, topic, looks) for topic in layers.TOPICS),
+        firing.panel(group, looks),
+        _by_steps("energy", "Energy against T", ENERGY_NOTE, group, energy, ENERGY, looks, grown),
+        _by_steps("work", "Work against T", WORK_NOTE, group, work, WORK, looks, grown),
         predictions.panel(group, memory, looks),
-        _accuracy(group, outcomes, looks),
+        drift.panel(group, around.facts, looks),
     ]
     return Sheet(
         group,
         tables.verdict(group, costs, outcomes, T),
-        sentences.verdict(head, T),
+        sentences.verdict(costs, T),
         [panel for panel in panels if panel.variants],
+        tables.trials(group, around.records),
     )
 
 
@@ -60,13 +100,13 @@ TIME_NOTE = (
     "One optimiser step on one batch. Bars: 95 % bootstrap over processes; with fewer than six, "
     "their range; with one, the interquartile range of its samples."
 )
-PHASES_NOTE = (
-    "Forward trace: what the method adds to a forward without graph or trace, measured alternately "
-    "in the same process."
+ENERGY_NOTE = (
+    "Counted around windows of back-to-back steps: the whole board of a GPU, or the processor "
+    "packages. What the device draws at rest is part of it."
 )
-ACCURACY_NOTE = (
-    "After the fixed training budget of the sweep. Bars: range over seeds and repeats; with one "
-    "run of each method, differences of a few points are chance."
+WORK_NOTE = (
+    "Exact counts: products and convolutions as FLOP, bytes that element-wise operators read and "
+    "write, and operators that do something."
 )
 
 
@@ -77,11 +117,12 @@ def _by_steps(
     group: Group,
     costs: pd.DataFrame,
     quantities: Sequence[Quantity],
-    looks: Mapping[str, Look],
+    looks: Looks,
+    grown: Laws,
 ) -> Panel:
     panel = Panel(key, title, note)
     present = [quantity for quantity in quantities if quantity.key in set(costs["quantity"])]
-    views = [("absolute", present[0].unit if present else "")]
+    views = [("absolute", "absolute")]
     if costs["ratio"].notna().any():
         views.append(("ratio", f"× {BASELINE}"))
     panel.controls = [
@@ -89,38 +130,16 @@ def _by_steps(
         Control("view", "Value", views, as_buttons=True),
         Control("scale", "Scale", [("log", "log₂"), ("linear", "linear")], as_buttons=True),
     ]
+    if any(grown.get(quantity.key) for quantity in present):
+        curves = [("points", "points"), ("law", "a + b·Tᵖ")]
+        panel.controls.append(Control("curve", "Curve", curves, as_buttons=True))
     for quantity in present:
         for view, _ in views:
             name = f"{quantity.key}-{view}"
             panel.tables[name] = tables.by_steps(group, costs, quantity, view)
             sentence = sentences.by_steps(costs, quantity, view)
-            drawn = figures.by_steps(costs, quantity, view, group.methods, looks)
+            fitted = grown.get(quantity.key, {})
+            drawn = figures.by_steps(costs, quantity, view, group.methods, looks, fitted)
             scales = figures.scales(costs, quantity, view)
             panel.variants[quantity.key, view] = Variant(drawn, name, sentence, scales)
-    return panel
-
-
-def _phases(group: Group, time: pd.DataFrame) -> Panel:
-    panel = Panel("phases", "Where the time of a step goes", PHASES_NOTE)
-    steps = sorted((int(T) for T in time["T"].unique()), reverse=True)
-    panel.controls = [Control("T", "Time steps T", [(str(T), str(T)) for T in steps])]
-    for T in steps:
-        parts = estimates.phases(time, T)
-        panel.tables[str(T)] = tables.phases(group, parts)
-        drawn = figures.phases(parts, group.methods)
-        panel.variants[(str(T),)] = Variant(drawn, str(T), sentences.phases(parts, T))
-    return panel
-
-
-def _accuracy(group: Group, outcomes: pd.DataFrame, looks: Mapping[str, Look]) -> Panel:
-    panel = Panel("accuracy", "Accuracy against memory", ACCURACY_NOTE)
-    options = []
-    budgets: Any = outcomes.sort_values("T", ascending=False).groupby(["T", "training"], sort=False)
-    for number, ((T, training), here) in enumerate(budgets):
-        options.append((str(number), f"T = {T} · {training}"))
-        panel.tables[str(number)] = tables.accuracy(group, here)
-        drawn = figures.accuracy(here, group.methods, looks)
-        sentence = sentences.accuracy(here, T)
-        panel.variants[(str(number),)] = Variant(drawn, str(number), sentence)
-    panel.controls = [Control("training", "Training", options)]
     return panel

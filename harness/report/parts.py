@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from harness.report.axes import Patch
+from harness.report.marks import Figure
+
+IN_PAGE: Final = ("scale", "curve")
+"""Controls that only change axes, or choose between lines and fitted laws."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Variant:
     `table` is a key of the panel's tables; `scales` says what a scale changes in the axes.
     """
 
-    figure: go.Figure
+    figure: Figure
     table: str
     sentence: str
     scales: Mapping[str, Patch] = field(default_factory=dict)
@@ -41,7 +45,7 @@ class Variant:
 class Panel:
     """A titled figure with controls, tables and sentences; variants by control values in order.
 
-    The control "scale" is not among those values: it only changes axes.
+    The controls of `IN_PAGE` are not among those values: the page itself does what they say.
     """
 
     key: str

@@ -6,14 +6,13 @@ operators, fragmentation, and for a whole process its CUDA context.
 
 from __future__ import annotations
 
-import html
-from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
-from harness.report import axes
+from harness.report import axes, marks
 from harness.report.estimates import Group
+from harness.report.marks import Figure, Looks, Trace
 from harness.report.parts import Control, Panel, Variant
 from harness.report.quantities import ABOVE, MEMORY, WHOLE, Quantity, number
 from harness.report.style import LIGHT, Look
@@ -25,7 +24,7 @@ NOTE = (
 )
 
 
-def panel(group: Group, memory: pd.DataFrame, looks: Mapping[str, Look]) -> Panel:
+def panel(group: Group, memory: pd.DataFrame, looks: Looks) -> Panel:
     """A figure and a table for every kind of measured memory; may be empty."""
     found = Panel("predictions", "Predicted against measured memory", NOTE)
     options = []
@@ -53,49 +52,46 @@ def frame(memory: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
     return points.reset_index()
 
 
-def figure(
-    points: pd.DataFrame, quantity: Quantity, methods: list[str], looks: Mapping[str, Look]
-) -> go.Figure:
+def figure(points: pd.DataFrame, quantity: Quantity, methods: list[str], looks: Looks) -> Figure:
     """Measured over predicted, a marker a cell, and the line on which they agree."""
     ends = pd.concat([points["predicted"], points["measured"]])
     low, high = float(ends.min()), float(ends.max())
-    traces: list[go.Scatter] = [
-        go.Scatter(
-            x=[low, high],
-            y=[low, high],
-            mode="lines",
-            line={"color": LIGHT["muted"], "dash": "dot", "width": 1},
-            name="equal",
-            hoverinfo="skip",
-        )
+    traces: list[Trace] = [
+        {
+            "type": "scatter",
+            "x": marks.plain([low, high]),
+            "y": marks.plain([low, high]),
+            "mode": "lines",
+            "line": {"color": LIGHT["muted"], "dash": "dot", "width": 1},
+            "name": "equal",
+            "hoverinfo": "skip",
+        }
     ]
     for method in methods:
         mine = points[points["method"] == method].sort_values("T")
         if len(mine):
-            traces.append(_markers(method, mine, looks[method]))
+            traces.append(_markers(method, marks.records(mine), looks[method]))
     layout = axes.layout("predicted (MiB)", f"{quantity.label} (MiB)")
     layout["xaxis"] |= axes.values(points["predicted"], "log")
     layout["yaxis"] |= axes.values(points["measured"], "log")
-    return go.Figure(traces, layout)
+    return {"data": traces, "layout": layout}
 
 
-def _markers(method: str, rows: pd.DataFrame, look: Look) -> go.Scatter:
-    name = html.escape(method)
-    return go.Scatter(
-        x=[float(f"{x:.7g}") for x in rows["predicted"]],
-        y=[float(f"{y:.7g}") for y in rows["measured"]],
-        mode="markers",
-        marker={"color": look.colour, "symbol": look.symbol, "size": 9},
-        name=name,
-        meta=method,
-        legendgroup=name,
-        hovertext=[
-            f"<b>{name}</b>, T = {row['T']}<br>predicted {number(row['predicted'])} MiB<br>"
-            f"measured {number(row['measured'])} MiB ({number(row['ratio'])} ×)"
-            for _, row in rows.iterrows()
+def _markers(method: str, rows: list[dict[str, Any]], look: Look) -> Trace:
+    return marks.signs(method, look) | {
+        "x": marks.plain(row["predicted"] for row in rows),
+        "y": marks.plain(row["measured"] for row in rows),
+        "mode": "markers",
+        "hovertext": [
+            marks.hover(
+                method,
+                row["T"],
+                f"predicted {number(row['predicted'])} MiB",
+                f"measured {number(row['measured'])} MiB ({number(row['ratio'])} ×)",
+            )
+            for row in rows
         ],
-        hoverinfo="text",
-    )
+    }
 
 
 def table(points: pd.DataFrame, methods: list[str]) -> pd.DataFrame:

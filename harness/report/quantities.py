@@ -47,6 +47,14 @@ def _memory(key: str, label: str, metric: str, phase: str = "") -> Quantity:
     return Quantity(key, label, metric, phase, "memory", "MiB", MIB)
 
 
+def _work(key: str, label: str, metric: str, unit: str, factor: float) -> Quantity:
+    return Quantity(key, label, metric, "step", "memory", unit, factor)
+
+
+def _energy(key: str, label: str) -> Quantity:
+    return Quantity(f"energy_{key}", label, f"energy.{key}", "", "energy", "mJ", MILLI)
+
+
 def _time(key: str, label: str) -> Quantity:
     return Quantity(key, label, f"time.{key}", "", "time", "ms", MILLI)
 
@@ -66,6 +74,9 @@ MEMORY: Final = (
     _memory("cuda_reserved", "CUDA reserved peak", "cuda.reserved_peak"),
     _memory("nvml", "NVML process peak", "nvml.process_peak"),
     _memory("nvml_device", "NVML device growth", "nvml.device_peak"),
+    _memory("context", "CUDA context and what bypasses the allocator", "cuda.context_overhead"),
+    _memory("cuda_workspace", "CUDA workspaces", "cuda.workspace"),
+    _memory("cpu_workspace", "CPU workspaces", "mem.workspace"),
 )
 
 ABOVE: Final = ("cpu_requested", "rss_peak")
@@ -82,8 +93,22 @@ TIME: Final = (
     _time("trace", "Forward trace"),
     _time("backward", "Backward"),
     _time("update", "Update"),
+    _time("reference", "Reference step"),
     Quantity("ratio_backward", "Backward over reference", "ratio.backward", "", "time", "×", 1.0),
 )
+
+ENERGY: Final = (
+    _energy("sample", "Energy of a sample"),
+    _energy("step", "Energy of a step"),
+)
+
+WORK: Final = (
+    _work("flops", "Arithmetic of a step", "ops.flops", "GFLOP", 1e-9),
+    _work("elem_bytes", "Element-wise traffic of a step", "ops.elem_bytes", "MiB", MIB),
+    _work("operators", "Operators of a step", "ops.count", "operators", 1.0),
+)
+
+COSTS: Final = (*MEMORY, *TIME, *ENERGY, *WORK)
 
 GROWING: Final = ("stored", "live_peak", "trace_bytes", "step", "backward")
 """Keys of the quantities whose growth with T is fitted."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from harness.report.estimates import common_steps
-from harness.report.quantities import BASELINE, Quantity, number, words
+from harness.report.quantities import BASELINE, HEADLINE, Quantity, number, words
 
 
 def by_steps(costs: pd.DataFrame, quantity: Quantity, view: str) -> str:
@@ -33,48 +33,21 @@ def by_steps(costs: pd.DataFrame, quantity: Quantity, view: str) -> str:
     return f"{text}{_lost(rows)}."
 
 
-def phases(parts: pd.DataFrame, T: int) -> str:
-    """Who spends most of a step on what the method adds to the forward, and who least."""
-    steps, traces = _known(parts, "step"), _known(parts, "trace")
-    share = {name: 100 * traces[name] / steps[name] for name in traces if name in steps}
-    if not share:
-        return f"At T = {T}, no step was measured in all its parts."
-    low, high = _ends(share)
-    short, long = _ends(steps)
-    return (
-        f"At T = {T}, the forward trace takes between {number(share[low])} % of a step ({low}) "
-        f"and {number(share[high])} % ({high}); the shortest step is {number(steps[short])} ms "
-        f"({short}), the longest {number(steps[long])} ms ({long})."
-    )
-
-
-def accuracy(outcomes: pd.DataFrame, T: int) -> str:
-    """Best and lowest accuracy with the memory that they took."""
-    found, memory = _known(outcomes, "accuracy"), _known(outcomes, "memory")
-    if not found:
-        return f"At T = {T}, no training finished{_lost(outcomes)}."
-    nowhere = sorted(set(found) - set(memory))
-    without = f"; no memory trial at this T for {', '.join(nowhere)}" if nowhere else ""
-    low, high = _ends(found)
-    text = " and the ".join(
-        f"{word} accuracy is {number(found[name])} % ({name}"
-        + (f", {number(memory[name])} MiB)" if name in memory else ")")
-        for word, name in (("best", high), ("lowest", low))
-    )
-    return f"At T = {T}, the {text}{without}{_lost(outcomes)}."
-
-
 def verdict(costs: pd.DataFrame, T: int | None) -> str:
     """Which method needs least memory and which least time at `T`, from `common_steps`."""
-    whole = costs[costs["T"] == T].groupby("method")["status"].apply(lambda s: s.eq("ok").all())
+    head = costs[costs["quantity"].isin(HEADLINE) & (costs["T"] == T)]
+    whole = head.groupby("method")["status"].apply(lambda s: s.eq("ok").all())
     who = f"all {len(whole)} methods" if whole.all() else f"{whole.sum()} of {len(whole)} methods"
     parts = []
     for key, verb in (("live_peak", "needs the least memory"), ("step", "takes the least time")):
-        here = costs[(costs["quantity"] == key) & (costs["T"] == T)]
-        values, ratios = _known(here, "value"), _known(here, "ratio")
+        here = head[head["quantity"] == key]
+        values, ratios, unit = _known(here, "value"), _known(here, "ratio"), BASELINE
+        frozen = costs[(costs["quantity"] == "ratio_step") & (costs["T"] == T)]
+        if key == "step" and len(frozen):
+            ratios, unit = _known(frozen, "value"), "the reference"
         if values:
             name = _ends(values)[0]
-            against = f" ({number(ratios[name])} × {BASELINE})" if name in ratios else ""
+            against = f" ({number(ratios[name])} × {unit})" if name in ratios else ""
             parts.append(f"{name} {verb}{against}")
     where = f"At T = {T}, the largest that {who} finished"
     return f"{where}, {' and '.join(parts)}." if parts else "No cost was measured."
@@ -97,7 +70,7 @@ def _lost(rows: pd.DataFrame) -> str:
         return ""
     named = [
         f"{row['method']} at T = {row['T']} ({words(row['status'])})"
-        for _, row in lost.head(3).iterrows()
+        for row in lost.head(3).to_dict("records")
     ]
     more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
     return f"; no value for {', '.join(named)}{more}"

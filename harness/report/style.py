@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+import pandas as pd
+
 FONT: Final = '-apple-system, "Segoe UI", Roboto, "Noto Sans", "Liberation Sans", Arial, sans-serif'
 MIN_CONTRAST: Final = 3.0
 
@@ -42,7 +44,7 @@ DARK: Final = {
 }
 
 BLUE, SKY, VERMILLION, ORANGE = "#0072b2", "#56b4e9", "#d55e00", "#e69f00"
-GREEN, PURPLE, YELLOW = "#009e73", "#cc79a7", "#f0e442"
+GREEN, PURPLE, YELLOW, GREY = "#009e73", "#cc79a7", "#f0e442", "#77818c"
 FAMILIES: Final = {"exact": (BLUE, SKY), "rate": (VERMILLION, ORANGE), "online": (GREEN, PURPLE)}
 PALETTE: Final = (BLUE, SKY, VERMILLION, ORANGE, GREEN, PURPLE, YELLOW)
 Signs = tuple[str, str, str]
@@ -62,6 +64,26 @@ SYMBOLS: Final = {
     "pentagon": "M8 2.2l5.8 4.2-2.2 6.8H4.4L2.2 6.4z",
     "hourglass": "M3 2.5h10L3 13.5h10z",
     "bowtie": "M2.5 3v10l11-10v10z",
+    "hexagon": "M8 1.8l5.4 3.1v6.2L8 14.2l-5.4-3.1V4.9z",
+    "diamond-tall": "M8 1l4.2 7L8 15 3.8 8z",
+    "diamond-wide": "M1 8l7-4.2L15 8l-7 4.2z",
+    "hexagram": "M8 1.2l2 3.4h4L12 8l2 3.4h-4L8 14.8l-2-3.4H2L4 8 2 4.6h4z",
+    "star-square": "M3 3l5 2.4L13 3l-2.4 5 2.4 5-5-2.4L3 13l2.4-5z",
+    "star-diamond": "M8 1.4l1.9 4.7L14.6 8l-4.7 1.9L8 14.6 6.1 9.9 1.4 8l4.7-1.9z",
+    "star-triangle-up": "M8 1.6l1.9 6.2 4.6 5-6.5-1.4-6.5 1.4 4.6-5z",
+    "star-triangle-down": "M8 14.4L6.1 8.2 1.5 3.2 8 4.6l6.5-1.4-4.6 5z",
+    "circle-cross": "M8 2.6a5.4 5.4 0 1 0 .01 0zM7.3 4h1.4v3.3H12v1.4H8.7V12H7.3V8.7H4V7.3h3.3z",
+    "square-cross": "M3 3h10v10H3zM7.3 4.2h1.4v3.1h3.1v1.4H8.7v3.1H7.3V8.7H4.2V7.3h3.1z",
+    "octagon": "M5.6 2.2h4.8l3.4 3.4v4.8l-3.4 3.4H5.6l-3.4-3.4V5.6z",
+    "triangle-ne": "M2.5 2.5h11v11z",
+    "triangle-se": "M13.5 2.5v11h-11z",
+    "triangle-sw": "M13.5 13.5h-11v-11z",
+    "triangle-nw": "M2.5 13.5v-11h11z",
+    "diamond-x": "M8 1.8L9.6 3.4 8 5 6.4 3.4zM14.2 8l-1.6 1.6L11 8l1.6-1.6zM8 14.2l-1.6-1.6L8 11l"
+    "1.6 1.6zM1.8 8l1.6-1.6L5 8 3.4 9.6zM8 6l2 2-2 2-2-2z",
+    "circle-x": "M8 2.6a5.4 5.4 0 1 0 .01 0zM5.2 6.2l1-1L8 7l1.8-1.8 1 1L9 8l1.8 1.8-1 1L8 9l-1.8 "
+    "1.8-1-1L7 8z",
+    "square-x": "M3 3h10v10H3zM5.2 6.2l1-1L8 7l1.8-1.8 1 1L9 8l1.8 1.8-1 1L8 9l-1.8 1.8-1-1L7 8z",
     "star": "M8 1.6l1.7 4.2 4.5.3-3.5 2.9 1.1 4.4L8 11l-3.8 2.4 1.1-4.4L1.8 6.1l4.5-.3z",
 }
 """Plotly's marker names with the same shapes as SVG paths in a 16 x 16 box."""
@@ -95,13 +117,38 @@ PHASES: Final = (
     Phase("update", "update", "#8669ac", "#b89fdc", "."),
 )
 
+HELD: Final = (
+    Phase("persistent", "persistent", "#7e8b9a", "#7e8c9b", ""),
+    Phase("stored", "stored for the backward", "#c06800", "#f0a132", "/"),
+    Phase("peak", "more at the peak", "#8669ac", "#b89fdc", "."),
+)
+
+# A marker occurs once in a colour, and neighbours in a paper's figures differ in both. Controls are
+# grey: they are no method.
 _KNOWN: Final = {
     "bptt_m": (BLUE, "circle", "solid"),
     "bptt_s": (SKY, "square", "dash"),
+    "bptt_ckpt": (BLUE, "hourglass", "dashdot"),
+    "tbptt": (SKY, "bowtie", "dot"),
     "rate_m": (VERMILLION, "diamond", "solid"),
     "rate_s": (ORANGE, "triangle-up", "dash"),
+    "dsr": (VERMILLION, "pentagon", "dot"),
+    "tandem": (ORANGE, "star", "dashdot"),
+    "rga": (VERMILLION, "triangle-left", "longdash"),
+    "saf_e": (ORANGE, "hexagon", "dot"),
+    "saf_f": (VERMILLION, "hexagram", "dashdot"),
     "sltt": (GREEN, "triangle-down", "solid"),
+    "sltt_k": (GREEN, "diamond-tall", "dash"),
     "ottt_a": (PURPLE, "cross", "dash"),
+    "ottt_o": (PURPLE, "x", "dot"),
+    "os": (GREEN, "star-square", "dot"),
+    "ndot_a": (PURPLE, "triangle-right", "dashdot"),
+    "ndot_o": (PURPLE, "diamond-wide", "longdash"),
+    "fptt": (YELLOW, "star-diamond", "dash"),
+    "eprop": (YELLOW, "star-triangle-up", "solid"),
+    "stllr": (YELLOW, "star-triangle-down", "dot"),
+    "ann": (GREY, "circle-cross", "dash"),
+    "t1": (GREY, "square-cross", "dot"),
 }
 
 
@@ -130,6 +177,12 @@ def looks(methods: Iterable[tuple[str, str, str]]) -> dict[str, Look]:
     return found
 
 
+def looks_of(trials: pd.DataFrame) -> dict[str, Look]:
+    """The looks of every method in a table of trials."""
+    named = trials[["method", "method_name", "family"]].drop_duplicates("method").fillna("")
+    return looks(named.itertuples(index=False, name=None))
+
+
 def contrast(first: str, second: str) -> float:
     """WCAG 2.2 contrast ratio of two `#rrggbb` colours, from 1 to 21."""
     dark, light = sorted((_luminance(first), _luminance(second)))
@@ -150,7 +203,7 @@ def legible(colour: str, background: str) -> str:
 def dark_of(looks: Iterable[Look]) -> dict[str, str]:
     """Light colour -> dark colour for everything that figures are drawn with."""
     pairs = {LIGHT[role]: DARK[role] for role in LIGHT}
-    pairs |= {phase.colour: phase.dark for phase in PHASES}
+    pairs |= {phase.colour: phase.dark for phase in (*PHASES, *HELD)}
     return pairs | {look.colour: look.dark for look in looks}
 
 
@@ -168,7 +221,7 @@ def _free(label: str, name: str, family: str, taken: set[Signs]) -> Signs:
     if name in _KNOWN:
         colours = (_KNOWN[name][0],)
     used = {symbol for _, symbol, _ in _KNOWN.values()}
-    symbols = [symbol for symbol in SYMBOLS if symbol not in used]
+    symbols = [symbol for symbol in SYMBOLS if symbol not in used]  # eight are left to newcomers
     start = _hash(label)
     signs = []
     for offset in range(len(colours) * len(symbols) * len(DASHES)):

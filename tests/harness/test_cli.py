@@ -28,8 +28,9 @@ def _shell(*words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*MAIN, *words], capture_output=True, text=True, cwd=folder, check=False)
 
 
-def written(folder: Path, *, mix: bool) -> Report:
-    return Report(folder / "report.html", ("mixed",) if mix else ())
+def written(folder: Path, *, mix: bool, pictures: list[str]) -> Report:
+    shown = tuple(folder / f"memory.{kind}" for kind in pictures)
+    return Report(folder / "report.html", ("mixed",) if mix else (), shown)
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_failed_trials_give_exit_code_1_with_table_and_report(
 def test_no_report(
     call: Callable[..., tuple[int, str, str]], write_sweep: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(folder: Path, *, mix: bool) -> None:
+    def fail(folder: Path, *, mix: bool, pictures: list[str]) -> None:
         raise ReportError("must not be asked")
 
     monkeypatch.setattr(harness.report, "write", fail)
@@ -173,6 +174,20 @@ def test_a_report_of_what_does_not_belong_together_must_be_asked_for(
     monkeypatch.setattr(harness.report, "write", written)
     assert call("report", "here")[1] == "report: here/report.html\n"
     assert call("report", "here", "--mix")[1] == "note: mixed\nreport: here/report.html\n"
+    assert (
+        call("report", "here", "--png")[1] == "picture: here/memory.png\nreport: here/report.html\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "words", [(), ("here", "--compare", "a", "b"), ("--compare", "a", "b", "--svg")]
+)
+def test_a_report_is_of_one_run_or_compares_two(
+    call: Callable[..., tuple[int, str, str]], words: tuple[str, ...]
+) -> None:
+    code, _, errors = call("report", *words)
+    assert code == 2
+    assert "--compare" in errors
 
 
 def test_plan_counts_a_sweep_without_running_it(

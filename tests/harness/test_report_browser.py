@@ -1,157 +1,147 @@
-"""The report in a real browser: drawn, and every control does what it says."""
+"""The report in a real browser: drawn, every control does what it says, by keyboard alone."""
 
 from __future__ import annotations
 
-import html
-import json
-import re
-import shutil
+import csv
+import io
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from report_sample import write
+from report_browser import BROWSER, Tab, axe, tabs
+from report_sample import METHODS, write
 
 from harness import report
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1280,1600 --virtual-time-budget=8000"
-)
+NEW = "<script>alert(1)</script>"
 SCRIPT = Path(__file__).parents[2] / "scripts" / "report_picture.py"
 needs_browser = pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
-
-PROBE = """
-<script>
-addEventListener("error", (event) => { seen.errors.push(String(event.message)); });
-const seen = { errors: [] };
-const panel = (name) => document.getElementById("g0-" + name);
-const plot = (name) => panel(name).querySelector(".plot");
-const press = (name, value) => panel(name).querySelector(`.choice [value="${value}"]`).click();
-const choose = (select, value) => {
-  select.value = value;
-  select.dispatchEvent(new Event("change", { bubbles: true }));
-};
-const table = (name) => panel(name).querySelector(".sheet:not([hidden]) table");
-const column = (name, index) =>
-  [...table(name).tBodies[0].rows].map((row) => row.cells[index].textContent);
-const lines = (name) => plot(name).data.map((trace) => trace.meta ?? trace.name);
-addEventListener("load", () => {
-  try {
-    look();
-  } catch (error) {
-    seen.errors.push(String(error));
-  }
-  const out = document.createElement("pre");
-  out.id = "seen";
-  out.textContent = JSON.stringify(seen);
-  document.body.append(out);
-});
-function look() {
-  seen.drawn = document.querySelectorAll(".plot .main-svg").length;
-  seen.paths = plot("memory").querySelectorAll(".scatterlayer .trace").length;
-  seen.log = plot("memory").layout.yaxis.type;
-  press("memory", "linear");
-  seen.linear = plot("memory").layout.yaxis.type;
-  press("memory", "ratio");
-  seen.ratio = plot("memory").data.find((trace) => trace.meta === "rate_m").y.at(-1);
-  seen.pressed = panel("memory").querySelector('[value="ratio"]').getAttribute("aria-pressed");
-  seen.label = plot("memory").getAttribute("aria-label");
-  seen.cell = column("memory", 5)[4];
-  choose(panel("time").querySelector("select"), "backward");
-  seen.axis = plot("time").layout.yaxis.title.text;
-  choose(panel("phases").querySelector("select"), "2");
-  seen.bars = plot("phases").data[0].customdata.length;
-  const heads = table("memory").tHead.rows[0].cells;
-  heads[1].querySelector("button").click();
-  seen.sorted = [column("memory", 1), heads[1].getAttribute("aria-sort")];
-  heads[1].querySelector("button").click();
-  seen.reversed = column("memory", 1);
-  const before = lines("memory").length;
-  document.querySelector('#methods [value="sltt"]').click();
-  seen.without = [before, lines("memory"), plot("phases").data[0].customdata];
-  URL.createObjectURL = (blob) => { seen.type = blob.type; return "data:,"; };
-  seen.csv = csv(panel("time").querySelector(".sheet:not([hidden]) table"));
-  HTMLAnchorElement.prototype.click = function () { seen.file = this.download; };
-  panel("time").querySelector(".sheet:not([hidden]) .download").click();
-}
-</script>
-"""
-
-
-def browse(page: Path, profile: Path) -> str:
-    assert BROWSER is not None
-    command = [BROWSER, *FLAGS.split(), f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+COSTS = ("memory", "time", "phases", "growth", "energy", "work")
+EVERY = (*COSTS, "accuracy", "fidelity", "assumptions", "firing", "predictions", "drift")
 
 
 @pytest.fixture(scope="module")
-def seen(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the probing script has found in the page after using its controls."""
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
-    write(folder)
-    page = report.write(folder).path
-    page.write_text(
-        page.read_text(encoding="utf-8").replace("</head>", f"{PROBE}</head>", 1), encoding="utf-8"
-    )
-    found = re.search(r'<pre id="seen">(.*?)</pre>', browse(page, folder / "profile"), re.S)
-    assert found
-    return dict(json.loads(html.unescape(found[1])))
+    write(folder, repeats=2, extra=NEW, batches=(32, 64))
+    return report.write(folder).path
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    yield from tabs()
+
+
+@pytest.fixture
+def tab(browser: Any, page: Path) -> Iterator[Tab]:
+    opened = Tab(browser, page)
+    yield opened
+    opened.close()
 
 
 @needs_browser
-def test_figures_are_drawn_without_an_error(seen: dict[str, Any]) -> None:
-    assert seen["errors"] == []
-    assert seen["drawn"] >= 4
-    assert seen["paths"] == 7  # six lines and the open marker of the lost cell
+def test_every_figure_is_drawn_without_an_error_or_a_request(tab: Tab) -> None:
+    tab.draw_all()
+    assert tab.count(".plot .main-svg") >= len(EVERY)
+    assert tab.panels() == list(EVERY)
+    assert tab.troubles == []
+    assert tab.requests == [tab.address]
 
 
 @needs_browser
-def test_buttons_switch_scale_and_ratio(seen: dict[str, Any]) -> None:
-    assert (seen["log"], seen["linear"]) == ("log", "linear")
-    assert seen["ratio"] == pytest.approx(4 / 64)
-    assert seen["pressed"] == "true"
-    assert "× bptt_m" in seen["label"]
-    assert seen["cell"] == "0.0625"
+def test_a_name_that_looks_like_markup_is_text(tab: Tab) -> None:
+    tab.draw_all()
+    assert tab.dialogs == []
+    assert NEW in tab.text("#methods")
+    assert NEW in tab.text("#memory .legend")
 
 
 @needs_browser
-def test_selects_switch_quantity_and_steps(seen: dict[str, Any]) -> None:
-    assert seen["axis"] == "Backward (ms)"
-    assert seen["bars"] == 6
+def test_every_control_is_reached_and_used_by_keyboard(tab: Tab) -> None:
+    reached = tab.walk()
+    assert tab.controls() <= reached
+    tab.press("#memory [value=ratio]", "Enter")
+    assert tab.pressed("#memory", "view") == "ratio"
+    assert "× bptt_m" in tab.label("memory")
+    tab.press("#memory [value=linear]", "Space")
+    assert tab.axis("memory") == "linear"
+    tab.press("#time-quantity", "ArrowDown")
+    assert "reference" in tab.label("time")
+    tab.press("#memory summary", "Enter")
+    assert tab.count("#memory details[open] table") == 1
 
 
 @needs_browser
-def test_a_click_on_a_heading_sorts_by_number(seen: dict[str, Any]) -> None:
-    numbers, order = seen["sorted"]
-    assert order == "ascending"
-    assert list(map(float, numbers)) == sorted(map(float, numbers))
-    assert seen["reversed"] == sorted(numbers, key=float, reverse=True)
+def test_a_method_that_is_switched_off_leaves_every_figure(tab: Tab) -> None:
+    tab.draw_all()
+    assert [panel for panel in EVERY if "rate_s" not in tab.drawn(panel)] == []
+    tab.press('#methods [value="rate_s"]', "Space")
+    tab.draw_all()
+    assert [panel for panel in EVERY if "rate_s" in tab.drawn(panel)] == []
+    assert [panel for panel in EVERY if "rate_m" not in tab.drawn(panel)] == []
 
 
 @needs_browser
-def test_a_method_can_be_switched_off_everywhere(seen: dict[str, Any]) -> None:
-    before, lines, bars = seen["without"]
-    assert before == len(lines) + 1
-    assert "sltt" not in lines
-    assert "sltt" not in bars
-    assert "sltt" not in seen["csv"]
+def test_another_batch_is_another_set_of_figures(tab: Tab) -> None:
+    assert "batch 32" in tab.hidden_text(".setting")
+    tab.select("#place-batch", "64")
+    assert "batch 64" in tab.hidden_text(".setting")
+    tab.draw_all()
+    assert tab.count(".plot .main-svg") >= len(EVERY)
+    assert tab.troubles == []
 
 
 @needs_browser
-def test_the_download_is_the_table_with_its_intervals(seen: dict[str, Any]) -> None:
-    assert (seen["type"], seen["file"]) == ("text/csv", "g0-time-backward-absolute.csv")
-    heads, first, *_ = seen["csv"].splitlines()
-    assert heads.startswith("method,T=1,T=1 low,T=1 high,T=2")
-    assert first.startswith("bptt_m,")
-    name, value, low, high = first.split(",")[:4]
-    assert name == "bptt_m"
-    assert float(low) <= float(value) <= float(high)
+def test_the_address_restores_the_view(tab: Tab, browser: Any) -> None:
+    tab.select("#place-batch", "64")
+    tab.press("#memory [value=law]", "Enter")
+    tab.select("#phases-what", "traffic")
+    tab.press('#methods [value="sltt"]', "Space")
+    again = Tab(browser, tab.page_path, tab.hash())
+    again.draw_all()
+    assert "batch 64" in again.hidden_text(".setting")
+    assert again.pressed("#memory", "curve") == "law"
+    assert again.value("#phases-what") == "traffic"
+    assert "sltt" not in again.drawn("time")
+    assert again.hash() == tab.hash()
+    again.close()
+
+
+@needs_browser
+def test_tables_sort_and_the_download_is_the_table(tab: Tab) -> None:
+    tab.press("#time summary", "Enter")
+    tab.press("#time thead th:nth-child(2) button", "Enter")
+    shown = tab.column("time", 2)
+    assert shown == sorted(shown)
+    tab.press('#methods [value="ottt_a"]', "Space")
+    name, text = tab.download("#time .download")
+    assert name == "time-step-absolute.csv"
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert {row["method"] for row in rows} == {*METHODS, NEW} - {"ottt_a"}
+    for row in rows:
+        assert float(row["T=1 low"]) <= float(row["T=1"]) <= float(row["T=1 high"])
+    assert [float(row["T=1"]) for row in rows] == sorted(float(row["T=1"]) for row in rows)
+
+
+@needs_browser
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_nothing_serious_stands_between_a_reader_and_the_page(
+    browser: Any, page: Path, width: int, dark: bool, tmp_path: Path
+) -> None:
+    tab = Tab(browser, page, width=width, dark=dark)
+    tab.draw_all()
+    tab.press("#memory summary", "Enter")
+    picture = tmp_path / f"report-{width}-{'dark' if dark else 'light'}.png"
+    tab.picture(picture)
+    assert picture.stat().st_size > 50_000
+    assert tab.overflow() <= width
+    serious = tab.violations(axe())
+    tab.close()
+    assert serious == []
 
 
 @needs_browser

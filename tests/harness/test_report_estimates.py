@@ -13,7 +13,8 @@ from harness import stats
 from harness.report import estimates
 from harness.report.estimates import Group
 from harness.report.quantities import MEMORY, MILLI, TIME
-from harness.store import load
+from harness.report.readings import Readings
+from harness.store import MEASUREMENT_COLUMNS, load
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +55,8 @@ def test_times_are_medians_over_processes_of_medians_over_samples(
     sample: Group, time: pd.DataFrame
 ) -> None:
     trials = sample.trials.query("method == 'rate_m' and T == 8 and probe == 'time'")["trial"]
-    rows = sample.measurements.query("metric == 'time.step'")
-    medians = [rows[rows["trial"] == trial]["value"].median() * MILLI for trial in trials]
+    samples = sample.readings.of("time.step")
+    medians = [stats.median(samples[trial]) * MILLI for trial in trials]
     row = cell(time, "step", "rate_m", 8)
     assert row["value"] == pytest.approx(sorted(medians)[1])
     assert (row["low"], row["high"]) == pytest.approx(stats.bootstrap_interval(medians))
@@ -65,9 +66,8 @@ def test_times_are_medians_over_processes_of_medians_over_samples(
 def test_ratio_pairs_processes_of_one_repeat(sample: Group, time: pd.DataFrame) -> None:
     def medians(method: str) -> list[float]:
         wanted = sample.trials.query(f"method == '{method}' and T == 4 and probe == 'time'")
-        rows = sample.measurements.query("metric == 'time.backward'")
-        ordered = wanted.sort_values("repeat")["trial"]
-        return [rows[rows["trial"] == trial]["value"].median() for trial in ordered]
+        samples = sample.readings.of("time.backward")
+        return [stats.median(samples[trial]) for trial in wanted.sort_values("repeat")["trial"]]
 
     ratios = [a / b for a, b in zip(medians("sltt"), medians("bptt_m"), strict=True)]
     row = cell(time, "backward", "sltt", 4)
@@ -84,7 +84,8 @@ def test_a_cell_without_a_value_keeps_its_reason(memory: pd.DataFrame, time: pd.
 
 def test_the_headline_is_there_even_if_every_trial_failed(sample: Group) -> None:
     trials = sample.trials.assign(status="crash")
-    dead = dataclasses.replace(sample, trials=trials, measurements=sample.measurements.iloc[:0])
+    nothing = pd.DataFrame(columns=MEASUREMENT_COLUMNS)
+    dead = dataclasses.replace(sample, trials=trials, readings=Readings(nothing))
     costs = estimates.estimate(dead, MEMORY)
     assert set(costs["quantity"]) == {"live_peak"}
     assert set(costs["status"]) == {"crash"}
@@ -107,21 +108,6 @@ def test_one_process_has_the_spread_of_its_samples(tmp_path: Path) -> None:
     assert row["basis"] == "samples"
     assert row["low"] < row["value"] < row["high"]
     assert math.isnan(row["ratio_low"])
-
-
-def test_a_trace_below_the_noise_is_not_stacked(time: pd.DataFrame) -> None:
-    parts = estimates.phases(time, 8).set_index("method")
-    sltt = parts.loc["sltt"]
-    assert sltt["trace"] == 0
-    assert sltt["plain_forward"] == sltt["forward"]
-    assert "is noise" in str(sltt["note"])
-    assert parts.loc["rate_m", "note"] == ""
-    assert cell(time, "trace", "sltt", 8)["value"] < 0
-
-
-def test_a_trace_that_nobody_measured_is_named_so(time: pd.DataFrame) -> None:
-    parts = estimates.phases(time[time["quantity"] != "trace"], 8).set_index("method")
-    assert parts.loc["rate_m", "note"] == "trace not measured: forward shown whole"
 
 
 def test_common_steps_is_the_largest_that_all_methods_finished(memory: pd.DataFrame) -> None:
@@ -148,9 +134,6 @@ def test_groups_never_mix_batches(tmp_path: Path) -> None:
     found = estimates.groups(tables.trials, tables.measurements)
     assert [set(part.trials["batch"]) for part in found] == [{32}, {64}]
     assert found[1].label == "tiny_resnet · fashion-mini · batch 64 · float32 · cpu"
-    assert set(found[0].measurements["trial"]) == set(
-        found[0].trials.query("status == 'ok'")["trial"]
-    )
 
 
 def test_groups_never_mix_training_budgets(tmp_path: Path) -> None:
@@ -169,9 +152,10 @@ def test_groups_never_mix_training_budgets(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["environment", "measurement", "shared_code"])
 def test_trials_of_another_origin_are_a_group_of_their_own(sample: Group, column: str) -> None:
+    nothing = pd.DataFrame(columns=MEASUREMENT_COLUMNS)
     other = sample.trials.assign(**{column: "other"})
     other["trial"] += "x"
-    found = estimates.groups(pd.concat([sample.trials, other]), sample.measurements)
+    found = estimates.groups(pd.concat([sample.trials, other]), nothing)
     assert [len(group.trials) for group in found] == [len(other)] * 2
     assert sum(f"{column.replace('_', ' ')} other" in group.label for group in found) == 1
 

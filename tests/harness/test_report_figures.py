@@ -5,15 +5,18 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
-from report_sample import METHODS, QUANTITIES, STEPS, group, memory_mib
+from report_sample import METHODS, QUANTITIES, STEPS, group, memory_mib, step_ms
 
 from harness.report import estimates, figures, style
 from harness.report.estimates import Group
+from harness.report.laws import laws
 from harness.report.quantities import MEMORY, TIME, Quantity, number
 
 NEW = "<b>my</b> method"
 LIVE, STEP, TRACE = (QUANTITIES[key] for key in ("live_peak", "step", "trace"))
-HERE = [quantity for quantity in MEMORY if not quantity.metric.startswith(("cuda", "nvml"))]
+HERE = [
+    quantity for quantity in MEMORY if not quantity.metric.startswith(("cuda", "nvml", "mem.work"))
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +35,7 @@ def looks(sample: Group) -> dict[str, style.Look]:
 
 
 def drawn(sample: Group, costs: Any, looks: Any, quantity: Quantity, view: str) -> go.Figure:
-    return figures.by_steps(costs, quantity, view, sample.methods, looks)
+    return go.Figure(figures.by_steps(costs, quantity, view, sample.methods, looks))
 
 
 def points(figure: go.Figure, axis: str | None = None) -> dict[str, dict[int, float]]:
@@ -150,35 +153,28 @@ def test_values_that_are_not_positive_keep_a_linear_axis(costs: pd.DataFrame) ->
     assert figures.scales(costs, TRACE, "absolute")["log"]["yaxis"]["type"] == "linear"
 
 
-def test_phases_stack_to_the_step(sample: Group, costs: pd.DataFrame) -> None:
-    parts = estimates.phases(costs, 8)
-    figure = figures.phases(parts, sample.methods)
-    bars = [trace for trace in figure.data if trace.type == "bar"]
-    assert [bar.name for bar in bars] == ["forward", "forward trace", "backward", "update"]
-    assert figure.layout.barmode == "stack"
-    steps = parts.set_index("method")["step"]
-    for i, method in enumerate(bars[0].customdata):
-        assert sum(bar.x[i] for bar in bars) == pytest.approx(steps[method], rel=0.05)
-
-
-def test_a_lost_step_is_written_where_its_bar_would_be(sample: Group, costs: pd.DataFrame) -> None:
-    figure = figures.phases(estimates.phases(costs, 16), sample.methods)
-    (note,) = [trace for trace in figure.data if trace.type == "scatter"]
-    assert (note.meta, note.text[0].strip()) == ("bptt_s", "no value: time-out")
-
-
-def test_accuracy_stands_over_memory_with_the_range_of_seeds(
+def test_a_fitted_law_runs_through_its_points_with_its_band(
     sample: Group, costs: pd.DataFrame, looks: Any
 ) -> None:
-    outcomes = estimates.outcomes(sample, costs)
-    figure = figures.accuracy(outcomes, sample.methods, looks)
-    found = {trace.meta: trace for trace in figure.data}
-    assert set(found) == set(sample.methods)
-    rate = found["rate_m"]
-    assert (rate.x[0], rate.y[0]) == pytest.approx((memory_mib("rate_m", 4), 82.5))
-    assert rate.error_y.array[0] == pytest.approx(0.5)
-    assert found["ottt_a"].yaxis == "y2"
-    assert found["ottt_a"].marker.symbol == "cross-open"
+    fitted = laws(sample, STEP)
+    figure = go.Figure(figures.by_steps(costs, STEP, "absolute", sample.methods, looks, fitted))
+    curves = {t.meta: t for t in figure.data if t.uid == f"law:{t.meta}"}
+    assert set(curves) == set(fitted) == set(sample.methods)
+    curve = curves["sltt"]
+    assert curve.y[-1] == pytest.approx(step_ms("sltt", 16), rel=0.1)
+    assert "T^" in curve.hovertext
+    assert "p in [" in curve.hovertext
+    (band,) = [t for t in figure.data if t.uid == "law:band:sltt"]
+    low, high = fitted["sltt"].band or (0, 0)
+    assert low < fitted["sltt"].growth.p < high
+    assert len(band.x) == 2 * len(curve.x)
+
+
+def test_exact_points_have_a_law_without_a_band(sample: Group, costs: pd.DataFrame) -> None:
+    fitted = laws(sample, LIVE)
+    assert fitted["bptt_m"].band is None
+    assert "it does not depend on T" in fitted["rate_m"].words("MiB")
+    assert laws(sample, QUANTITIES["persistent"]) == {}
 
 
 @pytest.mark.parametrize(

@@ -6,17 +6,22 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 import pytest
 from plotly.offline import get_plotlyjs, get_plotlyjs_version
 from report_sample import METHODS, STEPS, write
 
 from harness import report
 from harness.errors import MixedError, ReportError, StoreError
+from harness.report.payload import unpack
 from harness.report.quantities import TIME
 from harness.store import Store
 
 NEW = "<script>alert(1)</script>"
-PANELS = [f"g0-{key}" for key in ("memory", "time", "phases", "growth", "predictions", "accuracy")]
+PANELS = [
+    "memory", "time", "phases", "growth", "energy", "work", "accuracy", "fidelity", "assumptions",
+    "firing", "predictions", "drift",
+]  # fmt: skip
 VOID = {"meta", "input", "br", "link", "img", "path"}
 
 
@@ -56,13 +61,21 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def page(text: str) -> Page:
-    return Page(text.replace(get_plotlyjs(), ""))
+    return Page(text)
+
+
+def block(text: str, name: str) -> str:
+    found = re.search(rf'<script type="application/gzip" id="{name}">(.*?)</script>', text, re.S)
+    assert found
+    return unpack(found[1])
+
+
+def panels_of(text: str) -> dict[str, Any]:
+    return dict(json.loads(block(text, "g0"))["panels"])
 
 
 def variants(text: str) -> dict[str, Any]:
-    found = re.search(r'<script type="application/json" id="variants">(.*?)</script>', text, re.S)
-    assert found
-    return dict(json.loads(found[1]))
+    return {key: panel["variants"] for key, panel in panels_of(text).items() if key != "trials"}
 
 
 def test_page_asks_for_nothing_from_anywhere(page: Page) -> None:
@@ -72,35 +85,40 @@ def test_page_asks_for_nothing_from_anywhere(page: Page) -> None:
     style = "".join(page.texts)
     assert "@import" not in style
     assert "url(" not in style
+    (policy,) = [tag["content"] for tag in page.named("meta") if "http-equiv" in tag]
+    assert str(policy).startswith("default-src 'none'")
 
 
 def test_plotly_is_embedded_exactly_once(text: str) -> None:
     assert text.count(f"plotly.js v{get_plotlyjs_version()}") == 1
-    assert text.count(get_plotlyjs()) == 1
+    assert block(text, "plotly") == get_plotlyjs()
+    assert len(text.encode()) < 6e6
 
 
 def test_every_figure_has_its_words_and_a_table_for_every_choice(text: str, page: Page) -> None:
     plots = [tag for tag in page.named("div") if tag.get("class") == "plot"]
     assert len(plots) == len(PANELS)
     assert all(tag["role"] == "img" and tag["aria-label"] for tag in plots)
-    sheets = {tag["id"] for tag in page.named("div") if tag.get("class") == "sheet"}
-    panels = variants(text)
-    assert list(panels) == PANELS
-    for panel in panels.values():
-        for variant in panel.values():
-            assert variant["table"] in sheets
+    places = [tag["id"] for tag in page.named("article")]
+    assert places == PANELS
+    panels = panels_of(text)
+    assert set(panels) == {*PANELS, "trials"}
+    for key in PANELS:
+        for variant in panels[key]["variants"].values():
+            assert "<table>" in panels[key]["tables"][variant["table"]]
             assert variant["sentence"].endswith(".")
-            assert variant["figure"]["data"]
+            assert go.Figure(variant["figure"]).data
 
 
 def test_there_is_a_figure_for_every_combination_of_controls(text: str, page: Page) -> None:
     panels = variants(text)
-    quantities = [key.split("|")[0] for key in panels["g0-time"]]
+    quantities = [json.loads(key)[0] for key in panels["time"]]
     assert set(quantities) == {quantity.key for quantity in TIME}
-    assert len(panels["g0-time"]) == 2 * len(TIME)
-    assert set(panels["g0-phases"]) == {str(T) for T in STEPS}
+    assert len(panels["time"]) == 2 * len(TIME)
+    assert {json.loads(key)[1] for key in panels["phases"]} == {str(T) for T in STEPS}
     controls = [tag["data-control"] for _, tag in page.tags if "data-control" in tag]
-    assert controls == ["quantity", "view", "scale"] * 2 + ["T", "training"]
+    assert controls[:8] == ["quantity", "view", "scale", "curve"] * 2
+    assert controls[8:10] == ["what", "T"]
 
 
 def test_every_control_has_a_name(page: Page) -> None:
@@ -119,6 +137,8 @@ def test_a_name_that_looks_like_markup_is_text(text: str, page: Page) -> None:
     assert NEW not in text
     assert NEW in page.texts
     assert len(page.named("script")) == 4  # plotly, two blocks of data, our own
+    tables = [table for panel in panels_of(text).values() for table in panel["tables"].values()]
+    assert not [table for table in tables if NEW in table]
 
 
 def test_header_says_what_was_measured_where_and_how_it_ended(page: Page) -> None:
@@ -130,15 +150,16 @@ def test_header_says_what_was_measured_where_and_how_it_ended(page: Page) -> Non
 
 
 def test_one_group_needs_no_choice_and_two_get_one(tmp_path: Path, page: Page) -> None:
-    assert "page-group" not in {tag["id"] for tag in page.named("select")}
+    fields = [tag["data-field"] for tag in page.named("select") if "data-field" in tag]
+    assert fields == ["network", "data", "batch", "dtype", "device"]
     write(tmp_path, repeats=1, batches=(32, 64))
-    both = Page(report.write(tmp_path).path.read_text(encoding="utf-8").replace(get_plotlyjs(), ""))
-    assert "page-group" in {tag["id"] for tag in both.named("select")}
-    groups = [tag for tag in both.named("section") if tag.get("class") == "group"]
-    assert ["hidden" in tag for tag in groups] == [False, True]
+    text = report.write(tmp_path).path.read_text(encoding="utf-8")
+    values = [tag["value"] for tag in Page(text).named("option")]
+    assert {"32", "64"} <= set(values)
+    assert json.loads(block(text, "g1"))["panels"].keys() == panels_of(text).keys()
 
 
-@pytest.mark.parametrize("probe", ["time", "memory", "accuracy"])
+@pytest.mark.parametrize("probe", ["time", "memory", "accuracy", "energy", "fidelity", "activity"])
 def test_a_sweep_of_one_probe_has_a_report(tmp_path: Path, probe: str) -> None:
     write(tmp_path / "all", repeats=1)
     whole, part = Store(tmp_path / "all"), Store(tmp_path / "part")
@@ -148,9 +169,12 @@ def test_a_sweep_of_one_probe_has_a_report(tmp_path: Path, probe: str) -> None:
             part.write_record({**record, "order": None, "seconds": None})
     panels = variants(report.write(tmp_path / "part").path.read_text(encoding="utf-8"))
     expected = {
-        "time": {"g0-time", "g0-phases", "g0-growth"},
-        "memory": {"g0-memory", "g0-growth", "g0-predictions"},
-        "accuracy": {"g0-accuracy"},
+        "time": {"time", "phases", "growth", "drift"},
+        "memory": {"memory", "phases", "growth", "work", "predictions"},
+        "accuracy": {"accuracy"},
+        "energy": {"energy", "drift"},
+        "fidelity": {"fidelity", "assumptions"},
+        "activity": {"firing"},
     }
     assert set(panels) == expected[probe]
 

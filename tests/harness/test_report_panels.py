@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import dataclasses
 
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 from report_sample import (
     METHODS,
@@ -18,6 +19,7 @@ from report_sample import (
 
 from harness.report import estimates, exponents, predictions, style
 from harness.report.estimates import Group
+from harness.report.laws import laws
 from harness.report.quantities import MEMORY
 
 LIVE, REQUESTED = QUANTITIES["live_peak"], QUANTITIES["cpu_requested"]
@@ -39,37 +41,40 @@ def looks(sample: Group) -> dict[str, style.Look]:
 
 
 def test_laws_are_those_of_the_sample(sample: Group) -> None:
-    laws = exponents.frame(sample, LIVE).set_index("method")
-    assert set(laws.index) == {"bptt_m", "rate_m", "rate_s", "sltt", "ottt_a", "bptt_s"}
-    law = laws.loc["bptt_m"]  # 4 T
+    found = exponents.frame(sample, LIVE, laws(sample, LIVE)).set_index("method")
+    assert set(found.index) == {"bptt_m", "rate_m", "rate_s", "sltt", "ottt_a", "bptt_s"}
+    law = found.loc["bptt_m"]  # 4 T
     assert (law["p"], law["b"]) == (pytest.approx(1, abs=1e-3), pytest.approx(4, rel=1e-2))
     assert (law["low"], law["high"]) == (pytest.approx(1), pytest.approx(1))
-    assert laws.loc["rate_m", "reason"] == "it does not depend on T"
+    assert found.loc["rate_m", "reason"] == "it does not depend on T"
 
 
 def test_stored_bytes_have_a_class_and_it_is_compared(sample: Group) -> None:
     stored = QUANTITIES["stored"]
-    laws = exponents.frame(sample, stored)
-    classes = dict(zip(laws["method"], laws["derived"], strict=True))
+    rows = exponents.frame(sample, stored, laws(sample, stored))
+    classes = dict(zip(rows["method"], rows["derived"], strict=True))
     assert classes["bptt_m"] == "linear"
     assert classes["rate_m"] == "constant"
     # The sample declares every method constant.
-    assert "otherwise than declared: bptt_m (linear)" in exponents.sentence(laws, stored)
-    assert list(exponents.table(laws, stored)["declared"].unique()) == ["constant"]
+    assert "otherwise than declared: bptt_m (linear)" in exponents.sentence(rows, stored)
+    assert list(exponents.table(rows, stored)["declared"].unique()) == ["constant"]
 
 
 def test_too_few_steps_give_no_panel(sample: Group) -> None:
     few = sample.trials[sample.trials["T"].isin([1, 4])]
-    small = Group("few", few, sample.measurements[sample.measurements["trial"].isin(few["trial"])])
-    assert exponents.panel(small, {}).variants == {}
+    small = dataclasses.replace(sample, trials=few)
+    assert laws(small, LIVE) == {}
+    assert exponents.panel(small, {LIVE.key: {}}, {}).variants == {}
 
 
 def test_an_exponent_without_growth_is_an_open_marker(
     sample: Group, looks: dict[str, style.Look]
 ) -> None:
-    laws = exponents.frame(sample, LIVE)
-    drawn = {t.name: t for t in exponents.figure(laws, sample.methods, looks).data}
-    assert set(drawn) == set(laws["method"])
+    fitted = laws(sample, LIVE)
+    rows = exponents.frame(sample, LIVE, fitted)
+    figure = go.Figure(exponents.figure(rows, fitted, LIVE, sample.methods, looks))
+    drawn = {t.name: t for t in figure.data}
+    assert set(drawn) == set(rows["method"])
     assert drawn["rate_m"].marker.symbol.endswith("-open")
     assert drawn["rate_m"].x == (0,)
     assert drawn["bptt_m"].x[0] == pytest.approx(1, abs=1e-3)
@@ -97,7 +102,7 @@ def test_the_panel_has_every_cell_in_figure_table_and_sentence(
     panel = predictions.panel(sample, memory, looks)
     assert set(panel.variants) == {("cpu_requested",), ("rss_peak",)}
     variant = panel.variants[("cpu_requested",)]
-    cells = sum(len(trace.x) for trace in variant.figure.data if trace.meta)
+    cells = sum(len(t.x) for t in go.Figure(variant.figure).data if t.meta)
     assert cells == len(panel.tables["cpu_requested"]) == len(METHODS) * len(STEPS) - 1
     worst = 1 + WORKSPACE_MIB / memory_mib("sltt", 1)
     assert f"{worst:.2f} times (sltt, T = " in variant.sentence
@@ -106,14 +111,3 @@ def test_the_panel_has_every_cell_in_figure_table_and_sentence(
 def test_nothing_measured_gives_no_panel(sample: Group, memory: pd.DataFrame) -> None:
     bare = memory[memory["quantity"] == "live_peak"]
     assert predictions.panel(sample, bare, {}).variants == {}
-
-
-def test_the_page_has_both_panels(tmp_path: Path) -> None:
-    from report_sample import write
-
-    from harness import report
-
-    write(tmp_path)
-    page = report.write(tmp_path).path.read_text(encoding="utf-8")
-    assert 'id="g0-growth"' in page
-    assert 'id="g0-predictions"' in page

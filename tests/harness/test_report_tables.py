@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
+from report_rows import JOULES
 from report_sample import METHODS, QUANTITIES, STEPS, group, memory_mib
 
-from harness.report import estimates, tables
+from harness.report import context, estimates, tables
 from harness.report.estimates import Group
-from harness.report.quantities import MEMORY, TIME, Quantity
+from harness.report.quantities import ENERGY, MEMORY, TIME, Quantity
 from harness.report.tables import Interval
+from harness.spec import TrialSpec
 
 LIVE, TRACE = QUANTITIES["live_peak"], QUANTITIES["trace"]
 
@@ -21,7 +25,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Group:
 
 @pytest.fixture(scope="module")
 def costs(sample: Group) -> pd.DataFrame:
-    return pd.concat([estimates.estimate(sample, MEMORY), estimates.estimate(sample, TIME)])
+    return estimates.estimate(sample, (*MEMORY, *TIME, *ENERGY))
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +42,8 @@ def test_verdict_has_a_row_per_method_and_the_hand_computed_ratios(verdict: pd.D
     assert list(verdict.index) == ["bptt_m", "bptt_s", "ottt_a", "sltt", "rate_m", "rate_s"]
     for method in METHODS:
         row: Any = verdict.loc[method]
-        assert row["live peak (MiB)"].value == memory_mib(method, 8)
-        assert row["stored for backward (MiB)"].value == memory_mib(method, 8) / 2
+        assert row["memory (MiB)"].value == memory_mib(method, 8)
+        assert row["stored (MiB)"].value == memory_mib(method, 8) / 2
         assert row["memory × bptt_m"] == pytest.approx(memory_mib(method, 8) / 32)
     assert verdict.loc["sltt", "memory × bptt_m"] == pytest.approx(2 / 32)
 
@@ -50,15 +54,28 @@ def test_verdict_times_are_those_of_the_estimates(
     known = costs[costs["T"] == 8].set_index(["quantity", "method"])
     row: Any = verdict.loc["rate_s"]
     assert row["step (ms)"].value == known.loc[("step", "rate_s"), "value"]
-    assert row["time × bptt_m"] == known.loc[("step", "rate_s"), "ratio"]
-    for heading, key in (("forward", "forward"), ("of which trace", "trace")):
-        assert row[f"{heading} (ms)"] == known.loc[(key, "rate_s"), "value"]
+    assert row["time × reference"].value == known.loc[("ratio_step", "rate_s"), "value"]
+    assert row["trace (ms)"] == known.loc[("trace", "rate_s"), "value"]
+    assert row["trace (MiB)"] == known.loc[("trace_bytes", "rate_s"), "value"]
+    assert row["energy (mJ/sample)"].value == pytest.approx(1000 * JOULES["rate_s"] * 8 / 32)
+    assert "time × bptt_m" not in verdict.columns
+
+
+def test_without_a_reference_time_is_told_against_the_baseline(
+    sample: Group, costs: pd.DataFrame
+) -> None:
+    bare = costs[costs["quantity"] != "ratio_step"]
+    outcomes = estimates.outcomes(sample, bare)
+    table = tables.verdict(sample, bare, outcomes, 8).set_index("method")
+    known = bare[bare["T"] == 8].set_index(["quantity", "method"])
+    assert table.loc["sltt", "time × bptt_m"] == known.loc[("step", "sltt"), "ratio"]
 
 
 def test_verdict_gives_accuracy_or_why_there_is_none(verdict: pd.DataFrame) -> None:
     best: Any = verdict.loc["bptt_m", "accuracy (%) at T=4"]
     assert (best.value, best.low, best.high) == pytest.approx((84.0, 83.5, 84.5))
     assert verdict.loc["ottt_a", "accuracy (%) at T=4"] == "crash"
+    assert verdict.loc["rate_m", "accuracy − bptt_m"] == pytest.approx(-1.5)
 
 
 def test_by_steps_has_a_column_per_t_and_words_for_what_is_lost(
@@ -86,31 +103,22 @@ def test_a_missing_ratio_says_why(sample: Group, costs: pd.DataFrame) -> None:
     assert table.loc["rate_m", "T=16"] == "bptt_m: out of memory (host)"
 
 
-def test_phases_add_up_and_name_what_failed(sample: Group, costs: pd.DataFrame) -> None:
-    table = tables.phases(sample, estimates.phases(costs, 16)).set_index("method")
-    row: Any = table.loc["rate_m"]
-    parts = ["plain forward (ms)", "trace (ms)", "backward (ms)", "update (ms)"]
-    assert row["sum (ms)"] == pytest.approx(sum(row[part] for part in parts))
-    assert row["sum (ms)"] == pytest.approx(row["step (ms)"], rel=0.05)
-    assert table.loc["bptt_s", "note"] == "time-out"
-    assert "is noise" in str(table.loc["sltt", "note"])
-
-
-def test_accuracy_table_holds_runs_memory_and_training_time(
-    sample: Group, costs: pd.DataFrame
-) -> None:
-    outcomes = estimates.outcomes(sample, costs)
-    row: Any = tables.accuracy(sample, outcomes).set_index("method").loc["sltt"]
-    assert (row["T"], row["runs"]) == (4, 2)
-    assert row["live peak of a step (MiB)"] == 2.0
-    assert row["training time (s)"] == 20.0
-
-
 def test_trials_table_lists_every_trial_in_order(sample: Group) -> None:
-    table = tables.trials(sample)
+    table = tables.trials(sample, {})
     assert len(table) == len(sample.trials)
     assert table["order"].is_monotonic_increasing
     lost = table[table["status"] != "finished"]
     assert set(lost["status"]) == {"out of memory (GPU)", "time-out", "crash"}
     assert set(lost["error"]) == {"RuntimeError: <made up>"}
     assert set(table.loc[table["status"] == "finished", "error"]) == {""}
+
+
+def test_a_trial_says_how_to_run_it_again(tmp_path: Path) -> None:
+    found = group(tmp_path, repeats=1)
+    table = tables.trials(found, context.records(tmp_path, found.trials))
+    row = table.iloc[0]
+    head, _, text = row["command"].text.partition(" && echo ")
+    assert head == f"git checkout {'f' * 40}"
+    spec = TrialSpec.from_json(json.loads(text.partition("'")[2].rpartition("'")[0]))
+    assert (spec.trial, spec.probe, spec.cell.T) == (row["trial"], row["probe"], row["T"])
+    assert spec.cell.method.label == row["method"]

@@ -1,132 +1,100 @@
-"use strict";
-// Picks the variant of each figure that its controls ask for. All figures come ready from Python.
+// Puts the page together and listens.
 
-const variants = JSON.parse(document.getElementById("variants").textContent);
-const darkColours = JSON.parse(document.getElementById("dark-colours").textContent);
-const darkTheme = matchMedia("(prefers-color-scheme: dark)");
-const hiddenMethods = new Set();
+const holder = document.getElementById("group");
 
-// Control name -> chosen value, in the order of the controls.
-function choices(panel) {
-  const pairs = [...panel.querySelectorAll("[data-control]")].map((control) => [
-    control.dataset.control,
-    control.value ?? control.querySelector('[aria-pressed="true"]').value,
-  ]);
-  return Object.fromEntries(pairs);
+function setControl(panel, control) {
+  const wanted = view.controls.get(`${panel.id}.${control.dataset.control}`);
+  const options = [...(control.options ?? control.children)];
+  if (!options.some((option) => option.value === wanted)) return;
+  if (control.options) control.value = wanted;
+  else for (const each of options) each.setAttribute("aria-pressed", String(each.value === wanted));
 }
 
-// Colours are written for the light theme; each has one counterpart in the dark theme.
-function themed(figure) {
-  const text = JSON.stringify(figure);
-  const swap = (colour) => darkColours[colour] ?? colour;
-  return JSON.parse(darkTheme.matches ? text.replace(/#[0-9a-f]{6}/g, swap) : text);
-}
-
-// A line belongs to one method (meta); a bar trace has one method per bar (customdata).
-function withoutHidden(trace) {
-  if (!trace.customdata) return trace;
-  const keep = (_, i) => !hiddenMethods.has(trace.customdata[i]);
-  const part = { ...trace };
-  for (const key of ["x", "y", "hovertext"]) part[key] = trace[key].filter(keep);
-  part.customdata = trace.customdata.filter(keep);
-  return part;
-}
-
-function draw(panel) {
-  const { scale, ...picked } = choices(panel);
-  const variant = variants[panel.id][Object.values(picked).join("|")];
-  const { data, layout } = themed(variant.figure);
-  for (const [axis, patch] of Object.entries(variant.scales[scale] ?? {})) {
-    Object.assign(layout[axis], patch);
+async function show(number) {
+  const found = await setting(number);
+  view.place = { ...index.groups[number].place };
+  if (holder.dataset.group !== String(number)) {
+    sight.disconnect();
+    document.querySelectorAll(".plot").forEach((plot) => Plotly.purge(plot));
+    holder.innerHTML = found.html;
+    holder.dataset.group = number;
   }
-  const shown = data.filter((trace) => !hiddenMethods.has(trace.meta)).map(withoutHidden);
-  const plot = panel.querySelector(".plot");
-  plot.setAttribute("aria-label", variant.sentence);
-  panel.querySelector(".sentence").textContent = variant.sentence;
-  for (const sheet of panel.querySelectorAll(".sheet")) sheet.hidden = sheet.id !== variant.table;
-  return Plotly.react(plot, shown, layout, { displayModeBar: false, responsive: true });
+  panels = found.panels;
+  for (const select of document.querySelectorAll("#place select")) {
+    select.value = view.place[select.dataset.field];
+  }
+  for (const panel of figures()) {
+    panel.querySelectorAll("[data-control]").forEach((control) => setControl(panel, control));
+  }
+  showMethods();
 }
 
-function drawAll() {
-  for (const panel of document.querySelectorAll(".group:not([hidden]) .panel")) draw(panel);
+function showMethods() {
+  for (const box of document.querySelectorAll("#methods input")) {
+    box.checked = !view.hidden.has(box.value);
+  }
+  hideRows(holder);
+  refreshAll();
 }
 
-function compare(first, second) {
-  const [a, b] = [first, second].map((cell) => cell.dataset.value ?? cell.textContent);
-  if (a === "" || b === "") return (a === "") - (b === "");
-  const difference = Number(a) - Number(b);
-  return Number.isNaN(difference) ? a.localeCompare(b) : difference;
+function hide(methods) {
+  view.hidden = new Set(methods);
+  writeAddress();
+  showMethods();
 }
 
-function sort(head) {
-  const ascending = head.getAttribute("aria-sort") !== "ascending";
-  for (const other of head.parentNode.children) other.setAttribute("aria-sort", "none");
-  head.setAttribute("aria-sort", ascending ? "ascending" : "descending");
-  const body = head.closest("table").tBodies[0];
-  const rows = [...body.rows].sort((first, second) =>
-    compare(first.cells[head.cellIndex], second.cells[head.cellIndex]) * (ascending ? 1 : -1));
-  body.append(...rows);
-}
-
-// Numbers in full; a column with intervals becomes three.
-function csv(table) {
-  const rows = [...table.tBodies[0].rows].filter((row) => !row.hidden);
-  const lines = rows.map(() => []);
-  const heads = [];
-  [...table.tHead.rows[0].cells].forEach((head, column) => {
-    const cells = rows.map((row) => row.cells[column]);
-    const name = head.textContent;
-    const parts = cells.some((cell) => "low" in cell.dataset) ? ["value", "low", "high"] : ["value"];
-    for (const part of parts) {
-      heads.push(part === "value" ? name : `${name} ${part}`);
-      cells.forEach((cell, i) => lines[i].push(
-        cell.dataset[part] ?? (part === "value" ? cell.textContent : "")));
-    }
-  });
-  const quoted = (text) => (/[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
-  return [heads, ...lines].map((line) => line.map(quoted).join(",")).join("\n") + "\n";
-}
-
-function download(button) {
-  const table = button.parentNode.querySelector("table");
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([csv(table)], { type: "text/csv" }));
-  link.download = button.dataset.file;
-  link.click();
-  URL.revokeObjectURL(link.href);
+function chosen(control, value) {
+  const panel = control.closest(".panel");
+  view.controls.set(`${panel.id}.${control.dataset.control}`, value);
+  writeAddress();
+  refresh(panel);
 }
 
 document.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button) return;
-  if (button.closest(".choice")) {
-    for (const other of button.parentNode.children) {
+  const choice = button.closest(".choice");
+  if (choice) {
+    for (const other of choice.children) {
       other.setAttribute("aria-pressed", String(other === button));
     }
-    draw(button.closest(".panel"));
-  } else if (button.matches(".download")) {
-    download(button);
-  } else if (button.closest("thead")) {
-    sort(button.closest("th"));
-  }
+    chosen(choice, button.value);
+  } else if (button.matches(".download")) download(button);
+  else if (button.matches(".copy")) copy(button);
+  else if (button.dataset.methods) hide(button.dataset.methods === "none" ? index.methods : []);
+  else if (button.closest("thead")) sort(button.closest("th"));
 });
 
-document.addEventListener("change", ({ target }) => {
-  if (target.id === "page-group") {
-    for (const group of document.querySelectorAll(".group")) {
-      group.hidden = group.dataset.group !== target.value;
-    }
-    drawAll();
+document.addEventListener("change", async ({ target }) => {
+  if (target.dataset.field) {
+    view.place[target.dataset.field] = target.value;
+    await show(nearest(target.dataset.field));
+    writeAddress();
   } else if (target.closest("#methods")) {
-    hiddenMethods[target.checked ? "delete" : "add"](target.value);
-    for (const row of document.querySelectorAll("tr[data-method]")) {
-      row.hidden = hiddenMethods.has(row.dataset.method);
-    }
-    drawAll();
-  } else if (target.closest(".panel")) {
-    draw(target.closest(".panel"));
-  }
+    const others = [...view.hidden].filter((method) => method !== target.value);
+    hide(target.checked ? others : [...others, target.value]);
+  } else if (target.dataset.control) chosen(target, target.value);
 });
 
-darkTheme.addEventListener("change", drawAll);
-drawAll();
+document.addEventListener("toggle", ({ target }) => {
+  if (target.matches("details.data") && target.open) openTable(target);
+}, true);
+
+async function open() {
+  readAddress();
+  await show(nearest());
+}
+
+addEventListener("hashchange", () => {
+  delete holder.dataset.group; // controls that the new address does not name start afresh
+  open();
+});
+(async () => {
+  if (!("DecompressionStream" in window)) {
+    document.getElementById("old").hidden = false;
+    return;
+  }
+  await loadPlotly();
+  await open();
+  document.documentElement.dataset.ready = "yes";
+})();

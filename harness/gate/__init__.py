@@ -1,0 +1,6 @@
+"""The gate: fails on a regression of memory or time and on nothing else.
+
+`verdict` has the words and exit codes that every tier shares, `output` their Markdown and JSON.
+`exact` compares exact figures with the recorded ones of `baseline`, for equality. Nothing here
+imports torch.
+"""

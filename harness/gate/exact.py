@@ -1,0 +1,154 @@
+"""The exact tier: every figure of a fixed list of cells must equal the recorded one.
+
+Counted on fake tensors by `harness.planning.client`, so it needs no GPU, no data and no quiet
+machine. Whoever makes a method cheaper records that, or the next regression would hide in the gap.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from harness import catalogue
+from harness.catalogue import Catalogue
+from harness.errors import SweepError, unknown
+from harness.gate.baseline import Baseline, Figures, Place, environment, figures
+from harness.gate.comparison import RECORDABLE, Told, compare
+from harness.gate.verdict import Exit, Report, Verdict
+from harness.planning import plan
+from harness.planning.client import Planner
+from harness.planning.plan import Listener
+from harness.sweep import find, read
+
+SWEEP: Final = "exact_gate"
+BASELINES: Final = Path("results/baselines/exact")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to compare: a sweep (file or name), a folder of baselines, some methods or all.
+
+    `update` records what was counted, unless a cell failed.
+    """
+
+    sweep: str = SWEEP
+    baselines: Path = BASELINES
+    methods: tuple[str, ...] = ()
+    update: bool = False
+
+    def command(self, methods: Sequence[str], *, update: bool) -> str:
+        """The command line that asks this of some methods, or of all."""
+        words = ["ratebp-bench", "gate", "--exact"]
+        if self.sweep != SWEEP:
+            words += ["--sweep", self.sweep]
+        if self.baselines != BASELINES:
+            words += ["--baselines", str(self.baselines)]
+        for method in methods:
+            words += ["--method", method]
+        return shlex.join([*words, *(["--update"] if update else [])])
+
+    def commands(self, place: Place) -> tuple[str, str]:
+        """How to count one method's cells again, and how to record them."""
+        methods = [place.name]
+        return self.command(methods, update=False), self.command(methods, update=True)
+
+
+def run(
+    request: Request,
+    planner: Planner,
+    listener: Listener,
+    *,
+    command: Sequence[str] = catalogue.COMMAND,
+) -> Report:
+    """Count the cells and compare them with the baseline of this environment.
+
+    Raises
+    ------
+    HarnessError
+        If the list of cells is wrong, or the baseline is damaged or cannot be written.
+    """
+    baseline = Baseline(request.baselines / environment())
+    first = not baseline.exists()
+    if first and not request.update:
+        return _missing(request, baseline)
+    offered = catalogue.load(command)
+    recorded = baseline.read(request.methods)
+    found = _count(request, planner, listener, offered, recorded)
+    changes, rows = compare(recorded, found, request.commands)
+    notes = [f"{each.source} could not be loaded: {each.error}" for each in offered.broken]
+    failed = [str(place) for place, told in found.items() if told.status not in RECORDABLE]
+    accepted = request.update and not failed
+    if accepted:
+        baseline.write({place: told.figures for place, told in found.items()}, request.methods)
+        notes.append(f"recorded in {baseline.folder}; commit it with the change that explains it")
+    elif request.update:
+        notes.append(f"nothing is recorded while {_many(failed, 'cell')} cannot be counted")
+    if first:  # everything is new, and saying so of each cell says nothing
+        changes, rows = [each for each in changes if each.verdict is not Verdict.NEW], []
+    return Report(
+        tier="exact",
+        compared=_compared(found, baseline),
+        changes=tuple(changes),
+        notes=tuple(notes),
+        rows=tuple(rows),
+        accept=request.command(request.methods, update=True)
+        if any(c.accept for c in changes)
+        else "",
+        accepted=accepted,
+    )
+
+
+def _missing(request: Request, baseline: Baseline) -> Report:
+    """There is nothing to compare with; which other environments are recorded."""
+    others = sorted(path.parent.name for path in request.baselines.glob("*/*.csv"))
+    there = ", ".join(dict.fromkeys(others)) or "none"
+    note = (
+        f"no baseline for {baseline.folder.name} in {request.baselines} (recorded: {there}). Exact "
+        "figures compare within one minor version of torch and one version of the measurement. "
+        "Record them at a revision that is known to be good"
+    )
+    return Report(
+        tier="exact",
+        compared="nothing was compared",
+        notes=(note,),
+        accept=request.command((), update=True),
+        own=Exit.REBASELINE_NEEDED,
+    )
+
+
+def _count(
+    request: Request,
+    planner: Planner,
+    listener: Listener,
+    offered: Catalogue,
+    recorded: Mapping[Place, Figures],
+) -> dict[Place, Told]:
+    """The exact figures of every cell that is asked for."""
+    path = find(request.sweep)
+    asked = list(plan.cells(read(path), offered, path.name))
+    legal = {cell.method.name for cell in asked} | {place.name for place in recorded}
+    for method in request.methods:
+        if method not in legal:
+            raise SweepError(unknown(f"method in {path.name}:", method, legal))
+    if request.methods:
+        asked = [cell for cell in asked if cell.method.name in request.methods]
+    listener.planned(asked, planner.jobs)
+    found = {}
+    for cell, prediction in planner.predict(asked):
+        found[Place.of(cell)] = Told(figures(prediction), prediction.error or "")
+        listener.finished(cell, prediction)
+    return found
+
+
+def _compared(found: Mapping[Place, Told], baseline: Baseline) -> str:
+    count = sum(len(told.figures) for told in found.values() if told.status == "ok")
+    refused = sum(told.status == "skipped" for told in found.values())
+    cells = _many(found, "cell")
+    return f"{cells} ({refused} refused by their methods), {count} figures, with {baseline.folder}"
+
+
+def _many(things: Mapping[Place, Told] | Sequence[str], what: str) -> str:
+    return f"{len(things)} {what}{'' if len(things) == 1 else 's'}"

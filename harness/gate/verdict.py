@@ -1,0 +1,162 @@
+"""What a gate can say: verdicts on single figures, and the exit code of the whole.
+
+    0 fine                  nothing got worse, and the baseline tells the truth
+    1 regression            something got worse, vanished, or no longer trains
+    2 harness error         nothing can be said: a wrong option, a full disk, no answer in time
+    3 rebaseline needed     nothing got worse, but the baseline must be recorded anew
+    4 inconclusive          the noise is too large for an answer
+
+What a change of the code alone can mend is 1; what recording mends is 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from typing import Final
+
+
+class Exit(IntEnum):
+    """Exit codes of `ratebp-bench gate`."""
+
+    FINE = 0
+    REGRESSION = 1
+    HARNESS_ERROR = 2
+    REBASELINE_NEEDED = 3
+    INCONCLUSIVE = 4
+
+    @property
+    def words(self) -> str:
+        """The name as people read it, for example `rebaseline needed`."""
+        return self.name.lower().replace("_", " ")
+
+
+SEVERITY: Final = (
+    Exit.FINE,
+    Exit.INCONCLUSIVE,
+    Exit.REBASELINE_NEEDED,
+    Exit.HARNESS_ERROR,
+    Exit.REGRESSION,
+)
+"""From the least to the worst: a regression that is proven stands, whatever else went wrong."""
+
+
+class Verdict(StrEnum):
+    """The verdict on one figure or one cell.
+
+    Exact figures are `same`, `worse` or `better`; cells are `new`, `vanished`, `refused` (its
+    method no longer trains the network), `failed` (a crash, an out-of-memory, a figure that would
+    mislead) or `unanswered` (a time-out). Times are in capitals.
+    """
+
+    SAME = "same"
+    WORSE = "worse"
+    BETTER = "better"
+    NEW = "new"
+    VANISHED = "vanished"
+    REFUSED = "refused"
+    FAILED = "failed"
+    UNANSWERED = "unanswered"
+    SLOWER = "SLOWER"
+    FASTER = "FASTER"
+    EQUAL = "SAME"
+    INCONCLUSIVE = "INCONCLUSIVE"
+    VOID = "VOID"
+
+    @property
+    def exit(self) -> Exit:
+        """What this verdict alone makes of the whole."""
+        return _EXITS.get(self, Exit.FINE)
+
+
+_EXITS: Final = {
+    Verdict.WORSE: Exit.REGRESSION,
+    Verdict.VANISHED: Exit.REGRESSION,
+    Verdict.REFUSED: Exit.REGRESSION,
+    Verdict.FAILED: Exit.REGRESSION,
+    Verdict.SLOWER: Exit.REGRESSION,
+    Verdict.UNANSWERED: Exit.HARNESS_ERROR,
+    Verdict.BETTER: Exit.REBASELINE_NEEDED,
+    Verdict.NEW: Exit.REBASELINE_NEEDED,
+    Verdict.INCONCLUSIVE: Exit.INCONCLUSIVE,
+    Verdict.VOID: Exit.INCONCLUSIVE,
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One line of a gate's output.
+
+    Attributes
+    ----------
+    subject, quantity:
+        Which cell, and which figure of it; changes of one subject are shown together.
+    before, after:
+        The figure at the base and now, in `unit`; text where it is no number; None where there is
+        none.
+    verdict:
+        One word.
+    ratio:
+        After over before.
+    certainty:
+        `exact`, or the interval of the ratio with its level, in words.
+    reproduce, accept:
+        The commands that show it again, and that make it the new normal; empty where there is none.
+    """
+
+    subject: str
+    quantity: str
+    before: float | str | None
+    after: float | str | None
+    verdict: Verdict
+    unit: str = "1"
+    ratio: float | None = None
+    certainty: str = "exact"
+    reproduce: str = ""
+    accept: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one tier found.
+
+    Attributes
+    ----------
+    tier:
+        `exact` or `time`.
+    compared:
+        What was compared with what, in a sentence.
+    changes:
+        Its lines.
+    notes:
+        Whatever else a reader must know, one sentence each.
+    rows:
+        Lines of the baseline as they would be recorded, for what has changed.
+    accept:
+        The one command that makes all of it the new normal; empty where there is none.
+    accepted:
+        Whether the changes have just been recorded, so that none of them counts.
+    own:
+        What the tier says apart from its changes, for example that there is no baseline.
+    """
+
+    tier: str
+    compared: str
+    changes: tuple[Change, ...] = ()
+    notes: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+    accept: str = ""
+    accepted: bool = False
+    own: Exit = Exit.FINE
+
+    @property
+    def exit(self) -> Exit:
+        """The exit code."""
+        counting = () if self.accepted else self.changes
+        return worst([self.own, *(change.verdict.exit for change in counting)])
+
+
+def worst(exits: Iterable[Exit]) -> Exit:
+    """The gravest of several exit codes; fine if there are none."""
+    return max(exits, key=SEVERITY.index, default=Exit.FINE)
