@@ -14,6 +14,7 @@ from typing import Any
 from torch import fx, nn
 
 from ratebp.errors import BindError
+from ratebp.neurons import Recurrent
 from ratebp.roles import Role, role_of
 
 
@@ -102,19 +103,23 @@ def _union(pairs: Iterable[tuple[str, frozenset[str]]]) -> dict[str, frozenset[s
     return merged
 
 
+def _lif_at(neuron: Any) -> Any:
+    return neuron.neuron if isinstance(neuron, Recurrent) else neuron
+
+
 def common_decay(model: nn.Module, neurons: Iterable[str], at: str) -> float | None:
     """Return the one decay that all `neurons` share, or None when there are none.
 
     Args:
         model: the model that holds the neurons.
-        neurons: paths of LIF leaves.
+        neurons: paths of LIF leaves, or of Recurrent ones of LIF.
         at: path of the leaf that asks, for the message.
 
     Raises:
         BindError: when the decays differ, since one trace cannot have two decays.
     """
     modules: dict[str, Any] = dict(model.named_modules())
-    decays = {path: modules[path].dynamics.decay for path in neurons}
+    decays = {path: _lif_at(modules[path]).dynamics.decay for path in neurons}
     if len(set(decays.values())) > 1:
         listed = ", ".join(f"`{path}` {decay}" for path, decay in sorted(decays.items()))
         raise BindError(

@@ -8,10 +8,12 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.neurons import LIF, Recurrent
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.feedback import Broadcast, BroadcastLIF, DriftedReadout, HiddenSynapse, readouts
+from ratebp.rules.feedback import Broadcast, DriftedReadout, HiddenSynapse, readouts
 from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.recurrent import broadcasting
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import Rule, View, view
 from ratebp.wiring import common_decay
@@ -26,12 +28,13 @@ class Eprop(Method):
         dW = sum_t (L[t] h'(u[t] - threshold)) a[t]^T,   a[t] = decay a[t-1] + x[t]
         L[t] = B d[t],   d[t] = d loss(o[t], y) / T / d o[t];    readout: dW = sum_t d[t] s[t]^T
 
-    Source: Bellec et al., Nat. Commun. 2020. With the total derivative for L the first line is
-    exact for a recurrent layer, too; here layers are feed-forward, as this library has no recurrent
-    ones, and LIF, not adaptive. The readout has no leak, so no signal is filtered. Deviations: the
-    paper has one hidden layer, which the readout reads. Hidden layers that it does not read get
-    fixed random feedback under every option: [units, K] numbers a layer are kept. A bias is a
-    weight on the input 1.
+    Source: Bellec et al., Nat. Commun. 2020. In a `Recurrent` layer the weights between its neurons
+    learn alike, with x[t] the layer's last spikes s[t-1]. With the total derivative for L the first
+    line is exact there, too, for a soft, detached reset. The readout has no leak, so no signal is
+    filtered. Deviations: the paper has one hidden layer, which the readout reads; layers that it
+    does not read get fixed random feedback under every option, and [units, K] numbers a layer are
+    kept. Neurons are LIF, not adaptive: an ALIF needs a trace for every sample and weight, which a
+    convolution cannot pay. A bias is a weight on the input 1.
 
     Options:
         feedback: what B is for the layers that the readout reads. "symmetric": the readout's
@@ -60,6 +63,8 @@ class Eprop(Method):
         Identity("eprop", options={"feedback": "adaptive"}, other_options={"feedback": "random"}),
     )
 
+    neurons: ClassVar = (LIF, Recurrent)
+
     feedback: str = option("symmetric", "symmetric", "random", "adaptive")
     seed: int = 0
 
@@ -82,7 +87,7 @@ class Eprop(Method):
             whole = Broadcast(net, self.seed, exact)
             return whole if wrap is None else wrap(whole, builds_graph)
 
-        neuron: Rule = lambda lif, path: BroadcastLIF(lif, read=path in listens)  # noqa: E731
+        neuron: Rule = lambda each, path: broadcasting(each, read=path in listens)  # noqa: E731
         rules: dict[Role, Rule] = {
             Role.NEURON: neuron,
             Role.SYNAPSE: synapse,

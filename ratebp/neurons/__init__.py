@@ -4,6 +4,7 @@ from ratebp.neurons.adaptive import ALIF, PLIF
 from ratebp.neurons.base import Neuron
 from ratebp.neurons.lif import LIF
 from ratebp.neurons.parallel import PSN, MaskedPSN, SlidingPSN
+from ratebp.neurons.recurrent import Recurrent
 from ratebp.neurons.settings import KINDS, check, make, threshold
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "PSN",
     "MaskedPSN",
     "Neuron",
+    "Recurrent",
     "SlidingPSN",
     "check",
     "make",

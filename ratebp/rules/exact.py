@@ -11,7 +11,7 @@ from functools import singledispatch
 from torch import nn
 
 from ratebp.errors import BindError
-from ratebp.neurons import ALIF, LIF, PLIF, PSN, SlidingPSN
+from ratebp.neurons import ALIF, LIF, PLIF, PSN, Recurrent, SlidingPSN
 from ratebp.rules.adaptive import (
     ParallelPSN,
     ScanALIF,
@@ -22,6 +22,7 @@ from ratebp.rules.adaptive import (
     StepPLIF,
 )
 from ratebp.rules.neuron import ScanLIF, StepLIF
+from ratebp.rules.recurrent import ScanRecurrent, StepRecurrent
 from ratebp.views import Leaf
 
 
@@ -76,6 +77,11 @@ def _(neuron: SlidingPSN, timesteps: int) -> Leaf:
     return SlidingScan(neuron, timesteps)
 
 
+@scan_neuron.register
+def _(neuron: Recurrent, timesteps: int) -> Leaf:
+    return ScanRecurrent(StepRecurrent(neuron, step_neuron(neuron.neuron)), timesteps)
+
+
 @step_neuron.register
 def _(neuron: LIF) -> Leaf:
     return StepLIF(neuron)
@@ -94,3 +100,8 @@ def _(neuron: ALIF) -> Leaf:
 @step_neuron.register
 def _(neuron: SlidingPSN) -> Leaf:
     return SlidingStep(neuron)
+
+
+@step_neuron.register
+def _(neuron: Recurrent) -> Leaf:
+    return StepRecurrent(neuron, step_neuron(neuron.neuron))

@@ -13,7 +13,9 @@ import ratebp
 from ratebp.errors import BindError
 from ratebp.ops import spike
 from ratebp.rules import DetachedLIF, TracedSynapse
-from ratebp.rules.feedback import feedback_matrix
+from ratebp.rules.exact import step_neuron
+from ratebp.rules.feedback import HiddenSynapse, feedback_matrix
+from ratebp.rules.recurrent import broadcasting
 from ratebp.testing import seeded_step
 from ratebp.testing.contracts import differences
 
@@ -56,6 +58,50 @@ def test_e13_eligibility_times_the_total_derivative_is_bptt_of_a_recurrent_layer
         seen.backward(s.grad)  # the total derivative of the loss by this step's spikes
     got = {str(k): w.grad for k, w in enumerate(weights) if w.grad is not None}
     assert differences(got, want, 1e-13) == {}
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_e13_the_leaves_of_a_recurrent_layer_with_the_total_derivative(bias: bool) -> None:
+    """E13 again, of the very leaves that eprop puts in, against bptt_s's."""
+    torch.manual_seed(0)
+    into = nn.Linear(4, 6, bias=bias)
+    layer = ratebp.Recurrent(nn.Linear(6, 6, bias=bias), ratebp.LIF(DECAY))
+    model = nn.Sequential(into, layer, nn.Linear(6, 3)).double()
+    for each in (into, layer.synapse):
+        nn.init.normal_(each.weight, std=1.5)
+    x, y = 1.5 * torch.randn(7, 5, 4, dtype=torch.float64), torch.arange(5) % 3
+
+    exact = step_neuron(layer)
+    spikes = [exact(into(now)) for now in x]
+    sum(F.cross_entropy(model[2](s), y) for s in spikes).backward()
+    signals = [total_derivative(k, into, layer, model[2], x, y) for k in range(len(x))]
+    names = [n for n, _ in model.named_parameters() if n[0] in "01"]
+    want = {n: model.get_parameter(n).grad for n in names}
+    model.zero_grad()
+
+    synapse, neuron = HiddenSynapse(into, DECAY), broadcasting(layer, read=True)
+    for now, signal, s in zip(x, signals, spikes, strict=True):
+        seen = neuron(synapse(now))
+        assert torch.equal(seen, s)
+        seen.backward(signal)
+    assert all(g is not None and float(g.norm()) > 0 for g in want.values())
+    got = {n: model.get_parameter(n).grad for n in names}
+    assert differences(got, want, 1e-12) == {}  # type: ignore[arg-type]
+
+
+def total_derivative(
+    index: int, into: nn.Module, layer: Any, readout: nn.Module, x: Tensor, y: Tensor
+) -> Tensor:
+    """Return the derivative of the loss by the spikes of step `index`, all later steps included."""
+    neuron, loss = step_neuron(layer), torch.zeros((), dtype=torch.float64)
+    for k, now in enumerate(x):
+        s = neuron(into(now))
+        if k == index:
+            # What is heard at the next step is this step's spikes, as the readout's are.
+            s = chosen = neuron.spikes = s.detach().requires_grad_()
+        loss = loss + F.cross_entropy(readout(s), y)
+    (found,) = torch.autograd.grad(loss, chosen)
+    return found
 
 
 def mlp() -> nn.Sequential:
@@ -118,6 +164,52 @@ def test_eprop_equals_its_sums_written_out(feedback: str) -> None:
     second = {"symmetric": weight.T, "random": last, "adaptive": last + (weight - start).T}
     want = by_the_sums(model, x, y, {1: first, 3: second[feedback]})
     assert differences(got, want, 1e-12) == {}
+
+
+@pytest.mark.parametrize("feedback", ["symmetric", "random", "adaptive"])
+def test_eprop_of_a_recurrent_layer_equals_its_sums_written_out(feedback: str) -> None:
+    torch.manual_seed(0)
+    layer = ratebp.Recurrent(nn.Linear(9, 9), ratebp.LIF(DECAY))
+    model: Any = nn.Sequential(nn.Linear(7, 9), layer, nn.Linear(9, 5)).double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(2.5)
+    (x, y), start = data(5), model[2].weight.detach().clone()
+    bound = ratebp.methods.get("eprop", feedback=feedback, seed=3).bind(model, 5)
+    with torch.no_grad():
+        model[2].weight.add_(0.3 * torch.randn_like(start))
+    seeded_step(bound, x, y)
+    weight, fixed = model[2].weight.detach(), feedback_matrix(9, 5, 3, x.device).double()
+    signal = {"symmetric": weight.T, "random": fixed, "adaptive": fixed + (weight - start).T}
+
+    want = {n: torch.zeros_like(p) for n, p in model.named_parameters()}
+    u = s = torch.zeros(6, 9, dtype=torch.float64)
+    a: Any = 0.0
+    b: Any = 0.0
+    ones = 0.0
+    for now in x:
+        a, b, ones = DECAY * a + now, DECAY * b + s, DECAY * ones + 1
+        u = DECAY * (u - s) + model[0](now) + layer.synapse(s)
+        s = (u >= 1).double()
+        d = (model[2](s).softmax(-1) - F.one_hot(y, 5)) / (len(y) * len(x))
+        p = torch.sigmoid(4 * (u - 1))
+        by_current = (d @ signal[feedback].T) * 4 * p * (1 - p)
+        for name, out, into, one in (
+            ("2", d, s, 1.0),
+            ("0", by_current, a, ones),
+            ("1.synapse", by_current, b, ones),
+        ):
+            want[f"{name}.weight"] += (out.T @ into).detach()
+            want[f"{name}.bias"] += (one * out.sum(0)).detach()
+    got = {n: p.grad for n, p in model.named_parameters()}
+    assert differences(got, want, 1e-12) == {}
+
+
+def test_what_a_recurrent_layer_of_eprop_may_not_hold_is_refused_by_place() -> None:
+    layer = ratebp.Recurrent(nn.Linear(9, 9), ratebp.ALIF())
+    model = nn.Sequential(nn.Linear(7, 9), layer, nn.Linear(9, 5))
+    with pytest.raises(BindError, match=r"cannot train the neuron ALIF at `1\.neuron`.*bptt_m"):
+        ratebp.methods.get("eprop").bind(model, 2)
 
 
 def test_feedback_is_spread_evenly_and_set_by_its_seed() -> None:
