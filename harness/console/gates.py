@@ -11,10 +11,13 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from harness import crew
+from harness.console import progress
 from harness.console.plans import PlanProgress
 from harness.errors import HarnessError
 from harness.gate import exact as exact_tier
 from harness.gate import output
+from harness.gate import time as time_tier
 from harness.gate.output import Files
 from harness.gate.verdict import Change, Exit, Report, worst
 from harness.planning.client import Planner
@@ -43,6 +46,19 @@ def exact(
             return exact_tier.run(request, planner, listener)
 
     return settle("exact", work, console, files)
+
+
+def time(request: time_tier.Request, console: Console, files: Files) -> Exit:
+    """Run the time tier with its progress, and show what it found."""
+
+    def work() -> Report:
+        listener = progress.make(console, crew.ALONE)
+        try:
+            return time_tier.run(request, listener)
+        finally:
+            listener.close()
+
+    return settle("time", work, console, files)
 
 
 def settle(tier: str, work: Callable[[], Report], console: Console, files: Files) -> Exit:

@@ -60,7 +60,7 @@ class PlainProgress:
 
     def planned(self, todo: Sequence[TrialSpec], total: int, jobs: int) -> None:
         """See `harness.crew.Listener`."""
-        self._count = len(todo)
+        self._done, self._count = 0, len(todo)
         self._estimate = Estimate(todo, jobs, self._alone)
         self._say(plan(len(todo), total, jobs))
 
@@ -107,7 +107,7 @@ class BarProgress:
         """See `harness.crew.Listener`."""
         self._estimate = Estimate(todo, jobs, self._alone)
         self._bar.console.print(escape(plan(len(todo), total, jobs)), highlight=False)
-        self._bar.update(self._task, total=len(todo))
+        self._bar.update(self._task, total=len(todo), completed=0)
         self._bar.start_task(self._task)
         self._bar.start()
 

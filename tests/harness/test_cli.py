@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from typing import Any
 import fake_catalogue
 import pytest
 from fakes import WORKER
+from report_sample import write as write_sample
 
 import harness.catalogue
 import harness.report
@@ -40,7 +42,9 @@ def call(
     """Call the command line in this process, with the fake library; (code, output, errors)."""
     offered = harness.catalogue.parse(fake_catalogue.CATALOGUE)
     monkeypatch.setattr(harness.catalogue, "load", lambda *_: offered)
-    monkeypatch.setattr(cli, "_predict", lambda cells: iter(()))  # fake methods have no bytes
+    monkeypatch.setattr(
+        cli.measure, "_predict", lambda cells: iter(())
+    )  # fake methods have no bytes
     monkeypatch.setattr(harness.runner, "LocalExecutor", lambda **how: LocalExecutor(WORKER, **how))
     monkeypatch.chdir(tmp_path)
 
@@ -213,3 +217,34 @@ def test_doctor_at_rest_runs_no_trial(tmp_path: Path) -> None:
     for topic in ("cores", "load", "clocks", "memory", "disk", "commit", "GPU"):
         assert topic in done.stdout
     assert "step noise" not in done.stdout
+
+
+def test_the_gate_has_its_own_exit_codes(
+    call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert call("gate")[0] == 2  # neither tier
+    assert call("gate", "--exact", "--time", "HEAD")[0] == 2  # both
+    monkeypatch.undo()
+    sweep = tmp_path / "gate.toml"
+    sweep.write_text(
+        '[[grid]]\nprobes = "memory"\nmethod = "sltt"\ndata = "digits"\nT = 2\nbatch = 4\n'
+        'model = {name = "tiny_resnet", width = 0.125}\n',
+        encoding="utf-8",
+    )
+    words = ("gate", "--exact", "--sweep", str(sweep), "--baselines", "here")
+    assert _shell(*words, folder=tmp_path).returncode == 3  # nothing is recorded
+    assert _shell(*words, "--update", folder=tmp_path).returncode == 0
+    done = _shell(*words, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("exact gate: fine (exit code 0)\n")
+
+
+def test_trend_and_export_read_what_a_sweep_left(tmp_path: Path) -> None:
+    write_sample(tmp_path / "run", repeats=1)
+    kept = _shell("trend", "--add", "run", "--history", "kept", folder=tmp_path)
+    assert (kept.returncode, kept.stderr) == (0, "")
+    assert len(list((tmp_path / "kept").glob("*.jsonl"))) == 1
+    for service in ("github-action-benchmark", "bencher"):
+        done = _shell("export", "run", "--format", service, folder=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "bptt_m" in str(json.loads(done.stdout))

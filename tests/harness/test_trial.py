@@ -79,8 +79,7 @@ def test_a_time_trial_answers_with_rows_and_facts() -> None:
     answer = run(cell("ottt_a"), "time")
     assert (answer.status, answer.error) == ("ok", None)
     assert {row.metric for row in answer.rows} == {
-        f"time.{part}"
-        for part in (*PHASES, "plain_forward", "trace", "step", "reference")
+        f"time.{part}" for part in (*PHASES, "plain_forward", "trace", "step", "reference")
     } | {"ratio.step", "ratio.backward"}
     expected = {"torch": torch.__version__, "device": "cpu", "threads": 1, "optimizer": "SGD"}
     assert expected.items() <= answer.facts.items()

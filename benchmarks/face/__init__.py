@@ -1,0 +1,1 @@
+"""The suite as pytest-benchmark users know it."""

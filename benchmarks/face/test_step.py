@@ -1,0 +1,56 @@
+"""One training step of every method, in pytest-benchmark's clothes.
+
+    pytest benchmarks/face --benchmark-enable --benchmark-autosave
+    pytest benchmarks/face --benchmark-enable --benchmark-compare
+
+Seconds are pytest-benchmark's own, of one process: look at them, do not gate on them. The exact
+figures in `extra_info` (bytes and operations) are those of `ratebp-bench gate --exact`.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from harness import catalogue, exact, rig, trial
+from harness.probe import Bench
+from harness.spec import Cell, Choice
+
+MODEL = Choice.make("tiny_resnet", {"width": 0.5})
+ROUNDS = 5
+WARM_UP = 2
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test a method, plug-ins among them, with no list to keep."""
+    metafunc.parametrize("method", list(catalogue.load().methods))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> object:
+    """Building a bench sets the number of threads; put it back."""
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def build(cell: Cell) -> Bench:
+    """The bench, or a skip where the method cannot train this network."""
+    try:
+        return rig.build(cell)
+    except Exception as error:
+        status, why = trial.judge(error)
+        if status == "skipped":
+            pytest.skip(why)
+        raise
+
+
+def test_step(benchmark: BenchmarkFixture, method: str) -> None:
+    """Count one step exactly, then time a few."""
+    cell = Cell(Choice(method), MODEL, "digits", T=4, batch=32)
+    bench = build(cell)
+    benchmark.group = f"training step: {MODEL.label}, {cell.data}, T={cell.T}, batch={cell.batch}"
+    for row in exact.measure(bench).rows:
+        benchmark.extra_info[f"{row.metric} {row.phase} [{row.unit}]"] = int(row.values[0])
+    benchmark.pedantic(bench.step, rounds=ROUNDS, warmup_rounds=WARM_UP, iterations=1)
