@@ -4,26 +4,45 @@ A folder holds the readable version (`naive.py`) and, where there is one, the fa
 it. Tests and micro-benchmarks compare with that same readable version.
 """
 
+from ratebp.ops.bits import naive_pack, naive_unpack, pack, unpack
 from ratebp.ops.lif_scan import lif_scan, naive_lif_scan
 from ratebp.ops.lif_step import last_spike, lif_step
 from ratebp.ops.norm_replay import naive_norm_replay, norm_replay
-from ratebp.ops.rate_step import RateState, rate_step, replay_rate
+from ratebp.ops.rate_step import RateState, advance, rate_step, replay_rate
 from ratebp.ops.spike import spike
-from ratebp.ops.synapse import Geometry, geometry_of, naive_synapse, synapse
+from ratebp.ops.synapse import (
+    AsItIs,
+    Bits,
+    Counts,
+    Geometry,
+    Stored,
+    geometry_of,
+    naive_synapse,
+    synapse,
+)
 
 __all__ = [
+    "AsItIs",
+    "Bits",
+    "Counts",
     "Geometry",
     "RateState",
+    "Stored",
+    "advance",
     "geometry_of",
     "last_spike",
     "lif_scan",
     "lif_step",
     "naive_lif_scan",
     "naive_norm_replay",
+    "naive_pack",
     "naive_synapse",
+    "naive_unpack",
     "norm_replay",
+    "pack",
     "rate_step",
     "replay_rate",
     "spike",
     "synapse",
+    "unpack",
 ]

@@ -8,7 +8,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.errors import BindError
 from ratebp.ops import norm_replay
-from ratebp.rules.record import RateRecord, widened
+from ratebp.rules.record import RateRecord, unread, widened
 from ratebp.views import Leaf
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -133,13 +133,23 @@ class ReplayNorm(Leaf):
 
     stateful = True
 
-    def __init__(self, norm: nn.Module, record: RateRecord, *, centred: bool = True) -> None:
-        """Share `record`; `centred` is False where the recorded ``xhat`` has a mean of its own."""
+    def __init__(
+        self, norm: nn.Module, record: RateRecord, *, centred: bool, unread: bool
+    ) -> None:
+        """Share `record` with the twin in the spike pass.
+
+        Args:
+            norm: the batch norm.
+            record: of the twin.
+            centred: False where the recorded ``xhat`` has a mean of its own.
+            unread: whether nobody reads the value.
+        """
         super().__init__()
         assert isinstance(norm, _BatchNorm)
         self.norm = norm
         self.record = record
         self.centred = centred
+        self.unread = unread
 
     def forward(self, c: Tensor) -> Tensor:
         """Return the mean normalised activation ``[B, C, ...]``; the value of `c` is not read."""
@@ -147,5 +157,12 @@ class ReplayNorm(Leaf):
         offset = None if self.centred else xhat.mean([d for d in range(xhat.dim()) if d != 1])
         norm = self.norm
         return norm_replay(
-            c, norm.weight, norm.bias, xhat, inv_std, offset=offset, frozen=not _uses_batch(norm)
+            c,
+            norm.weight,
+            norm.bias,
+            xhat,
+            inv_std,
+            offset=offset,
+            frozen=not _uses_batch(norm),
+            value=unread(c) if self.unread else None,
         )

@@ -28,6 +28,14 @@ class RateRecord:
         return kept
 
 
+def unread(like: Tensor) -> Tensor:
+    """Return NaN in the shape of `like`, without memory of that size, for a value nobody reads.
+
+    A wrong reader shows at once.
+    """
+    return like.new_full((), float("nan")).expand(like.shape)
+
+
 def widened(dtype: torch.dtype) -> torch.dtype:
     """Return the type that statistics of `dtype` are kept in: float32 at least."""
     return torch.promote_types(dtype, torch.float32)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ratebp.ops import geometry_of, naive_synapse, synapse
-from ratebp.rules.record import RateRecord
+from ratebp.ops import AsItIs, Counts, Stored, geometry_of, naive_synapse, synapse
+from ratebp.rules.record import RateRecord, unread
 from ratebp.views import Leaf
 
 
@@ -76,16 +76,24 @@ class _RateSynapse(Leaf):
     def __init__(
         self, layer: nn.Module, record: RateRecord, timesteps: int, *, keep_value: bool
     ) -> None:
-        """Share `record` with the twin; `keep_value` is False if only norms read the output."""
+        """Share `record` with the twin; `keep_value` is False if nobody reads the mean."""
         super().__init__()
         self.layer = layer
         self.record = record
         self.timesteps = timesteps
         self.keep_value = keep_value
 
-    def _unread(self, like: Tensor) -> Tensor:
-        # Norms of the rate pass have their own record: NaN shows at once if anybody reads this.
-        return like.new_full((), float("nan")).expand(like.shape)
+    def _output(self, x: Tensor) -> Tensor:
+        if x.dtype == torch.uint8:
+            x = x.to(_type_of(self.layer, x.device.type))
+        out: Tensor = self.layer(x)
+        return out
+
+
+def _type_of(layer: nn.Module, device: str) -> torch.dtype:
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return next(layer.parameters()).dtype
 
 
 class RecordSynapseScan(_RateSynapse):
@@ -93,9 +101,9 @@ class RecordSynapseScan(_RateSynapse):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output."""
-        out: Tensor = self.layer(x)
+        out = self._output(x)
         steps = out.unflatten(0, (self.timesteps, -1))
-        self.record.put(steps.mean(0) if self.keep_value else self._unread(steps[0]))
+        self.record.put(steps.mean(0) if self.keep_value else unread(steps[0]))
         return out
 
 
@@ -111,13 +119,13 @@ class RecordSynapseStep(_RateSynapse):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output for this step."""
-        out: Tensor = self.layer(x)
+        out = self._output(x)
         if self.keep_value:
             part = out / self.timesteps
             self.mean = part if self.mean is None else self.mean + part
             self.record.put(self.mean)
         else:
-            self.record.put(self._unread(out))
+            self.record.put(unread(out))
         return out
 
     def reset(self) -> None:
@@ -134,11 +142,23 @@ class ReplaySynapse(Leaf):
 
     stateful = True
 
-    def __init__(self, layer: nn.Module, record: RateRecord) -> None:
-        """Share `record` with the twin in the spike pass."""
+    def __init__(
+        self, layer: nn.Module, record: RateRecord, counts: RateRecord | None, timesteps: int
+    ) -> None:
+        """Share the records.
+
+        Args:
+            layer: the synapse.
+            record: of the twin in the spike pass.
+            counts: where the spike count of the neuron before arrives, one byte a neuron; None
+                where the input is anything else than that neuron's rate.
+            timesteps: T.
+        """
         super().__init__()
         self.layer = layer
         self.record = record
+        self.counts = counts
+        self.stored: Stored = AsItIs() if counts is None else Counts(timesteps)
         self.geometry = geometry_of(layer)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,4 +169,7 @@ class ReplaySynapse(Leaf):
         weight, bias = self.layer.weight, self.layer.bias
         assert isinstance(weight, Tensor)
         assert bias is None or isinstance(bias, Tensor)
-        return synapse(x, weight, bias, self.geometry, value=value)
+        source = None if self.counts is None else self.counts.take()[0]
+        return synapse(
+            x, weight, bias, self.geometry, source=source, stored=self.stored, value=value
+        )
