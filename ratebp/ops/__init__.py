@@ -8,7 +8,7 @@ from ratebp.ops.bits import naive_pack, naive_unpack, pack, unpack
 from ratebp.ops.lif_scan import lif_scan, naive_lif_scan
 from ratebp.ops.lif_step import last_spike, lif_step
 from ratebp.ops.norm_replay import naive_norm_replay, norm_replay
-from ratebp.ops.rate_step import RateState, advance, rate_step, replay_rate
+from ratebp.ops.rate_step import RateState, advance, at_rest, rate_scan, rate_step, replay_rate
 from ratebp.ops.spike import spike
 from ratebp.ops.synapse import (
     AsItIs,
@@ -29,6 +29,7 @@ __all__ = [
     "RateState",
     "Stored",
     "advance",
+    "at_rest",
     "geometry_of",
     "last_spike",
     "lif_scan",
@@ -40,6 +41,7 @@ __all__ = [
     "naive_unpack",
     "norm_replay",
     "pack",
+    "rate_scan",
     "rate_step",
     "replay_rate",
     "spike",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ratebp.neurons import LIF
-from ratebp.ops import RateState, advance, lif_scan, lif_step, replay_rate
+from ratebp.ops import RateState, advance, at_rest, lif_scan, lif_step, rate_scan, replay_rate
 from ratebp.rules.record import RateRecord, unread
 from ratebp.views import Leaf
 
@@ -95,13 +95,8 @@ class RecordNeuronScan(_RateNeuron):
     def forward(self, current: Tensor) -> Tensor:
         """Return spikes, shape of `current`."""
         folded = current.unflatten(0, (self.timesteps, -1))
-        spikes = torch.empty_like(folded, dtype=self._type(current))
-        state: RateState | None = None
-        for now, slot in zip(folded.unbind(0), spikes.unbind(0), strict=True):
-            fired, state = advance(now, state, self.dynamics, self.timesteps)
-            slot.copy_(fired)
-        assert state is not None
-        self.record.put(state.spikes, state.eligibility)
+        spikes, count, eligibility = rate_scan(folded, self.dynamics, self._type(current))
+        self.record.put(count, eligibility)
         return spikes.flatten(0, 1)
 
 
@@ -117,7 +112,9 @@ class RecordNeuronStep(_RateNeuron):
 
     def forward(self, current: Tensor) -> Tensor:
         """Return the spikes of this step, shape of `current`."""
-        fired, self.state = advance(current, self.state, self.dynamics, self.timesteps)
+        if self.state is None:
+            self.state = at_rest(current, self.dynamics, self.timesteps)
+        fired = advance(current, self.state, self.dynamics)
         self.record.put(self.state.spikes, self.state.eligibility)
         return fired.to(self._type(current))
 

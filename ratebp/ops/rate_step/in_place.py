@@ -1,6 +1,12 @@
-"""The LIF time step with rate statistics, its state changed in place and its spikes one byte each."""
+"""LIF with rate statistics, its state changed in place, a large layer in pieces.
+
+Beside its state a step needs several temporaries of its own size, which in a wide layer would be
+the peak of a whole training step. So a large layer runs in pieces of the batch.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -11,36 +17,99 @@ from ratebp.ops.rate_step.naive import RateState
 MOST_COUNTED = 255
 """The largest spike count that one byte holds."""
 
+_PIECES = 4
+_LARGE = 1 << 18  # elements; below, a piece costs more time than its temporaries are worth
 
-def advance(
-    current: Tensor, state: RateState | None, dynamics: Dynamics, timesteps: int
-) -> tuple[Tensor, RateState]:
-    """Return the spikes of one time step as booleans, and `state`, advanced in place.
+
+def at_rest(like: Tensor, dynamics: Dynamics, timesteps: int) -> RateState:
+    """Return the state before the first step of a layer, all tensors fresh.
+
+    Args:
+        like: a current of one step, ``[B, ...]``.
+        dynamics: the layer's constants.
+        timesteps: T, which decides whether the count is kept as uint8 (T up to 255).
+    """
+    wide = torch.promote_types(like.dtype, torch.float32)
+    number = dynamics.reset == "soft" and dynamics.detach_reset
+    return RateState(
+        torch.zeros_like(like, dtype=wide),
+        torch.zeros_like(like, dtype=torch.uint8 if timesteps <= MOST_COUNTED else wide),
+        torch.zeros_like(like, dtype=wide),
+        like.new_ones((), dtype=wide) if number else torch.ones_like(like, dtype=wide),
+    )
+
+
+def advance(current: Tensor, state: RateState, dynamics: Dynamics) -> Tensor:
+    """Advance `state` in place by one time step and return the spikes as booleans.
 
     The equations are those of `rate_step`. Call it without a graph; the state must belong to the
     caller alone.
 
     Args:
         current: input current of this step, ``[B, ...]``; it is not changed.
-        state: the last step's state; None at the first step, which makes one.
+        state: from `at_rest`, or the last step's.
         dynamics: the layer's constants.
-        timesteps: T, which decides whether the count is kept as uint8 (T up to 255).
     """
-    wide = torch.promote_types(current.dtype, torch.float32)
-    u = current.to(wide, copy=True) if state is None else state.carry.add_(current)
+    fired = torch.empty_like(current, dtype=torch.bool)
+    for now, slot, *part in _pieces(0, current, fired, *state):
+        _advance(now, RateState(*part), dynamics, slot)
+    _advance_number(state, dynamics)
+    return fired
+
+
+def rate_scan(
+    current: Tensor, dynamics: Dynamics, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run all time steps of a layer.
+
+    Args:
+        current: input current, ``[T, B, ...]``; it is not changed.
+        dynamics: the layer's constants.
+        dtype: type of the spikes.
+
+    Returns:
+        Spikes ``[T, B, ...]``, and of `RateState` the final `spikes` and `eligibility`.
+    """
+    timesteps = current.shape[0]
+    spikes = torch.empty_like(current, dtype=dtype)
+    final = at_rest(current[0], dynamics, timesteps)
+    pieces = zip(
+        _pieces(1, current, spikes), _pieces(0, final.spikes, final.eligibility), strict=True
+    )
+    for (steps, slots), (count, eligibility) in pieces:
+        state = at_rest(steps[0], dynamics, timesteps)
+        state = state._replace(spikes=count, eligibility=eligibility)
+        for now, slot in zip(steps.unbind(0), slots.unbind(0), strict=True):
+            _advance(now, state, dynamics, slot)
+            _advance_number(state, dynamics)
+    return spikes, final.spikes, final.eligibility
+
+
+def _pieces(dim: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    first = tensors[0]
+    large = first.numel() // (first.shape[0] if dim else 1) >= _LARGE
+    number = _PIECES if large and not torch.compiler.is_compiling() else 1
+    # A 0-dim tensor is the same for every piece.
+    split = [t.tensor_split(number, dim) if t.dim() else (t,) * number for t in tensors]
+    return zip(*split, strict=True)
+
+
+def _advance(current: Tensor, state: RateState, dynamics: Dynamics, slot: Tensor) -> None:
+    u = state.carry.add_(current)
     fired = u >= dynamics.threshold
+    slot.copy_(fired)
+    state.spikes.add_(fired)
     h = dynamics.surrogate.derivative(u - dynamics.threshold)
-    jacobian = dynamics.carry_grad(u, h)
-    if state is None:
-        count = fired.to(torch.uint8 if timesteps <= MOST_COUNTED else wide)
-        rho = 1 + jacobian * u.new_ones(())
-        eligibility = h
-    else:
-        count = state.spikes.add_(fired)
-        eligibility = state.eligibility.addcmul_(h, state.rho)
-        rho = 1 + state.rho * jacobian
+    state.eligibility.addcmul_(h, state.rho)
+    if state.rho.dim():
+        state.rho.mul_(dynamics.carry_grad(u, h)).add_(1)
     if dynamics.reset == "soft":
         u.add_(fired, alpha=-dynamics.threshold)
     else:
         u.masked_fill_(fired, 0.0)
-    return fired, RateState(u.mul_(dynamics.decay), count, eligibility, rho)
+    u.mul_(dynamics.decay)
+
+
+def _advance_number(state: RateState, dynamics: Dynamics) -> None:
+    if not state.rho.dim():
+        state.rho.mul_(dynamics.decay).add_(1)
