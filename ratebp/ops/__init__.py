@@ -7,7 +7,13 @@ it. Tests and micro-benchmarks compare with that same readable version.
 from ratebp.ops.bits import naive_pack, naive_unpack, pack, unpack
 from ratebp.ops.lif_scan import lif_scan, naive_lif_scan
 from ratebp.ops.lif_step import last_spike, lif_step
-from ratebp.ops.norm_replay import naive_norm_replay, norm_replay
+from ratebp.ops.norm_replay import (
+    Origin,
+    affine,
+    naive_norm_replay,
+    norm_recomputed,
+    norm_replay,
+)
 from ratebp.ops.rate_step import RateState, advance, at_rest, rate_scan, rate_step, replay_rate
 from ratebp.ops.spike import spike
 from ratebp.ops.synapse import (
@@ -26,9 +32,11 @@ __all__ = [
     "Bits",
     "Counts",
     "Geometry",
+    "Origin",
     "RateState",
     "Stored",
     "advance",
+    "affine",
     "at_rest",
     "geometry_of",
     "last_spike",
@@ -39,6 +47,7 @@ __all__ = [
     "naive_pack",
     "naive_synapse",
     "naive_unpack",
+    "norm_recomputed",
     "norm_replay",
     "pack",
     "rate_scan",
