@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.errors import BindError
-from ratebp.ops import affine, norm_replay
+from ratebp.ops import affine, norm_recomputed, norm_replay
 from ratebp.rules.record import RateRecord, unread, widened
 from ratebp.views import Leaf
 
@@ -19,7 +19,7 @@ def _uses_batch(norm: _BatchNorm) -> bool:
     return norm.training or norm.running_mean is None
 
 
-def _normalise(
+def normalised(
     norm: _BatchNorm, c: Tensor, weight: Tensor | None, bias: Tensor | None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return ``norm(c)`` and the mean and reciprocal standard deviation that it used, ``[C]``.
@@ -75,11 +75,21 @@ class RecordNormScan(_RateNorm):
 
     def forward(self, c: Tensor) -> Tensor:
         """Return the normalised activations."""
-        out, mean, inv_std = _normalise(self.norm, c, self.norm.weight, self.norm.bias)
+        out, mean, inv_std = normalised(self.norm, c, self.norm.weight, self.norm.bias)
         steps = c.unflatten(0, (self.timesteps, -1))
         xhat = steps.mean(0, dtype=widened(c.dtype))
         xhat.sub_(_along_channel(mean, xhat)).mul_(_along_channel(inv_std, xhat))
         self.record.put(xhat, inv_std)
+        return out
+
+
+class RecordStatistics(_RateNorm):
+    """Statistics over ``T*B`` jointly, folded ``[T*B, C, ...]``; records nothing else."""
+
+    def forward(self, c: Tensor) -> Tensor:
+        """Return the normalised activations."""
+        out, mean, inv_std = normalised(self.norm, c, self.norm.weight, self.norm.bias)
+        self.record.put(mean, inv_std)
         return out
 
 
@@ -103,7 +113,7 @@ class RecordNormStep(_RateNorm):
     def forward(self, c: Tensor) -> Tensor:
         """Return the normalised activations of this step."""
         norm, share = self.norm, 1 / self.timesteps
-        now, _, inv_std = _normalise(norm, c.to(widened(c.dtype)), None, None)
+        now, _, inv_std = normalised(norm, c.to(widened(c.dtype)), None, None)
         out = affine(now, norm.weight, norm.bias).to(c.dtype)
         if self.sums is None:
             self.sums = (now.mul_(share), inv_std * share)
@@ -124,7 +134,7 @@ class RecordNormLastStep(RecordNormStep):
 
     def forward(self, c: Tensor) -> Tensor:
         """Return the normalised activations of this step."""
-        out, mean, inv_std = _normalise(self.norm, c, self.norm.weight, self.norm.bias)
+        out, mean, inv_std = normalised(self.norm, c, self.norm.weight, self.norm.bias)
         total = c / self.timesteps
         if self.sums is not None:
             total = self.sums[0] + total
@@ -172,3 +182,25 @@ class ReplayNorm(Leaf):
             frozen=not _uses_batch(norm),
             value=unread(c) if self.unread else None,
         )
+
+
+class ReplayRecomputedNorm(Leaf):
+    """The batch norm of the rate pass, its ``xhat`` made anew in the backward; nobody reads it."""
+
+    stateful = True
+
+    def __init__(self, norm: nn.Module, record: RateRecord, origin: RateRecord) -> None:
+        """Share `record` with a `RecordStatistics`, `origin` with the synapse before."""
+        super().__init__()
+        assert isinstance(norm, _BatchNorm)
+        self.norm = norm
+        self.record = record
+        self.origin = origin
+
+    def forward(self, c: Tensor) -> Tensor:
+        """Return NaN of stride 0 in the shape of `c`."""
+        mean, inv_std = self.record.take()
+        (origin,) = self.origin.take()
+        norm = self.norm
+        frozen = not _uses_batch(norm)
+        return norm_recomputed(c, norm.weight, norm.bias, mean, inv_std, origin, frozen=frozen)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ratebp.ops import AsItIs, Counts, Stored, geometry_of, naive_synapse, synapse
+from ratebp.ops import AsItIs, Counts, Origin, Stored, geometry_of, naive_synapse, pieces, synapse
 from ratebp.rules.record import RateRecord, unread
 from ratebp.views import Leaf
 
@@ -84,9 +84,22 @@ class _RateSynapse(Leaf):
         self.keep_value = keep_value
 
     def _output(self, x: Tensor) -> Tensor:
-        if x.dtype == torch.uint8:
-            x = x.to(_type_of(self.layer, x.device.type))
-        out: Tensor = self.layer(x)
+        if x.dtype != torch.uint8:
+            whole: Tensor = self.layer(x)
+            return whole
+        # Spikes of one byte become floats piece by piece, or they would be the pass's peak.
+        dtype = _type_of(self.layer, x.device.type)
+        parts = iter(pieces(0, x))
+        first: Tensor = self.layer(next(parts)[0].to(dtype))
+        if first.shape[0] == x.shape[0]:
+            return first
+        out = first.new_empty((x.shape[0], *first.shape[1:]))
+        done = first.shape[0]
+        out[:done].copy_(first)
+        del first
+        for (part,) in parts:
+            out[done : done + part.shape[0]].copy_(self.layer(part.to(dtype)))
+            done += part.shape[0]
         return out
 
 
@@ -143,21 +156,29 @@ class ReplaySynapse(Leaf):
     stateful = True
 
     def __init__(
-        self, layer: nn.Module, record: RateRecord, counts: RateRecord | None, timesteps: int
+        self,
+        layer: nn.Module,
+        record: RateRecord,
+        timesteps: int,
+        counts: RateRecord | None,
+        origin: RateRecord | None,
     ) -> None:
         """Share the records.
 
         Args:
             layer: the synapse.
             record: of the twin in the spike pass.
+            timesteps: T.
             counts: where the spike count of the neuron before arrives, one byte a neuron; None
                 where the input is anything else than that neuron's rate.
-            timesteps: T.
+            origin: where the norm behind finds how to compute this synapse's output; None where
+                none asks.
         """
         super().__init__()
         self.layer = layer
         self.record = record
         self.counts = counts
+        self.origin = origin
         self.stored: Stored = AsItIs() if counts is None else Counts(timesteps)
         self.geometry = geometry_of(layer)
 
@@ -169,7 +190,9 @@ class ReplaySynapse(Leaf):
         weight, bias = self.layer.weight, self.layer.bias
         assert isinstance(weight, Tensor)
         assert bias is None or isinstance(bias, Tensor)
-        source = None if self.counts is None else self.counts.take()[0]
+        source = x.detach() if self.counts is None else self.counts.take()[0]
+        if self.origin is not None:
+            self.origin.put(Origin(source, self.stored, x.shape, weight, bias, self.geometry))
         return synapse(
             x, weight, bias, self.geometry, source=source, stored=self.stored, value=value
         )

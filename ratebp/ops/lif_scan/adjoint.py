@@ -15,7 +15,7 @@ class _Scan(torch.autograd.Function):
     def forward(ctx: Any, current: Tensor, dynamics: Dynamics) -> Tensor:
         wide = torch.promote_types(current.dtype, torch.float32)
         potentials = torch.empty_like(current, dtype=wide)
-        spikes = _run(current, dynamics, potentials)
+        spikes = run(current, dynamics, potentials)
         ctx.save_for_backward(potentials)
         ctx.dynamics = dynamics
         return spikes
@@ -37,7 +37,8 @@ class _Scan(torch.autograd.Function):
         return out, None
 
 
-def _run(current: Tensor, dynamics: Dynamics, potentials: Tensor | None) -> Tensor:
+def run(current: Tensor, dynamics: Dynamics, potentials: Tensor | None) -> Tensor:
+    """Return the spikes, and fill `potentials` with u where it is given."""
     wide = torch.promote_types(current.dtype, torch.float32)
     spikes = torch.empty_like(current)
     kept = potentials.unbind(0) if potentials is not None else ()
@@ -68,4 +69,4 @@ def lif_scan(current: Tensor, dynamics: Dynamics) -> Tensor:
     if torch.is_grad_enabled() and current.requires_grad:
         out: Tensor = _Scan.apply(current, dynamics)
         return out
-    return _run(current, dynamics, None)
+    return run(current, dynamics, None)

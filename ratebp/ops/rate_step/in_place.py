@@ -6,19 +6,15 @@ the peak of a whole training step. So a large layer runs in pieces of the batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops.pieces import pieces
 from ratebp.ops.rate_step.naive import RateState
 
 MOST_COUNTED = 255
 """The largest spike count that one byte holds."""
-
-_PIECES = 4
-_LARGE = 1 << 18  # elements; below, a piece costs more time than its temporaries are worth
 
 
 def at_rest(like: Tensor, dynamics: Dynamics, timesteps: int) -> RateState:
@@ -51,7 +47,7 @@ def advance(current: Tensor, state: RateState, dynamics: Dynamics) -> Tensor:
         dynamics: the layer's constants.
     """
     fired = torch.empty_like(current, dtype=torch.bool)
-    for now, slot, *part in _pieces(0, current, fired, *state):
+    for now, slot, *part in pieces(0, current, fired, *state):
         _advance(now, RateState(*part), dynamics, slot)
     _advance_number(state, dynamics)
     return fired
@@ -73,25 +69,15 @@ def rate_scan(
     timesteps = current.shape[0]
     spikes = torch.empty_like(current, dtype=dtype)
     final = at_rest(current[0], dynamics, timesteps)
-    pieces = zip(
-        _pieces(1, current, spikes), _pieces(0, final.spikes, final.eligibility), strict=True
-    )
-    for (steps, slots), (count, eligibility) in pieces:
+    over_time = pieces(1, current, spikes)
+    totals = pieces(0, final.spikes, final.eligibility)
+    for (steps, slots), (count, eligibility) in zip(over_time, totals, strict=True):
         state = at_rest(steps[0], dynamics, timesteps)
         state = state._replace(spikes=count, eligibility=eligibility)
         for now, slot in zip(steps.unbind(0), slots.unbind(0), strict=True):
             _advance(now, state, dynamics, slot)
             _advance_number(state, dynamics)
     return spikes, final.spikes, final.eligibility
-
-
-def _pieces(dim: int, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    first = tensors[0]
-    large = first.numel() // (first.shape[0] if dim else 1) >= _LARGE
-    number = _PIECES if large and not torch.compiler.is_compiling() else 1
-    # A 0-dim tensor is the same for every piece.
-    split = [t.tensor_split(number, dim) if t.dim() else (t,) * number for t in tensors]
-    return zip(*split, strict=True)
 
 
 def _advance(current: Tensor, state: RateState, dynamics: Dynamics, slot: Tensor) -> None:
