@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.phases import StepContext
-from ratebp.roles import Role
 from ratebp.rules import StepLIF
+from ratebp.rules.shared import bit_rules
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, step_by_step, whole_sequence
 from ratebp.views import View
 
@@ -51,7 +51,8 @@ class BpttS(Method):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons for single steps that carry their potential."""
-        return {"net": binding.view({Role.NEURON: lambda lif, _: StepLIF(lif)})}
+        rules = bit_rules(binding.model, binding.wiring, lambda lif, _: StepLIF(lif))
+        return {"net": binding.view(rules)}
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

@@ -149,9 +149,7 @@ class ReplayNorm(Leaf):
 
     stateful = True
 
-    def __init__(
-        self, norm: nn.Module, record: RateRecord, *, centred: bool, unread: bool
-    ) -> None:
+    def __init__(self, norm: nn.Module, record: RateRecord, *, centred: bool, unread: bool) -> None:
         """Share `record` with the twin in the spike pass.
 
         Args:

@@ -16,7 +16,7 @@ they need themselves.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -98,11 +98,34 @@ class SharingLIF(ScanLIF):
             spikes = lif_scan_of(folded, self.dynamics, terms).flatten(0, 1)
         else:
             spikes = super().forward(current)
-        if self.readers and torch.is_grad_enabled():
-            bits = pack(spikes.detach())
-            for each in self.readers:
-                each.put(Spikes(bits))
+        show(spikes, self.readers)
         return spikes
+
+
+class ShowingNeuron(Leaf):
+    """Any neuron, showing its spikes as bits to the synapses behind."""
+
+    stateful = True
+
+    def __init__(self, neuron: Leaf, readers: Sequence[RateRecord]) -> None:
+        """Share `readers` with the synapses that keep these spikes as bits."""
+        super().__init__()
+        self.neuron = neuron
+        self.readers = readers
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return the neuron's spikes."""
+        spikes: Tensor = self.neuron(current)
+        show(spikes, self.readers)
+        return spikes
+
+
+def show(spikes: Tensor, readers: Sequence[RateRecord]) -> None:
+    """Hand `spikes` to the `readers`, packed once; nothing if no graph is built."""
+    if readers and torch.is_grad_enabled():
+        packed = Spikes(pack(spikes.detach()))
+        for each in readers:
+            each.put(packed)
 
 
 class BitSynapse(Leaf):
@@ -159,10 +182,10 @@ def sharing_rules(
 
     def neuron(leaf: LIF, path: str) -> nn.Module:
         before = [records[source, path] for source in terms(path)]
-        readers = wiring.readers.get(path, ())
-        return SharingLIF(
-            leaf, timesteps, before, [records[path, r] for r in readers if takes_bits(path, r)]
-        )
+        readers = [records[path, r] for r in wiring.readers.get(path, ()) if takes_bits(path, r)]
+        if not before and not readers:
+            return ScanLIF(leaf, timesteps)
+        return SharingLIF(leaf, timesteps, before, readers)
 
     def linear(leaf: nn.Module, path: str) -> nn.Module:
         source = next(iter(wiring.sources.get(path, ())), "")
@@ -175,3 +198,32 @@ def sharing_rules(
         return SharingNorm(leaf, takers) if takers else norm_rule(leaf, path)
 
     return {Role.NEURON: neuron, Role.SYNAPSE: linear, Role.NORM: norm}
+
+
+def bit_rules(
+    model: nn.Module, wiring: Wiring, neuron_rule: Callable[[LIF, str], Leaf]
+) -> dict[Role, Rule]:
+    """Return rules by which synapses keep the spikes of the one neuron before them as bits.
+
+    Args:
+        model: what will be bound.
+        wiring: of that model.
+        neuron_rule: how neurons run.
+    """
+    modules = dict(model.named_modules())
+    records: defaultdict[str, RateRecord] = defaultdict(RateRecord)
+
+    def takes(path: str) -> bool:
+        (source, *others) = wiring.sources.get(path, ("",))
+        lone = not others and source in wiring.readers and type(modules[source]) is LIF
+        return lone and geometry_of(modules[path]) is not None
+
+    def neuron(leaf: LIF, path: str) -> nn.Module:
+        readers = [records[r] for r in wiring.readers.get(path, ()) if takes(r)]
+        made = neuron_rule(leaf, path)
+        return ShowingNeuron(made, readers) if readers else made
+
+    def linear(leaf: nn.Module, path: str) -> nn.Module:
+        return BitSynapse(leaf, records[path]) if takes(path) else leaf
+
+    return {Role.NEURON: neuron, Role.SYNAPSE: linear}

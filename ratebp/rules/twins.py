@@ -166,9 +166,7 @@ class _Flow:
         """Do only synapses, and sums with real-valued terms, take the spikes of neuron `path`?"""
         return path in self._wiring.readers and all(
             self.counted(reader)
-            or any(
-                not self._is(each, Role.NEURON) for each in self._wiring.sources.get(reader, ())
-            )
+            or any(not self._is(each, Role.NEURON) for each in self._wiring.sources.get(reader, ()))
             for reader in self.readers(path)
         )
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops.pieces import pieces
 
 
 class _Scan(torch.autograd.Function):
@@ -39,18 +40,33 @@ class _Scan(torch.autograd.Function):
 
 def run(current: Tensor, dynamics: Dynamics, potentials: Tensor | None) -> Tensor:
     """Return the spikes, and fill `potentials` with u where it is given."""
-    wide = torch.promote_types(current.dtype, torch.float32)
     spikes = torch.empty_like(current)
+    both = (current, spikes) if potentials is None else (current, spikes, potentials)
+    for now, slot, *kept in pieces(1, *both):
+        _run(now, slot, dynamics, kept[0] if kept else None)
+    return spikes
+
+
+def _run(current: Tensor, spikes: Tensor, dynamics: Dynamics, potentials: Tensor | None) -> None:
+    wide = torch.promote_types(current.dtype, torch.float32)
+    u = torch.zeros_like(current[0], dtype=wide)
     kept = potentials.unbind(0) if potentials is not None else ()
-    carry: Tensor | None = None
     for t, (now, slot) in enumerate(zip(current.unbind(0), spikes.unbind(0), strict=True)):
-        u = now.to(wide) if carry is None else carry + now
+        u.add_(now)
         if kept:
             kept[t].copy_(u)
-        s = (u >= dynamics.threshold).to(wide)
-        slot.copy_(s)
-        carry = dynamics.carry(u, s)
-    return spikes
+        fired = u >= dynamics.threshold
+        slot.copy_(fired)
+        leak_(u, fired, dynamics)
+
+
+def leak_(u: Tensor, fired: Tensor, dynamics: Dynamics) -> None:
+    """Turn potentials into what `Dynamics.carry` leaves of them, in place."""
+    if dynamics.reset == "soft":
+        u.add_(fired, alpha=-dynamics.threshold)
+    else:
+        u.masked_fill_(fired, 0.0)
+    u.mul_(dynamics.decay)
 
 
 def lif_scan(current: Tensor, dynamics: Dynamics) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ratebp.dynamics import Dynamics
 from ratebp.ops.bits import unpack
-from ratebp.ops.lif_scan.adjoint import run
+from ratebp.ops.lif_scan.adjoint import leak_, run
 from ratebp.ops.norm_replay import affine
 from ratebp.ops.pieces import pieces
 
@@ -36,9 +36,7 @@ Term = Normalised | Spikes
 
 class _Recomputed(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, current: Tensor, dynamics: Dynamics, *terms: Tensor | None
-    ) -> Tensor:
+    def forward(ctx: Any, current: Tensor, dynamics: Dynamics, *terms: Tensor | None) -> Tensor:
         ctx.save_for_backward(*terms)
         ctx.dynamics = dynamics
         return run(current, dynamics, None)
@@ -71,10 +69,10 @@ def _sum(kept: tuple[Tensor | None, ...], like: Tensor) -> Tensor:
 
 def _potentials(current: Tensor, dynamics: Dynamics) -> None:
     """Turn the currents ``[T, ...]`` into potentials, in place."""
-    carry: Tensor | None = None
+    u = torch.zeros_like(current[0])
     for slot in current.unbind(0):
-        u = slot if carry is None else slot.add_(carry)
-        carry = dynamics.carry(u, (u >= dynamics.threshold).to(u.dtype))
+        slot.copy_(u.add_(slot))
+        leak_(u, u >= dynamics.threshold, dynamics)
 
 
 def _adjoint(potentials: Tensor, grad: Tensor, dynamics: Dynamics) -> None:

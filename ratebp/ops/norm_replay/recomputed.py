@@ -1,4 +1,4 @@
-"""Batch norm on mean rates that keeps no tensor of its own: the pre-activation is computed again."""
+"""Batch norm on mean rates that keeps nothing of its own: its input is computed again."""
 
 from __future__ import annotations
 

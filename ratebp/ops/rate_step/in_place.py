@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops.lif_scan.adjoint import leak_
 from ratebp.ops.pieces import pieces
 from ratebp.ops.rate_step.naive import RateState
 
@@ -89,11 +90,7 @@ def _advance(current: Tensor, state: RateState, dynamics: Dynamics, slot: Tensor
     state.eligibility.addcmul_(h, state.rho)
     if state.rho.dim():
         state.rho.mul_(dynamics.carry_grad(u, h)).add_(1)
-    if dynamics.reset == "soft":
-        u.add_(fired, alpha=-dynamics.threshold)
-    else:
-        u.masked_fill_(fired, 0.0)
-    u.mul_(dynamics.decay)
+    leak_(u, fired, dynamics)
 
 
 def _advance_number(state: RateState, dynamics: Dynamics) -> None:

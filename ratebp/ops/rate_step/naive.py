@@ -66,7 +66,9 @@ def rate_step(
 
 class _ReplayRate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, current: Tensor, rate: Tensor, eligibility: Tensor, timesteps: int) -> Tensor:
+    def forward(
+        ctx: Any, current: Tensor, rate: Tensor, eligibility: Tensor, timesteps: int
+    ) -> Tensor:
         ctx.save_for_backward(eligibility)
         ctx.timesteps = timesteps
         return rate.detach()  # not a view, so that a model may add to it in place
