@@ -53,6 +53,18 @@ class RoleTracer(fx.Tracer):
         return role_of(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
 
+class _Changed(fx.Proxy):
+    """A proxy that notes ``+=``, which torch.fx takes for a functional addition."""
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+
+class _ChangeTracer(RoleTracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Changed(node, self)
+
+
 def trace(model: nn.Module) -> Wiring:
     """Read the wiring of `model`.
 
@@ -60,7 +72,7 @@ def trace(model: nn.Module) -> Wiring:
         BindError: when `torch.fx` cannot trace the model's forward.
     """
     try:
-        graph = RoleTracer().trace(model)
+        graph = _ChangeTracer().trace(model)
     except Exception as error:
         raise BindError(
             f"the forward of {type(model).__name__} cannot be traced by torch.fx ({error}). "
@@ -89,21 +101,21 @@ def trace(model: nn.Module) -> Wiring:
                 todo.extend(getattr(near, attribute))
         return frozenset(found)
 
-    def feeds_only_norms(node: fx.Node) -> bool:
-        return bool(node.users) and all(
-            user.op == "call_module" and roles.get(str(user.target)) is Role.NORM
-            for user in node.users
-        )
-
     sums = _Sums({n: str(n.target) for n in leaves}, modules)
     return Wiring(
         calls=Counter(str(n.target) for n in leaves),
         behind=_union((str(n.target), reach(n, "users")) for n in leaves),
         before=_union((str(n.target), reach(n, "all_input_nodes")) for n in leaves),
-        only_norms=frozenset(str(n.target) for n in leaves if feeds_only_norms(n))
-        - {str(n.target) for n in leaves if not feeds_only_norms(n)},
+        only_norms=frozenset(str(n.target) for n in leaves if _feeds_only_norms(n, roles))
+        - {str(n.target) for n in leaves if not _feeds_only_norms(n, roles)},
         sources=sums.sources(),
         readers=sums.readers(),
+    )
+
+
+def _feeds_only_norms(node: fx.Node, roles: Mapping[str, Role | None]) -> bool:
+    return bool(node.users) and all(
+        user.op == "call_module" and roles.get(str(user.target)) is Role.NORM for user in node.users
     )
 
 

@@ -114,6 +114,9 @@ class RecordNeuronStep(_RateNeuron):
         """Return the spikes of this step, shape of `current`."""
         if self.state is None:
             self.state = at_rest(current, self.dynamics, self.timesteps)
+        elif torch.compiler.is_compiling():
+            # The contract's compiled gradients are wrong if a graph changes tensors it was given.
+            self.state = RateState(*(each.clone() for each in self.state))
         fired = advance(current, self.state, self.dynamics)
         self.record.put(self.state.spikes, self.state.eligibility)
         return fired.to(self._type(current))

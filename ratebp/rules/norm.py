@@ -117,6 +117,8 @@ class RecordNormStep(_RateNorm):
         out = affine(now, norm.weight, norm.bias).to(c.dtype)
         if self.sums is None:
             self.sums = (now.mul_(share), inv_std * share)
+        elif torch.compiler.is_compiling():  # a graph must not change tensors it was given
+            self.sums = (self.sums[0] + share * now, self.sums[1] + share * inv_std)
         else:
             self.sums[0].add_(now, alpha=share)
             self.sums[1].add_(inv_std, alpha=share)

@@ -160,7 +160,8 @@ class _Flow:
     def counted(self, path: str) -> bool:
         """Is `path` a synapse whose input is the spikes of one neuron and nothing else?"""
         sources = self._wiring.sources.get(path, ())
-        return self._linear(path) and len(sources) == 1 and self._is(sources[0], Role.NEURON)
+        lone = self._linear(path) and len(sources) == 1
+        return lone and sources[0] in self._wiring.readers and self._is(sources[0], Role.NEURON)
 
     def narrow(self, path: str) -> bool:
         """Do only synapses, and sums with real-valued terms, take the spikes of neuron `path`?"""
