@@ -6,11 +6,13 @@ synapse (its decay is the decay of the synapse's presynaptic trace).
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from ratebp.errors import BindError
@@ -30,12 +32,18 @@ class Wiring:
         behind: for each leaf, the neurons that its output reaches.
         before: for each leaf, the neurons whose output reaches it.
         only_norms: the leaves all of whose direct consumers are norm leaves.
+        sources: for a leaf, the leaves whose outputs, added up in this order and changed by nothing
+            else, are its input; absent for any other input.
+        readers: for a leaf, the leaves that take its output, alone or as a term of a sum; absent if
+            anything else takes it, so that nobody else can change it in place.
     """
 
     calls: Mapping[str, int]
     behind: Mapping[str, frozenset[str]]
     before: Mapping[str, frozenset[str]]
     only_norms: frozenset[str]
+    sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    readers: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 class RoleTracer(fx.Tracer):
@@ -46,6 +54,18 @@ class RoleTracer(fx.Tracer):
         return role_of(m) is not None or super().is_leaf_module(m, module_qualified_name)
 
 
+class _Changed(fx.Proxy):
+    """A proxy that notes ``+=``, which torch.fx takes for a functional addition."""
+
+    def __iadd__(self, other: Any) -> fx.Proxy:
+        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
+
+
+class _ChangeTracer(RoleTracer):
+    def proxy(self, node: fx.Node) -> fx.Proxy:
+        return _Changed(node, self)
+
+
 def trace(model: nn.Module) -> Wiring:
     """Read the wiring of `model`.
 
@@ -53,14 +73,15 @@ def trace(model: nn.Module) -> Wiring:
         BindError: when `torch.fx` cannot trace the model's forward.
     """
     try:
-        graph = RoleTracer().trace(model)
+        graph = _ChangeTracer().trace(model)
     except Exception as error:
         raise BindError(
             f"the forward of {type(model).__name__} cannot be traced by torch.fx ({error}). "
             "Remove control flow that depends on tensor values, or pass "
             "bind(..., wiring=ratebp.Wiring(...)) that says which neuron follows each synapse."
         ) from error
-    roles = {path: role_of(module) for path, module in model.named_modules()}
+    modules = dict(model.named_modules())
+    roles = {path: role_of(module) for path, module in modules.items()}
     leaves = [n for n in graph.nodes if n.op == "call_module" and roles.get(n.target) is not None]
 
     def is_neuron(node: fx.Node) -> bool:
@@ -81,19 +102,71 @@ def trace(model: nn.Module) -> Wiring:
                 todo.extend(getattr(near, attribute))
         return frozenset(found)
 
-    def feeds_only_norms(node: fx.Node) -> bool:
-        return bool(node.users) and all(
-            user.op == "call_module" and roles.get(str(user.target)) is Role.NORM
-            for user in node.users
-        )
-
+    sums = _Sums({n: str(n.target) for n in leaves}, modules)
     return Wiring(
         calls=Counter(str(n.target) for n in leaves),
         behind=_union((str(n.target), reach(n, "users")) for n in leaves),
         before=_union((str(n.target), reach(n, "all_input_nodes")) for n in leaves),
-        only_norms=frozenset(str(n.target) for n in leaves if feeds_only_norms(n))
-        - {str(n.target) for n in leaves if not feeds_only_norms(n)},
+        only_norms=frozenset(str(n.target) for n in leaves if _feeds_only_norms(n, roles))
+        - {str(n.target) for n in leaves if not _feeds_only_norms(n, roles)},
+        sources=sums.sources(),
+        readers=sums.readers(),
     )
+
+
+def _feeds_only_norms(node: fx.Node, roles: Mapping[str, Role | None]) -> bool:
+    return bool(node.users) and all(
+        user.op == "call_module" and roles.get(str(user.target)) is Role.NORM for user in node.users
+    )
+
+
+class _Sums:
+    """Follows outputs of leaves through functional additions and `nn.Identity`, nothing else."""
+
+    def __init__(self, leaves: Mapping[fx.Node, str], modules: Mapping[str, nn.Module]) -> None:
+        self._modules = modules
+        calls = Counter(leaves.values())
+        self._leaves = {node: path for node, path in leaves.items() if calls[path] == 1}
+
+    def _passes(self, node: fx.Node) -> bool:
+        if node.op == "call_module":
+            return type(self._modules[str(node.target)]) is nn.Identity
+        return (
+            node.op == "call_function"
+            and node.target in (operator.add, torch.add)
+            and len(node.args) == 2
+            and not node.kwargs
+        )
+
+    def _terms(self, value: Any) -> tuple[str, ...] | None:
+        if not isinstance(value, fx.Node):
+            return None
+        if value in self._leaves:
+            return (self._leaves[value],)
+        if not self._passes(value):
+            return None
+        parts = [self._terms(each) for each in value.args]
+        return None if None in parts else tuple(path for part in parts for path in part or ())
+
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        found = {p: self._terms(n.args[0] if n.args else None) for n, p in self._leaves.items()}
+        return {path: terms for path, terms in found.items() if terms is not None}
+
+    def _takers(self, node: fx.Node) -> frozenset[str] | None:
+        found: frozenset[str] = frozenset()
+        for user in node.users:
+            if user in self._leaves:
+                found |= {self._leaves[user]}
+                continue
+            behind = self._takers(user) if self._passes(user) else None
+            if behind is None:
+                return None
+            found |= behind
+        return found
+
+    def readers(self) -> dict[str, frozenset[str]]:
+        found = {path: self._takers(node) for node, path in self._leaves.items()}
+        return {path: takers for path, takers in found.items() if takers is not None}
 
 
 def _union(pairs: Iterable[tuple[str, frozenset[str]]]) -> dict[str, frozenset[str]]:

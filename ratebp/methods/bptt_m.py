@@ -10,8 +10,8 @@ from torch import Tensor
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.neurons import Neuron
 from ratebp.phases import StepContext
-from ratebp.roles import Role
-from ratebp.rules.exact import scan_neuron
+from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.shared import sharing_rules
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import View
 
@@ -53,9 +53,10 @@ class BpttM(Method):
     loss_mode: str = option("mean", *SEQUENCE_LOSSES)
 
     def build(self, binding: Binding) -> dict[str, View]:
-        """Swap neurons for scans over all steps."""
-        rule = {Role.NEURON: lambda neuron, _: scan_neuron(neuron, binding.timesteps)}
-        return {"net": binding.view(rule)}
+        """Swap neurons for scans over all steps, and let leaves share what they keep."""
+        others = norm_rule(self.info.layout, binding.timesteps)
+        rules = sharing_rules(binding.model, binding.wiring, binding.timesteps, others)
+        return {"net": binding.view(rules)}
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

@@ -10,8 +10,8 @@ from torch import Tensor
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.neurons import Neuron
 from ratebp.phases import StepContext
-from ratebp.roles import Role
 from ratebp.rules.exact import step_neuron
+from ratebp.rules.shared import bit_rules
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, step_by_step, whole_sequence
 from ratebp.views import View
 
@@ -58,7 +58,8 @@ class BpttS(Method):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons for single steps that carry their potential."""
-        return {"net": binding.view({Role.NEURON: lambda neuron, _: step_neuron(neuron)})}
+        rules = bit_rules(binding.model, binding.wiring, lambda neuron, _: step_neuron(neuron))
+        return {"net": binding.view(rules)}
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

@@ -31,6 +31,9 @@ class RateM(Method):
     pooled rates); gradients take the arg-max of the rates in both.
 
     Options:
+        pre_activations: "kept" keeps the mean pre-activation of each norm for the backward;
+            "recomputed" keeps none and convolves the rates again there, where a norm stands behind
+            a convolution or matrix product: half the memory, one network forward more.
         grad_scale: "one" gives the gradient of the mean output's loss; "inverse_t" divides it by
             T, the scale that the published recipe trains with.
     """
@@ -45,9 +48,11 @@ class RateM(Method):
     )
     identities: ClassVar = (
         Identity("bptt_m", {"timesteps": 1}),
+        Identity("rate_m", options={"pre_activations": "recomputed"}),
         Identity("rate_m", options={"grad_scale": "inverse_t"}, scale="inverse_t"),
     )
 
+    pre_activations: str = option("kept", "kept", "recomputed")
     grad_scale: str = option("one", *GRAD_SCALES)
 
     def build(self, binding: Binding) -> dict[str, View]:
@@ -59,6 +64,7 @@ class RateM(Method):
             RecordNeuronScan,
             RecordSynapseScan,
             RecordNormScan,
+            recompute=self.pre_activations == "recomputed",
         )
         return {
             "spikes": binding.view(spikes, builds_graph=False),

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method
 from ratebp.phases import StepContext
-from ratebp.roles import Role
 from ratebp.rules import DetachedLIF
+from ratebp.rules.shared import bit_rules
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import View
 
@@ -42,7 +42,8 @@ class Sltt(Method):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons for single steps without a gradient through time."""
-        return {"net": binding.view({Role.NEURON: lambda lif, _: DetachedLIF(lif)})}
+        rules = bit_rules(binding.model, binding.wiring, lambda lif, _: DetachedLIF(lif))
+        return {"net": binding.view(rules)}
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

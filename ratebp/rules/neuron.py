@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from ratebp.neurons import LIF
-from ratebp.ops import RateState, lif_scan, lif_step, rate_step, replay_rate
-from ratebp.rules.record import RateRecord
+from ratebp.ops import RateState, advance, at_rest, lif_scan, lif_step, rate_scan, replay_rate
+from ratebp.rules.record import RateRecord, unread
 from ratebp.views import Leaf
 
 
@@ -66,12 +68,25 @@ class _RateNeuron(Leaf):
 
     stateful = True
 
-    def __init__(self, lif: LIF, record: RateRecord, timesteps: int) -> None:
-        """Take the constants of `lif`; `record` is shared with the twin in the rate pass."""
+    def __init__(
+        self, lif: LIF, record: RateRecord, timesteps: int, *, narrow: bool = False
+    ) -> None:
+        """Take the constants of `lif`.
+
+        Args:
+            lif: the layer.
+            record: shared with the twin in the rate pass.
+            timesteps: T.
+            narrow: whether spikes may travel as uint8: everything that takes them knows that.
+        """
         super().__init__()
         self.dynamics = lif.dynamics
         self.record = record
         self.timesteps = timesteps
+        self.narrow = narrow
+
+    def _type(self, current: Tensor) -> torch.dtype:
+        return torch.uint8 if self.narrow else current.dtype
 
 
 class RecordNeuronScan(_RateNeuron):
@@ -80,29 +95,31 @@ class RecordNeuronScan(_RateNeuron):
     def forward(self, current: Tensor) -> Tensor:
         """Return spikes, shape of `current`."""
         folded = current.unflatten(0, (self.timesteps, -1))
-        spikes = torch.empty_like(folded)
-        state: RateState | None = None
-        for now, slot in zip(folded.unbind(0), spikes.unbind(0), strict=True):
-            s, state = rate_step(now, state, self.dynamics)
-            slot.copy_(s)
-        assert state is not None
-        self.record.put(state.spikes, state.eligibility)
+        spikes, count, eligibility = rate_scan(folded, self.dynamics, self._type(current))
+        self.record.put(count, eligibility)
         return spikes.flatten(0, 1)
 
 
 class RecordNeuronStep(_RateNeuron):
     """One time step a call, ``[B, ...]``, recording the rate statistics."""
 
-    def __init__(self, lif: LIF, record: RateRecord, timesteps: int) -> None:
+    def __init__(
+        self, lif: LIF, record: RateRecord, timesteps: int, *, narrow: bool = False
+    ) -> None:
         """Take the constants of `lif`, at rest."""
-        super().__init__(lif, record, timesteps)
+        super().__init__(lif, record, timesteps, narrow=narrow)
         self.state: RateState | None = None
 
     def forward(self, current: Tensor) -> Tensor:
         """Return the spikes of this step, shape of `current`."""
-        s, self.state = rate_step(current, self.state, self.dynamics)
+        if self.state is None:
+            self.state = at_rest(current, self.dynamics, self.timesteps)
+        elif torch.compiler.is_compiling():
+            # The contract's compiled gradients are wrong if a graph changes tensors it was given.
+            self.state = RateState(*(each.clone() for each in self.state))
+        fired = advance(current, self.state, self.dynamics)
         self.record.put(self.state.spikes, self.state.eligibility)
-        return s
+        return fired.to(self._type(current))
 
     def reset(self) -> None:
         """Go back to rest; the record stays for the rate pass."""
@@ -119,15 +136,28 @@ class ReplayNeuron(Leaf):
 
     stateful = True
 
-    def __init__(self, record: RateRecord, timesteps: int) -> None:
-        """Share `record` with the twin in the spike pass."""
+    def __init__(
+        self, record: RateRecord, timesteps: int, counts: Sequence[RateRecord], *, unread: bool
+    ) -> None:
+        """Share the records.
+
+        Args:
+            record: of the twin in the spike pass.
+            timesteps: T.
+            counts: of the synapses that take the spike count instead of the rate.
+            unread: whether nobody reads the value of the rate.
+        """
         super().__init__()
         self.record = record
         self.timesteps = timesteps
+        self.counts = counts
+        self.unread = unread
 
     def forward(self, current: Tensor) -> Tensor:
         """Return the mean rate ``[B, ...]`` in the dtype of `current`, whose value is not read."""
         count, eligibility = self.record.take()
+        for each in self.counts:
+            each.put(count)
         # Out of place: a compiled rate pass would otherwise see its own input change under it.
-        rate = (count / self.timesteps).to(current.dtype)
-        return replay_rate(current, rate, eligibility / self.timesteps)
+        rate = unread(current) if self.unread else (count / self.timesteps).to(current.dtype)
+        return replay_rate(current, rate, eligibility, self.timesteps)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.errors import BindError
-from ratebp.ops import norm_replay
-from ratebp.rules.record import RateRecord, widened
+from ratebp.ops import affine, norm_recomputed, norm_replay
+from ratebp.rules.record import RateRecord, unread, widened
 from ratebp.views import Leaf
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -18,16 +19,20 @@ def _uses_batch(norm: _BatchNorm) -> bool:
     return norm.training or norm.running_mean is None
 
 
-def _normalise(norm: _BatchNorm, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def normalised(
+    norm: _BatchNorm, c: Tensor, weight: Tensor | None, bias: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return ``norm(c)`` and the mean and reciprocal standard deviation that it used, ``[C]``.
 
-    Same as the module's forward, running statistics included, but the statistics come out too
-    instead of being computed twice.
+    Same as the module's forward with this `weight` and `bias`, running statistics included, but
+    the statistics come out too instead of being computed twice.
     """
     if not _uses_batch(norm):
         assert norm.running_mean is not None
         assert norm.running_var is not None
-        return norm(c), norm.running_mean, torch.rsqrt(norm.running_var + norm.eps)
+        mean, var = norm.running_mean, norm.running_var
+        out = F.batch_norm(c, mean, var, weight, bias, False, 0.0, norm.eps)
+        return out, mean, torch.rsqrt(var + norm.eps)
     update = norm.training and norm.running_mean is not None
     momentum = norm.momentum
     if update and norm.num_batches_tracked is not None:
@@ -36,7 +41,7 @@ def _normalise(norm: _BatchNorm, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             momentum = 1.0 / float(norm.num_batches_tracked)
     running = (norm.running_mean, norm.running_var) if update else (None, None)
     out, mean, inv_std = torch.native_batch_norm(
-        c, norm.weight, norm.bias, *running, True, momentum or 0.0, norm.eps
+        c, weight, bias, *running, True, momentum or 0.0, norm.eps
     )
     return out, mean, inv_std
 
@@ -70,11 +75,21 @@ class RecordNormScan(_RateNorm):
 
     def forward(self, c: Tensor) -> Tensor:
         """Return the normalised activations."""
-        out, mean, inv_std = _normalise(self.norm, c)
+        out, mean, inv_std = normalised(self.norm, c, self.norm.weight, self.norm.bias)
         steps = c.unflatten(0, (self.timesteps, -1))
         xhat = steps.mean(0, dtype=widened(c.dtype))
         xhat.sub_(_along_channel(mean, xhat)).mul_(_along_channel(inv_std, xhat))
         self.record.put(xhat, inv_std)
+        return out
+
+
+class RecordStatistics(_RateNorm):
+    """Statistics over ``T*B`` jointly, folded ``[T*B, C, ...]``; records nothing else."""
+
+    def forward(self, c: Tensor) -> Tensor:
+        """Return the normalised activations."""
+        out, mean, inv_std = normalised(self.norm, c, self.norm.weight, self.norm.bias)
+        self.record.put(mean, inv_std)
         return out
 
 
@@ -97,14 +112,17 @@ class RecordNormStep(_RateNorm):
 
     def forward(self, c: Tensor) -> Tensor:
         """Return the normalised activations of this step."""
-        out, mean, inv_std = _normalise(self.norm, c)
-        share = inv_std / self.timesteps
-        wide = c.to(widened(c.dtype))
-        xhat = (wide - _along_channel(mean, c)) * _along_channel(share, c)
-        if self.sums is not None:
-            xhat, share = self.sums[0] + xhat, self.sums[1] + share
-        self.sums = (xhat, share)
-        self.record.put(xhat, share)
+        norm, share = self.norm, 1 / self.timesteps
+        now, _, inv_std = normalised(norm, c.to(widened(c.dtype)), None, None)
+        out = affine(now, norm.weight, norm.bias).to(c.dtype)
+        if self.sums is None:
+            self.sums = (now.mul_(share), inv_std * share)
+        elif torch.compiler.is_compiling():  # a graph must not change tensors it was given
+            self.sums = (self.sums[0] + share * now, self.sums[1] + share * inv_std)
+        else:
+            self.sums[0].add_(now, alpha=share)
+            self.sums[1].add_(inv_std, alpha=share)
+        self.record.put(*self.sums)
         return out
 
 
@@ -118,7 +136,7 @@ class RecordNormLastStep(RecordNormStep):
 
     def forward(self, c: Tensor) -> Tensor:
         """Return the normalised activations of this step."""
-        out, mean, inv_std = _normalise(self.norm, c)
+        out, mean, inv_std = normalised(self.norm, c, self.norm.weight, self.norm.bias)
         total = c / self.timesteps
         if self.sums is not None:
             total = self.sums[0] + total
@@ -133,13 +151,21 @@ class ReplayNorm(Leaf):
 
     stateful = True
 
-    def __init__(self, norm: nn.Module, record: RateRecord, *, centred: bool = True) -> None:
-        """Share `record`; `centred` is False where the recorded ``xhat`` has a mean of its own."""
+    def __init__(self, norm: nn.Module, record: RateRecord, *, centred: bool, unread: bool) -> None:
+        """Share `record` with the twin in the spike pass.
+
+        Args:
+            norm: the batch norm.
+            record: of the twin.
+            centred: False where the recorded ``xhat`` has a mean of its own.
+            unread: whether nobody reads the value.
+        """
         super().__init__()
         assert isinstance(norm, _BatchNorm)
         self.norm = norm
         self.record = record
         self.centred = centred
+        self.unread = unread
 
     def forward(self, c: Tensor) -> Tensor:
         """Return the mean normalised activation ``[B, C, ...]``; the value of `c` is not read."""
@@ -147,5 +173,34 @@ class ReplayNorm(Leaf):
         offset = None if self.centred else xhat.mean([d for d in range(xhat.dim()) if d != 1])
         norm = self.norm
         return norm_replay(
-            c, norm.weight, norm.bias, xhat, inv_std, offset=offset, frozen=not _uses_batch(norm)
+            c,
+            norm.weight,
+            norm.bias,
+            xhat,
+            inv_std,
+            offset=offset,
+            frozen=not _uses_batch(norm),
+            value=unread(c) if self.unread else None,
         )
+
+
+class ReplayRecomputedNorm(Leaf):
+    """The batch norm of the rate pass, its ``xhat`` made anew in the backward; nobody reads it."""
+
+    stateful = True
+
+    def __init__(self, norm: nn.Module, record: RateRecord, origin: RateRecord) -> None:
+        """Share `record` with a `RecordStatistics`, `origin` with the synapse before."""
+        super().__init__()
+        assert isinstance(norm, _BatchNorm)
+        self.norm = norm
+        self.record = record
+        self.origin = origin
+
+    def forward(self, c: Tensor) -> Tensor:
+        """Return NaN of stride 0 in the shape of `c`."""
+        mean, inv_std = self.record.take()
+        (origin,) = self.origin.take()
+        norm = self.norm
+        frozen = not _uses_batch(norm)
+        return norm_recomputed(c, norm.weight, norm.bias, mean, inv_std, origin, frozen=frozen)

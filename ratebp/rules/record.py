@@ -7,25 +7,35 @@ outlives the step.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 
 class RateRecord:
-    """The tensors that one leaf keeps between the two passes."""
+    """What one leaf keeps for another that runs later in the same step."""
 
     def __init__(self) -> None:
         """Start empty."""
-        self._kept: tuple[Tensor, ...] = ()
+        self._kept: tuple[Any, ...] = ()
 
-    def put(self, *tensors: Tensor) -> None:
-        """Keep `tensors`, in place of what was kept before."""
-        self._kept = tensors
+    def put(self, *kept: Any) -> None:
+        """Keep these, in place of what was kept before."""
+        self._kept = kept
 
-    def take(self) -> tuple[Tensor, ...]:
-        """Hand the tensors over and forget them."""
+    def take(self) -> tuple[Any, ...]:
+        """Hand them over and forget them."""
         kept, self._kept = self._kept, ()
         return kept
+
+
+def unread(like: Tensor) -> Tensor:
+    """Return NaN in the shape of `like`, without memory of that size, for a value nobody reads.
+
+    A wrong reader shows at once.
+    """
+    return like.new_full((), float("nan")).expand(like.shape)
 
 
 def widened(dtype: torch.dtype) -> torch.dtype:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ratebp.ops import geometry_of, naive_synapse, synapse
-from ratebp.rules.record import RateRecord
+from ratebp.ops import AsItIs, Counts, Origin, Stored, geometry_of, naive_synapse, pieces, synapse
+from ratebp.rules.record import RateRecord, unread
 from ratebp.views import Leaf
 
 
@@ -76,16 +76,37 @@ class _RateSynapse(Leaf):
     def __init__(
         self, layer: nn.Module, record: RateRecord, timesteps: int, *, keep_value: bool
     ) -> None:
-        """Share `record` with the twin; `keep_value` is False if only norms read the output."""
+        """Share `record` with the twin; `keep_value` is False if nobody reads the mean."""
         super().__init__()
         self.layer = layer
         self.record = record
         self.timesteps = timesteps
         self.keep_value = keep_value
 
-    def _unread(self, like: Tensor) -> Tensor:
-        # Norms of the rate pass have their own record: NaN shows at once if anybody reads this.
-        return like.new_full((), float("nan")).expand(like.shape)
+    def _output(self, x: Tensor) -> Tensor:
+        if x.dtype != torch.uint8:
+            whole: Tensor = self.layer(x)
+            return whole
+        # Spikes of one byte become floats piece by piece, or they would be the pass's peak.
+        dtype = _type_of(self.layer, x.device.type)
+        parts = iter(pieces(0, x))
+        first: Tensor = self.layer(next(parts)[0].to(dtype))
+        if first.shape[0] == x.shape[0]:
+            return first
+        out = first.new_empty((x.shape[0], *first.shape[1:]))
+        done = first.shape[0]
+        out[:done].copy_(first)
+        del first
+        for (part,) in parts:
+            out[done : done + part.shape[0]].copy_(self.layer(part.to(dtype)))
+            done += part.shape[0]
+        return out
+
+
+def _type_of(layer: nn.Module, device: str) -> torch.dtype:
+    if torch.is_autocast_enabled(device):
+        return torch.get_autocast_dtype(device)
+    return next(layer.parameters()).dtype
 
 
 class RecordSynapseScan(_RateSynapse):
@@ -93,9 +114,9 @@ class RecordSynapseScan(_RateSynapse):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output."""
-        out: Tensor = self.layer(x)
+        out = self._output(x)
         steps = out.unflatten(0, (self.timesteps, -1))
-        self.record.put(steps.mean(0) if self.keep_value else self._unread(steps[0]))
+        self.record.put(steps.mean(0) if self.keep_value else unread(steps[0]))
         return out
 
 
@@ -111,13 +132,13 @@ class RecordSynapseStep(_RateSynapse):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output for this step."""
-        out: Tensor = self.layer(x)
+        out = self._output(x)
         if self.keep_value:
             part = out / self.timesteps
             self.mean = part if self.mean is None else self.mean + part
             self.record.put(self.mean)
         else:
-            self.record.put(self._unread(out))
+            self.record.put(unread(out))
         return out
 
     def reset(self) -> None:
@@ -134,11 +155,31 @@ class ReplaySynapse(Leaf):
 
     stateful = True
 
-    def __init__(self, layer: nn.Module, record: RateRecord) -> None:
-        """Share `record` with the twin in the spike pass."""
+    def __init__(
+        self,
+        layer: nn.Module,
+        record: RateRecord,
+        timesteps: int,
+        counts: RateRecord | None,
+        origin: RateRecord | None,
+    ) -> None:
+        """Share the records.
+
+        Args:
+            layer: the synapse.
+            record: of the twin in the spike pass.
+            timesteps: T.
+            counts: where the spike count of the neuron before arrives, one byte a neuron; None
+                where the input is anything else than that neuron's rate.
+            origin: where the norm behind finds how to compute this synapse's output; None where
+                none asks.
+        """
         super().__init__()
         self.layer = layer
         self.record = record
+        self.counts = counts
+        self.origin = origin
+        self.stored: Stored = AsItIs() if counts is None else Counts(timesteps)
         self.geometry = geometry_of(layer)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -149,4 +190,9 @@ class ReplaySynapse(Leaf):
         weight, bias = self.layer.weight, self.layer.bias
         assert isinstance(weight, Tensor)
         assert bias is None or isinstance(bias, Tensor)
-        return synapse(x, weight, bias, self.geometry, value=value)
+        source = x.detach() if self.counts is None else self.counts.take()[0]
+        if self.origin is not None:
+            self.origin.put(Origin(source, self.stored, x.shape, weight, bias, self.geometry))
+        return synapse(
+            x, weight, bias, self.geometry, source=source, stored=self.stored, value=value
+        )

@@ -54,3 +54,31 @@ def test_common_decay() -> None:
     model = Forked(0.5, 0.5)
     assert common_decay(model, ["left", "right"], "shared") == 0.5
     assert common_decay(model, [], "shared") is None
+
+
+class Meddling(nn.Module):
+    """Sums that may be followed, and outputs that something else takes or changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.third = (nn.Linear(2, 2) for _ in range(3))
+        self.one, self.two, self.three = (ratebp.LIF() for _ in range(3))
+        self.same = nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        a = self.one(self.first(x))
+        b = self.two(self.same(self.second(a)) + a)
+        c = self.third(b)
+        c += b
+        return self.three(c) * 2
+
+
+def test_sums_are_followed_and_changes_in_place_are_not() -> None:
+    wiring = trace(Meddling())
+    assert wiring.sources == {
+        "one": ("first",),
+        "second": ("one",),
+        "two": ("second", "one"),
+        "third": ("two",),
+    }, "`+=` is no sum"
+    assert wiring.readers == {"first": {"one"}, "one": {"second", "two"}, "second": {"two"}}

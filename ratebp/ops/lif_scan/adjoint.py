@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops.pieces import pieces
 
 
 class _Scan(torch.autograd.Function):
@@ -15,7 +16,7 @@ class _Scan(torch.autograd.Function):
     def forward(ctx: Any, current: Tensor, dynamics: Dynamics) -> Tensor:
         wide = torch.promote_types(current.dtype, torch.float32)
         potentials = torch.empty_like(current, dtype=wide)
-        spikes = _run(current, dynamics, potentials)
+        spikes = run(current, dynamics, potentials)
         ctx.save_for_backward(potentials)
         ctx.dynamics = dynamics
         return spikes
@@ -37,19 +38,35 @@ class _Scan(torch.autograd.Function):
         return out, None
 
 
-def _run(current: Tensor, dynamics: Dynamics, potentials: Tensor | None) -> Tensor:
-    wide = torch.promote_types(current.dtype, torch.float32)
+def run(current: Tensor, dynamics: Dynamics, potentials: Tensor | None) -> Tensor:
+    """Return the spikes, and fill `potentials` with u where it is given."""
     spikes = torch.empty_like(current)
+    both = (current, spikes) if potentials is None else (current, spikes, potentials)
+    for now, slot, *kept in pieces(1, *both):
+        _run(now, slot, dynamics, kept[0] if kept else None)
+    return spikes
+
+
+def _run(current: Tensor, spikes: Tensor, dynamics: Dynamics, potentials: Tensor | None) -> None:
+    wide = torch.promote_types(current.dtype, torch.float32)
+    u = torch.zeros_like(current[0], dtype=wide)
     kept = potentials.unbind(0) if potentials is not None else ()
-    carry: Tensor | None = None
     for t, (now, slot) in enumerate(zip(current.unbind(0), spikes.unbind(0), strict=True)):
-        u = now.to(wide) if carry is None else carry + now
+        u.add_(now)
         if kept:
             kept[t].copy_(u)
-        s = (u >= dynamics.threshold).to(wide)
-        slot.copy_(s)
-        carry = dynamics.carry(u, s)
-    return spikes
+        fired = u >= dynamics.threshold
+        slot.copy_(fired)
+        leak_(u, fired, dynamics)
+
+
+def leak_(u: Tensor, fired: Tensor, dynamics: Dynamics) -> None:
+    """Turn potentials into what `Dynamics.carry` leaves of them, in place."""
+    if dynamics.reset == "soft":
+        u.add_(fired, alpha=-dynamics.threshold)
+    else:
+        u.masked_fill_(fired, 0.0)
+    u.mul_(dynamics.decay)
 
 
 def lif_scan(current: Tensor, dynamics: Dynamics) -> Tensor:
@@ -68,4 +85,4 @@ def lif_scan(current: Tensor, dynamics: Dynamics) -> Tensor:
     if torch.is_grad_enabled() and current.requires_grad:
         out: Tensor = _Scan.apply(current, dynamics)
         return out
-    return _run(current, dynamics, None)
+    return run(current, dynamics, None)

@@ -19,33 +19,56 @@ class _NormReplay(torch.autograd.Function):
         inv_std: Tensor,
         offset: Tensor | None,
         frozen: bool,
+        value: Tensor | None,
     ) -> Tensor:
-        shape = [-1 if d == 1 else 1 for d in range(xhat.dim())]
         ctx.save_for_backward(xhat, weight, inv_std, offset)
-        ctx.shape, ctx.frozen = shape, frozen
-        out = xhat.clone() if weight is None else xhat * weight.view(shape)
-        return (out if bias is None else out + bias.view(shape)).to(c.dtype)
+        ctx.frozen = frozen
+        if value is not None:
+            return value.detach()
+        return affine(xhat, weight, bias).to(c.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         xhat, weight, inv_std, offset = ctx.saved_tensors
-        shape = ctx.shape
-        grad = grads[0].to(xhat.dtype)
-        others = [d for d in range(xhat.dim()) if d != 1]
-        sum_grad = grad.sum(others)
-        sum_grad_xhat = (grad * xhat).sum(others)
-        scale = inv_std if weight is None else inv_std * weight
-        if ctx.frozen:
-            dc = grad * scale.view(shape)
-        else:
-            count = grad.numel() // grad.shape[1]
-            along = sum_grad_xhat / count
-            shift = sum_grad / count if offset is None else sum_grad / count - offset * along
-            dc = torch.addcmul(grad - shift.view(shape), xhat, along.view(shape), value=-1)
-            dc = dc * scale.view(shape)
-        dw = sum_grad_xhat if ctx.needs_input_grad[1] else None
-        db = sum_grad if ctx.needs_input_grad[2] else None
-        return dc.to(grads[0].dtype), dw, db, None, None, None, None
+        dc, dw, db = norm_gradients(grads[0], xhat, weight, inv_std, offset, ctx.frozen)
+        return dc, *wanted(ctx, dw, db), None, None, None, None, None
+
+
+def wanted(ctx: Any, dw: Tensor, db: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    """Return the gradients by weight and bias (inputs 1 and 2), None where nobody asks."""
+    return dw if ctx.needs_input_grad[1] else None, db if ctx.needs_input_grad[2] else None
+
+
+def affine(xhat: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Return ``weight * xhat + bias`` along dimension 1, in fresh memory."""
+    shape = [-1 if d == 1 else 1 for d in range(xhat.dim())]
+    if weight is None:
+        return xhat.clone() if bias is None else xhat + bias.view(shape)
+    out = xhat * weight.view(shape)
+    return out if bias is None else out.add_(bias.view(shape))
+
+
+def norm_gradients(
+    grad: Tensor,
+    xhat: Tensor,
+    weight: Tensor | None,
+    inv_std: Tensor,
+    offset: Tensor | None,
+    frozen: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients by the norm's input, weight and bias, as in `norm_replay`."""
+    scale = inv_std if weight is None else inv_std * weight
+    # Batch norm's own kernel with xhat as its input, which already has mean 0 and deviation 1:
+    # one pass, and no temporary of the layer's size.
+    zero, one = torch.zeros_like(inv_std), torch.ones_like(inv_std)
+    dc, sum_grad_xhat, sum_grad = torch.ops.aten.native_batch_norm_backward(
+        grad.to(xhat.dtype), xhat, scale, zero, one, zero, one, not frozen, 0.0, [True] * 3
+    )
+    if offset is not None and not frozen:
+        shape = [-1 if d == 1 else 1 for d in range(xhat.dim())]
+        count = grad.numel() // grad.shape[1]
+        dc.add_((scale * offset * sum_grad_xhat / count).view(shape))
+    return dc.to(grad.dtype), sum_grad_xhat, sum_grad
 
 
 def norm_replay(
@@ -57,6 +80,7 @@ def norm_replay(
     *,
     offset: Tensor | None = None,
     frozen: bool = False,
+    value: Tensor | None = None,
 ) -> Tensor:
     """Return ``weight * xhat + bias`` and pass gradients to `c` as batch norm does.
 
@@ -75,6 +99,7 @@ def norm_replay(
         inv_std: ``[C]``, reciprocal standard deviation of the spike pass.
         offset: ``[C]``, mean of `xhat`; None where it is zero.
         frozen: the statistics are constants (a norm in eval mode): ``dc = weight * inv_std * d``.
+        value: what to return as the value instead of computing it.
     """
-    out: Tensor = _NormReplay.apply(c, weight, bias, xhat, inv_std, offset, frozen)
+    out: Tensor = _NormReplay.apply(c, weight, bias, xhat, inv_std, offset, frozen, value)
     return out

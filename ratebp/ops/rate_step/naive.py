@@ -66,23 +66,28 @@ def rate_step(
 
 class _ReplayRate(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, current: Tensor, rate: Tensor, eligibility: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, current: Tensor, rate: Tensor, eligibility: Tensor, timesteps: int
+    ) -> Tensor:
         ctx.save_for_backward(eligibility)
+        ctx.timesteps = timesteps
         return rate.detach()  # not a view, so that a model may add to it in place
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (eligibility,) = ctx.saved_tensors
-        return (grads[0] * eligibility).to(grads[0].dtype), None, None
+        grad = (grads[0] * eligibility).div_(ctx.timesteps)
+        return grad.to(grads[0].dtype), None, None, None
 
 
-def replay_rate(current: Tensor, rate: Tensor, eligibility: Tensor) -> Tensor:
-    """Return `rate`; its derivative by `current` is `eligibility`.
+def replay_rate(current: Tensor, rate: Tensor, eligibility: Tensor, timesteps: int) -> Tensor:
+    """Return `rate`; its derivative by `current` is ``eligibility / timesteps``.
 
     Args:
         current: takes the gradient ``[B, ...]``; its value is not read.
         rate: mean spikes of the spike pass, shape and dtype of `current`.
-        eligibility: g of the spike pass, same shape.
+        eligibility: T g of the spike pass, same shape.
+        timesteps: T.
     """
-    out: Tensor = _ReplayRate.apply(current, rate, eligibility)
+    out: Tensor = _ReplayRate.apply(current, rate, eligibility, timesteps)
     return out

@@ -2,6 +2,16 @@
 
 from ratebp.ops.synapse.geometry import Geometry, geometry_of
 from ratebp.ops.synapse.naive import naive_synapse
+from ratebp.ops.synapse.stored import AsItIs, Bits, Counts, Stored
 from ratebp.ops.synapse.substituted import synapse
 
-__all__ = ["Geometry", "geometry_of", "naive_synapse", "synapse"]
+__all__ = [
+    "AsItIs",
+    "Bits",
+    "Counts",
+    "Geometry",
+    "Stored",
+    "geometry_of",
+    "naive_synapse",
+    "synapse",
+]

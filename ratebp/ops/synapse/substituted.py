@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ratebp.ops.synapse.geometry import Geometry
+from ratebp.ops.synapse.stored import AsItIs, Stored
 
 
 class _Synapse(torch.autograd.Function):
@@ -21,10 +22,11 @@ class _Synapse(torch.autograd.Function):
         value: Tensor | None,
         bias_scale: Tensor | None,
         geometry: Geometry,
+        stored: Stored,
     ) -> Tensor:
         at = x if source is None else source
         ctx.save_for_backward(at, weight, bias_scale)
-        ctx.geometry = geometry
+        ctx.geometry, ctx.stored, ctx.shape = geometry, stored, x.shape
         ctx.x_dtype = x.dtype
         ctx.bias_dtype = None if bias is None else bias.dtype
         if value is not None:
@@ -38,7 +40,10 @@ class _Synapse(torch.autograd.Function):
         wants = ctx.needs_input_grad
         # Under autocast the value is narrower than x and the weight: compute as the forward did.
         dx, dw = ctx.geometry.gradients(
-            grad, at.to(grad.dtype), weight.to(grad.dtype), (wants[0], wants[1])
+            grad,
+            ctx.stored.restore(at, ctx.shape, grad.dtype),
+            weight.to(grad.dtype),
+            (wants[0], wants[1]),
         )
         db = None
         if wants[2]:
@@ -48,6 +53,7 @@ class _Synapse(torch.autograd.Function):
             None if dx is None else dx.to(ctx.x_dtype),
             None if dw is None else dw.to(weight.dtype),
             db,
+            None,
             None,
             None,
             None,
@@ -62,6 +68,7 @@ def synapse(
     geometry: Geometry,
     *,
     source: Tensor | None = None,
+    stored: Stored = AsItIs(),  # noqa: B008
     value: Tensor | None = None,
     bias_scale: Tensor | None = None,
 ) -> Tensor:
@@ -77,11 +84,12 @@ def synapse(
         weight: the layer's weight.
         bias: the layer's bias, or None.
         geometry: which linear map it is.
-        source: the input that the weight's gradient is taken at, shape of `x`; None for `x`.
+        source: the input that the weight's gradient is taken at, None for `x`.
+        stored: how to make an input of the shape of `x` of `source`.
         value: the value to return instead of computing it.
         bias_scale: 0-dim factor on the bias gradient; None for 1.
     """
     if value is None and x.dtype == torch.float32 and torch.is_autocast_enabled(x.device.type):
         x = x.to(torch.get_autocast_dtype(x.device.type))
-    out: Tensor = _Synapse.apply(x, weight, bias, source, value, bias_scale, geometry)
+    out: Tensor = _Synapse.apply(x, weight, bias, source, value, bias_scale, geometry, stored)
     return out

@@ -1,0 +1,109 @@
+"""The LIF scan that keeps nothing of its own: its input, and so its potentials, are made anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ratebp.dynamics import Dynamics
+from ratebp.ops.bits import unpack
+from ratebp.ops.lif_scan.adjoint import leak_, run
+from ratebp.ops.norm_replay import affine
+from ratebp.ops.pieces import pieces
+
+
+@dataclass(frozen=True)
+class Normalised:
+    """A term ``weight * xhat + bias`` of a current; the norm before keeps `xhat` anyway."""
+
+    xhat: Tensor
+    weight: Tensor | None
+    bias: Tensor | None
+
+
+@dataclass(frozen=True)
+class Spikes:
+    """A term of spikes, packed by `ratebp.ops.bits`; the synapses behind keep it anyway."""
+
+    bits: Tensor
+
+
+Term = Normalised | Spikes
+
+
+class _Recomputed(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, current: Tensor, dynamics: Dynamics, *terms: Tensor | None) -> Tensor:
+        ctx.save_for_backward(*terms)
+        ctx.dynamics = dynamics
+        return run(current, dynamics, None)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = grads
+        kept = ctx.saved_tensors
+        buffer = _sum(kept, grad)
+        for part, upstream in pieces(1, buffer, grad):
+            _potentials(part, ctx.dynamics)
+            _adjoint(part, upstream, ctx.dynamics)
+        return buffer, None, *[None] * len(kept)
+
+
+def _sum(kept: tuple[Tensor | None, ...], like: Tensor) -> Tensor:
+    total: Tensor | None = None
+    for a, weight, bias in zip(kept[::3], kept[1::3], kept[2::3], strict=True):
+        assert a is not None
+        if a.dtype != torch.uint8:
+            term = affine(a, weight, bias).view(like.shape)
+        elif total is None:
+            term = unpack(a, like.shape, like.dtype)
+        else:
+            term = unpack(a, like.shape, torch.uint8)
+        total = term if total is None else total.add_(term)
+    assert total is not None
+    return total
+
+
+def _potentials(current: Tensor, dynamics: Dynamics) -> None:
+    """Turn the currents ``[T, ...]`` into potentials, in place."""
+    u = torch.zeros_like(current[0])
+    for slot in current.unbind(0):
+        slot.copy_(u.add_(slot))
+        leak_(u, u >= dynamics.threshold, dynamics)
+
+
+def _adjoint(potentials: Tensor, grad: Tensor, dynamics: Dynamics) -> None:
+    """Turn potentials into gradients by the currents, in place."""
+    later: Tensor | None = None
+    for slot, upstream in reversed(list(zip(potentials.unbind(0), grad.unbind(0), strict=True))):
+        h = dynamics.surrogate.derivative(slot - dynamics.threshold)
+        jacobian = dynamics.carry_grad(slot, h)
+        slot.copy_(h.mul_(upstream))
+        if later is not None:
+            slot.add_(later * jacobian)
+        later = slot
+
+
+def lif_scan_of(current: Tensor, dynamics: Dynamics, terms: tuple[Term, ...]) -> Tensor:
+    """Return what `lif_scan` returns, keeping only `terms` for the backward.
+
+    Args:
+        current: input current, ``[T, B, ...]``, equal to the sum of `terms` in their order.
+        dynamics: the layer's constants.
+        terms: one or two, in the type of `current`, which must be float32 or wider.
+
+    Returns:
+        Spikes, shape and dtype of `current`.
+    """
+    kept: list[Tensor | None] = []
+    for term in terms:
+        if isinstance(term, Spikes):
+            kept += [term.bits, None, None]
+        else:
+            kept += [term.xhat, term.weight, term.bias]
+    fixed = [None if each is None else each.detach() for each in kept]
+    out: Tensor = _Recomputed.apply(current, dynamics, *fixed)
+    return out

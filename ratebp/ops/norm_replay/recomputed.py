@@ -1,0 +1,95 @@
+"""Batch norm on mean rates that keeps nothing of its own: its input is computed again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ratebp.ops.norm_replay.closed_form import norm_gradients, wanted
+from ratebp.ops.synapse import Geometry, Stored
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How to compute the mean pre-activation: a linear map of an input that is kept anyway.
+
+    Attributes:
+        kept: the input as it is kept.
+        stored: how to make the input of it.
+        shape: of the input.
+        weight: of the map.
+        bias: of the map.
+        geometry: of the map.
+    """
+
+    kept: Tensor
+    stored: Stored
+    shape: torch.Size
+    weight: Tensor
+    bias: Tensor | None
+    geometry: Geometry
+
+
+class _NormRecomputed(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        c: Tensor,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        mean: Tensor,
+        inv_std: Tensor,
+        kept: Tensor,
+        by: Tensor,
+        shift: Tensor | None,
+        how: tuple[Any, ...],
+    ) -> Tensor:
+        ctx.save_for_backward(weight, mean, inv_std, kept, by, shift)
+        ctx.how = how
+        return c.new_full((), float("nan")).expand(c.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        weight, mean, inv_std, kept, by, shift = ctx.saved_tensors
+        stored, shape, geometry, frozen = ctx.how
+        source = stored.restore(kept, shape, by.dtype)
+        xhat = geometry.apply(source, by, shift)
+        del source
+        channel = [-1 if d == 1 else 1 for d in range(xhat.dim())]
+        xhat = xhat.sub_(mean.view(channel)).mul_(inv_std.view(channel))
+        dc, dw, db = norm_gradients(grads[0], xhat, weight, inv_std, None, frozen)
+        return dc, *wanted(ctx, dw, db), None, None, None, None, None, None
+
+
+def norm_recomputed(
+    c: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor,
+    inv_std: Tensor,
+    origin: Origin,
+    *,
+    frozen: bool = False,
+) -> Tensor:
+    """Pass gradients as `norm_replay` does, with ``xhat = (W r + b - mean) * inv_std`` made anew.
+
+    Args:
+        c: mean pre-activation ``[B, C, ...]``; takes the gradient, its value is not read.
+        weight: scale ``[C]``, or None.
+        bias: shift ``[C]``, or None.
+        mean: ``[C]``, of the spike pass, such that ``xhat`` has mean 0.
+        inv_std: ``[C]``, reciprocal standard deviation of the spike pass.
+        origin: where `c` comes from.
+        frozen: the statistics are constants.
+
+    Returns:
+        NaN of stride 0 in the shape of `c`: for readers that read no value.
+    """
+    how = (origin.stored, origin.shape, origin.geometry, frozen)
+    out: Tensor = _NormRecomputed.apply(
+        c, weight, bias, mean, inv_std, origin.kept, origin.weight, origin.bias, how
+    )
+    return out

@@ -1,0 +1,98 @@
+"""LIF with rate statistics, its state changed in place, a large layer in pieces.
+
+Beside its state a step needs several temporaries of its own size, which in a wide layer would be
+the peak of a whole training step. So a large layer runs in pieces of the batch.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ratebp.dynamics import Dynamics
+from ratebp.ops.lif_scan.adjoint import leak_
+from ratebp.ops.pieces import pieces
+from ratebp.ops.rate_step.naive import RateState
+
+MOST_COUNTED = 255
+"""The largest spike count that one byte holds."""
+
+
+def at_rest(like: Tensor, dynamics: Dynamics, timesteps: int) -> RateState:
+    """Return the state before the first step of a layer, all tensors fresh.
+
+    Args:
+        like: a current of one step, ``[B, ...]``.
+        dynamics: the layer's constants.
+        timesteps: T, which decides whether the count is kept as uint8 (T up to 255).
+    """
+    wide = torch.promote_types(like.dtype, torch.float32)
+    number = dynamics.reset == "soft" and dynamics.detach_reset
+    return RateState(
+        torch.zeros_like(like, dtype=wide),
+        torch.zeros_like(like, dtype=torch.uint8 if timesteps <= MOST_COUNTED else wide),
+        torch.zeros_like(like, dtype=wide),
+        like.new_ones((), dtype=wide) if number else torch.ones_like(like, dtype=wide),
+    )
+
+
+def advance(current: Tensor, state: RateState, dynamics: Dynamics) -> Tensor:
+    """Advance `state` in place by one time step and return the spikes as booleans.
+
+    The equations are those of `rate_step`. Call it without a graph; the state must belong to the
+    caller alone.
+
+    Args:
+        current: input current of this step, ``[B, ...]``; it is not changed.
+        state: from `at_rest`, or the last step's.
+        dynamics: the layer's constants.
+    """
+    fired = torch.empty_like(current, dtype=torch.bool)
+    for now, slot, *part in pieces(0, current, fired, *state):
+        _advance(now, RateState(*part), dynamics, slot)
+    _advance_number(state, dynamics)
+    return fired
+
+
+def rate_scan(
+    current: Tensor, dynamics: Dynamics, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Run all time steps of a layer.
+
+    Args:
+        current: input current, ``[T, B, ...]``; it is not changed.
+        dynamics: the layer's constants.
+        dtype: type of the spikes.
+
+    Returns:
+        Spikes ``[T, B, ...]``, and of `RateState` the final `spikes` and `eligibility`.
+    """
+    timesteps = current.shape[0]
+    spikes = torch.empty_like(current, dtype=dtype)
+    final = at_rest(current[0], dynamics, timesteps)
+    over_time = pieces(1, current, spikes)
+    totals = pieces(0, final.spikes, final.eligibility)
+    for (steps, slots), (count, eligibility) in zip(over_time, totals, strict=True):
+        state = at_rest(steps[0], dynamics, timesteps)
+        state = state._replace(spikes=count, eligibility=eligibility)
+        for now, slot in zip(steps.unbind(0), slots.unbind(0), strict=True):
+            _advance(now, state, dynamics, slot)
+            _advance_number(state, dynamics)
+    return spikes, final.spikes, final.eligibility
+
+
+def _advance(current: Tensor, state: RateState, dynamics: Dynamics, slot: Tensor) -> None:
+    u = state.carry.add_(current)
+    fired = u >= dynamics.threshold
+    slot.copy_(fired)
+    state.spikes.add_(fired)
+    h = dynamics.surrogate.derivative(u - dynamics.threshold)
+    state.eligibility.addcmul_(h, state.rho)
+    if state.rho.dim():
+        state.rho.mul_(dynamics.carry_grad(u, h)).add_(1)
+    leak_(u, fired, dynamics)
+
+
+def _advance_number(state: RateState, dynamics: Dynamics) -> None:
+    if not state.rho.dim():
+        state.rho.mul_(dynamics.decay).add_(1)

@@ -1,0 +1,43 @@
+"""How the input of a weight's gradient is kept until the backward, in fewer bytes than floats."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ratebp.ops.bits import unpack
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Spike counts of `timesteps` steps in any type; the input is the mean rate."""
+
+    timesteps: int
+
+    def restore(self, kept: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """Return ``kept / timesteps`` in `dtype`."""
+        return kept.to(dtype, copy=True).div_(self.timesteps)
+
+
+@dataclass(frozen=True)
+class Bits:
+    """Spikes packed by `ratebp.ops.bits`."""
+
+    def restore(self, kept: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """Return the spikes, of `shape` and `dtype`."""
+        return unpack(kept, shape, dtype)
+
+
+@dataclass(frozen=True)
+class AsItIs:
+    """The input itself."""
+
+    def restore(self, kept: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """Return `kept` in `dtype`."""
+        return kept.to(dtype)
+
+
+Stored = Counts | Bits | AsItIs
+"""Turns what was kept back into an input of the given shape and type."""
