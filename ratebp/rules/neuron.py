@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ratebp.neurons import LIF
 from ratebp.ops import RateState, advance, at_rest, lif_scan, lif_step, rate_scan, replay_rate
-from ratebp.rules.record import RateRecord, unread
+from ratebp.rules.record import RateRecord, unread, widened
 from ratebp.views import Leaf
 
 
@@ -159,5 +159,8 @@ class ReplayNeuron(Leaf):
         for each in self.counts:
             each.put(count)
         # Out of place: a compiled rate pass would otherwise see its own input change under it.
-        rate = unread(current) if self.unread else (count / self.timesteps).to(current.dtype)
+        if self.unread:
+            rate = unread(current)
+        else:
+            rate = (count.to(widened(current.dtype)) / self.timesteps).to(current.dtype)
         return replay_rate(current, rate, eligibility, self.timesteps)
