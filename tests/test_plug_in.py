@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import ratebp
+from harness.report.payload import unpack
 
 ROOT = Path(__file__).parents[1]
 SWEEP = """
@@ -64,6 +65,8 @@ def test_in_a_sweep_and_its_tables(folder: Path) -> None:
 
 def test_in_the_plots(folder: Path) -> None:
     page = (folder / "report.html").read_text()
-    figures = re.findall(r'"name":\s*"([^"]+)"', page)
+    block = re.search(r'<script type="application/gzip" id="g0">(.*?)</script>', page, re.S)
+    assert block
+    figures = re.findall(r'"name":\s*"([^"]+)"', unpack(block[1]))
     assert "last_step" in figures
     assert "bptt_m" in figures

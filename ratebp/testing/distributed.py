@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,21 @@ def _train(rank: int, name: str, folder: str) -> None:
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD
     )
     try:
-        case = problem(batch=4)
-        bound = methods.get(name).bind(case.model, case.timesteps, wrap=_data_parallel)
-        mine = slice(rank * 2, rank * 2 + 2)
-        seeded_step(bound, case.x[:, mine], case.y[mine])
-        if rank == 0:
-            found: dict[str, Any] = {n: p.grad for n, p in case.model.named_parameters()}
-            torch.save(found, f"{folder}/gradients.pt")
+        _step(rank, name, folder)
+        gc.collect()  # DDP's reducers must go before the process group that they use
         dist.barrier()
     finally:
         dist.destroy_process_group()
+
+
+def _step(rank: int, name: str, folder: str) -> None:
+    case = problem(batch=4)
+    bound = methods.get(name).bind(case.model, case.timesteps, wrap=_data_parallel)
+    mine = slice(rank * 2, rank * 2 + 2)
+    seeded_step(bound, case.x[:, mine], case.y[mine])
+    if rank == 0:
+        found: dict[str, Any] = {n: p.grad for n, p in case.model.named_parameters()}
+        torch.save(found, f"{folder}/gradients.pt")
 
 
 def _data_parallel(module: nn.Module, builds_graph: bool) -> nn.Module:

@@ -68,11 +68,11 @@ def test_both_axes_on_several_cards_against_the_formula_of_the_fake() -> None:
 def test_a_real_network_on_a_small_card_against_brute_force() -> None:
     tiny = Choice.make("tiny_resnet", {"width": 0.25})
     base = Cell(Choice.make("bptt_m"), tiny, "digits", 2, 3)
-    card = _card(300_000)
     with Planner(2) as planner:
         counts = dict(planner.predict([replace(base, batch=batch) for batch in range(1, 10)]))
         counts |= dict(planner.predict([replace(base, T=T) for T in range(1, 7)]))
         demand = {(cell.T, cell.batch): told.demand for cell, told in counts.items()}
+        card = _card(demand[2, 5] + 1)
         search = Frontier(planner, NOTHING, counted_to=6, caps={"T": 64, "batch": 64})
         found = {each[0].line.axis: each[0].reach for each in search.search(lines([base]), [card])}
     batch = max(b for (T, b), count in demand.items() if T == 2 and count <= card.usable)

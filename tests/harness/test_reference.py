@@ -64,8 +64,9 @@ def test_its_gradients_are_those_of_multi_step_bptt(model: str, reset: str) -> N
     torch.testing.assert_close(loss, expected, rtol=1e-12, atol=0)
     found, wanted = grads(ours.model), grads(bench.model)
     assert found.keys() == wanted.keys() == dict(bench.model.named_parameters()).keys()
+    # Of all: the bias of a convolution in front of a norm has no gradient, only rounding.
+    scale = max(float(grad.abs().max()) for grad in wanted.values())
     for name, grad in wanted.items():
-        scale = float(grad.abs().max())
         torch.testing.assert_close(found[name], grad, rtol=1e-9, atol=1e-12 * scale)
     for name, buffer in bench.model.named_buffers():  # batch norm saw T*B samples at once
         torch.testing.assert_close(ours.model.get_buffer(name), buffer)

@@ -16,7 +16,10 @@ from harness.probes.memory import requested_peak
 from harness.spec import Cell, Choice
 from harness.tracker import LiveBytes
 
-SCRATCH = 128 * 1024  # bytes, of one convolution of the network below
+SCRATCH = 256 * 1024
+"""Bytes inside one convolution of the network below: 246,352 of the first one's forward and backward
+by itself. It adds to the count where an operator that needs it runs near the exact peak.
+"""
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -169,7 +169,7 @@ def test_e17_the_norm_of_the_mean_is_centred_no_wider_than_the_whole_and_passes_
     assert (xhat.pow(2).mean((0, 2, 3)) < 1).all()  # sigma_c <= sigma
     record.put(xhat, inv_std)
     rates = c.mean(0).requires_grad_()
-    out = ReplayNorm(norm, record)(rates)
+    out = ReplayNorm(norm, record, centred=True, unread=False)(rates)
     (dc,) = torch.autograd.grad((out * torch.randn_like(out)).sum(), rates)
     assert float(dc.sum((0, 2, 3)).abs().max()) < 1e-13
     assert float(dc.abs().max()) > 0.1
@@ -207,7 +207,7 @@ def averages_of_norms(seed: int) -> dict[str, tuple[float, float]]:
     def compared(xhat: Tensor, inv_std: Tensor) -> tuple[float, float]:
         record, rates = RateRecord(), torch.stack(steps).detach().mean(0).requires_grad_()
         record.put(xhat, inv_std)
-        out = ReplayNorm(norm, record, centred=False)(rates)
+        out = ReplayNorm(norm, record, centred=False, unread=False)(rates)
         (got,) = torch.autograd.grad((out * upstream).sum(), rates)
         return cosine(got, true), float(got.norm() / true.norm())
 
