@@ -17,8 +17,8 @@ from harness.spec import Cell, Choice
 from harness.tracker import LiveBytes
 
 SCRATCH = 256 * 1024
-"""Bytes inside one convolution of the network below: 246,352 of the first one's forward and backward
-by itself. It adds to the count where an operator that needs it runs near the exact peak.
+"""Bytes inside one convolution of the network below: the first one takes 246,352 by itself, forward
+and backward. They add to the count where such an operator runs near the exact peak.
 """
 
 
