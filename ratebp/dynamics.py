@@ -62,6 +62,11 @@ class Dynamics:
             return self.decay * (u - self.threshold * s)
         return self.decay * u * (1 - s)
 
+    @property
+    def constant_jacobian(self) -> bool:
+        """Whether d u[t+1] / d u[t] is `decay`, whatever the potential."""
+        return self.reset == "soft" and self.detach_reset
+
     def carry_grad(self, u: Tensor, h: Tensor) -> Tensor | float:
         """Return d u[t+1] / d u[t] given the surrogate derivative `h` at u, or a plain number."""
         if self.reset == "soft":

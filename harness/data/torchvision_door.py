@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 import torch
+from torch import library
 
 from harness.errors import DataError
 
@@ -49,7 +50,7 @@ def _declare_operators() -> None:
     """Declare the missing operators and forget the half-imported torchvision."""
     for operator in _OPERATORS:
         # Without a library of ours, torch keeps the declaration alive itself.
-        torch.library.define(f"torchvision::{operator}", _SIGNATURE)
+        library.define(f"torchvision::{operator}", _SIGNATURE)
     for module in [m for m in sys.modules if m.partition(".")[0] == "torchvision"]:
         del sys.modules[module]
 

@@ -11,12 +11,13 @@ An operator takes a layer's constants as one string, so that a graph of operator
 # No postponed annotations: triton reads `tl.constexpr` from them.
 import functools
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
+from torch import Tensor, library
 
 from ratebp.dynamics import Dynamics
 
@@ -25,10 +26,20 @@ SURROGATES = ("sigmoid", "triangle", "atan", "rectangle", "fast_sigmoid")
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
-ELEMENTWISE = (torch.Tag.pointwise,)
-"""Tells a counter of operators that every argument is read once and every result written once."""
-
 _LARGE = 1 << 17  # neurons; below, smaller blocks keep more of the device busy
+
+
+def operator(name: str, mutates: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Any]:
+    """Return what makes a function the operator ``ratebp::name``.
+
+    Its tag tells a counter of operators that every argument is read once and every result written
+    once.
+
+    Args:
+        name: of the operator.
+        mutates: the arguments that it changes in place.
+    """
+    return library.custom_op(f"ratebp::{name}", mutates_args=mutates, tags=(torch.Tag.pointwise,))
 
 
 @triton.jit

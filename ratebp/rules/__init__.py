@@ -11,7 +11,7 @@ from ratebp.rules.neuron import (
 from ratebp.rules.norm import RecordNormLastStep, RecordNormScan, RecordNormStep, ReplayNorm
 from ratebp.rules.record import RateRecord
 from ratebp.rules.synapse import RecordSynapseScan, RecordSynapseStep, ReplaySynapse, TracedSynapse
-from ratebp.rules.threshold import ScanTLIF, StepTLIF
+from ratebp.rules.threshold import StepTLIF
 from ratebp.rules.traces import PLACEMENTS, ottt_rules
 from ratebp.rules.twins import rate_views
 
@@ -30,7 +30,6 @@ __all__ = [
     "ReplayNorm",
     "ReplaySynapse",
     "ScanLIF",
-    "ScanTLIF",
     "StepLIF",
     "StepTLIF",
     "TracedSynapse",

@@ -21,8 +21,9 @@ from ratebp.rules.adaptive import (
     StepALIF,
     StepPLIF,
 )
+from ratebp.rules.looped import Looped
 from ratebp.rules.neuron import ScanLIF, StepLIF
-from ratebp.rules.recurrent import ScanRecurrent, StepRecurrent
+from ratebp.rules.recurrent import StepRecurrent
 from ratebp.views import Leaf
 
 
@@ -79,7 +80,7 @@ def _(neuron: SlidingPSN, timesteps: int) -> Leaf:
 
 @scan_neuron.register
 def _(neuron: Recurrent, timesteps: int) -> Leaf:
-    return ScanRecurrent(StepRecurrent(neuron, step_neuron(neuron.neuron)), timesteps)
+    return Looped(StepRecurrent(neuron, step_neuron(neuron.neuron)), timesteps)
 
 
 @step_neuron.register

@@ -77,24 +77,6 @@ class StepRecurrent(Leaf):
             self.spikes = self.spikes.detach()
 
 
-class ScanRecurrent(Leaf):
-    """All time steps of one layer, folded ``[T*B, ...]``: a loop, since each hears the last."""
-
-    def __init__(self, step: StepRecurrent, timesteps: int) -> None:
-        """Take the leaf that runs one time step."""
-        super().__init__()
-        self.one = step
-        self.timesteps = timesteps
-
-    def forward(self, current: Tensor) -> Tensor:
-        """Return spikes, shape of `current`."""
-        steps = current.unflatten(0, (self.timesteps, -1)).unbind(0)
-        self.one.reset()
-        spikes = torch.stack([self.one(now) for now in steps]).flatten(0, 1)
-        self.one.reset()
-        return spikes
-
-
 class HeardNeuron(Leaf):
     """One time step a call, whose recurrent weights learn from their own traces (e-prop).
 

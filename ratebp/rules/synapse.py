@@ -72,6 +72,8 @@ class _RateSynapse(Leaf):
     """A synapse of the spike pass: records its mean output, or the output's shape alone."""
 
     stateful = True
+    most = 2
+    """Pieces of a large input."""
 
     def __init__(
         self, layer: nn.Module, record: RateRecord, timesteps: int, *, keep_value: bool
@@ -89,7 +91,7 @@ class _RateSynapse(Leaf):
             return whole
         # Spikes of one byte become floats piece by piece, or they would be the pass's peak.
         dtype = _type_of(self.layer, x.device.type)
-        parts = iter(pieces(0, x))
+        parts = iter(pieces(0, x, most=self.most))
         first: Tensor = self.layer(next(parts)[0].to(dtype))
         if first.shape[0] == x.shape[0]:
             return first
@@ -111,6 +113,8 @@ def _type_of(layer: nn.Module, device: str) -> torch.dtype:
 
 class RecordSynapseScan(_RateSynapse):
     """All time steps at once, folded ``[T*B, ...]``."""
+
+    most = 8
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output."""

@@ -8,6 +8,7 @@ from torch import Tensor
 from ratebp.neurons import TLIF
 from ratebp.ops.spike import spike
 from ratebp.rules.exact import scan_neuron, step_neuron
+from ratebp.rules.looped import Looped
 from ratebp.rules.record import widened
 from ratebp.rules.spike_representation import even_weights, recent_weights
 from ratebp.views import Leaf
@@ -57,25 +58,7 @@ class StepTLIF(Leaf):
         return d.decay * (u - threshold * (s.detach() if d.detach_reset else s))
 
 
-class ScanTLIF(Leaf):
-    """All time steps at once: folded current ``[T*B, ...]`` to folded spikes, exact gradient."""
-
-    def __init__(self, neuron: TLIF, timesteps: int) -> None:
-        """Take the neuron."""
-        super().__init__()
-        self.one = StepTLIF(neuron)
-        self.timesteps = timesteps
-
-    def forward(self, current: Tensor) -> Tensor:
-        """Return spikes, shape of `current`."""
-        steps = current.unflatten(0, (self.timesteps, -1)).unbind(0)
-        self.one.reset()
-        spikes = torch.stack([self.one(now) for now in steps]).flatten(0, 1)
-        self.one.reset()
-        return spikes
-
-
-class RepresentedTLIF(ScanTLIF):
+class RepresentedTLIF(Looped):
     """All time steps at once, folded ``[T*B, ...]``, with DSR's backward for both inputs.
 
     ::
@@ -87,9 +70,11 @@ class RepresentedTLIF(ScanTLIF):
     exceeds it and nowhere else. The bounds of the clip pass no current in the "lif" form.
     """
 
+    one: StepTLIF
+
     def __init__(self, neuron: TLIF, timesteps: int, form: str) -> None:
         """Take the neuron and the form, "if" or "lif"."""
-        super().__init__(neuron, timesteps)
+        super().__init__(StepTLIF(neuron), timesteps)
         self.closed = form == "if"
         weights = even_weights if self.closed else recent_weights
         self.weights = weights(timesteps, neuron.start.decay)
@@ -117,7 +102,7 @@ class RepresentedTLIF(ScanTLIF):
 
 @scan_neuron.register
 def _(neuron: TLIF, timesteps: int) -> Leaf:
-    return ScanTLIF(neuron, timesteps)
+    return Looped(StepTLIF(neuron), timesteps)
 
 
 @step_neuron.register

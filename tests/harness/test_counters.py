@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, library, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, register_flop_formula
 
@@ -164,7 +164,7 @@ def test_an_observer_sees_what_the_mode_sees() -> None:
 
 
 def test_a_foreign_operator_must_say_what_it_costs() -> None:
-    @torch.library.custom_op("counted::shift", mutates_args=())
+    @library.custom_op("counted::shift", mutates_args=())
     def shift(x: Tensor) -> Tensor:
         return x + 1
 
@@ -184,7 +184,7 @@ def test_a_foreign_operator_must_say_what_it_costs() -> None:
 
 
 def test_a_foreign_operator_may_be_tagged_element_wise() -> None:
-    @torch.library.custom_op("counted::twice", mutates_args=(), tags=(torch.Tag.pointwise,))
+    @library.custom_op("counted::twice", mutates_args=(), tags=(torch.Tag.pointwise,))
     def twice(x: Tensor) -> Tensor:
         return x * 2
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from probe_bench import bench
-from torch import Tensor
+from torch import Tensor, library
 
 from harness import exact, probes
 from harness.errors import TrialError
@@ -75,7 +75,7 @@ def test_the_allocator_agrees_where_operators_need_no_scratch() -> None:
 
 
 def test_bytes_hidden_inside_an_operator_show_up_as_workspace() -> None:
-    @torch.library.custom_op("hiding::scratch", mutates_args=(), tags=(torch.Tag.pointwise,))
+    @library.custom_op("hiding::scratch", mutates_args=(), tags=(torch.Tag.pointwise,))
     def scratch(x: Tensor) -> Tensor:
         return x + torch.zeros(8 * MIB // 4).sum()
 

@@ -3,7 +3,7 @@
 from types import ModuleType
 
 from ratebp.ops.backends import dispatched
-from ratebp.ops.bits import slices
+from ratebp.ops.bits import rows
 from ratebp.ops.bits.naive import naive_pack, naive_unpack
 
 
@@ -13,7 +13,7 @@ def _kernels() -> ModuleType:
     return kernels
 
 
-pack = dispatched(slices.pack, _kernels)
-unpack = dispatched(slices.unpack, _kernels)
+pack = dispatched(rows.pack, _kernels)
+unpack = dispatched(rows.unpack, _kernels)
 
 __all__ = ["naive_pack", "naive_unpack", "pack", "unpack"]

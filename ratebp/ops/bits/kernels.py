@@ -8,7 +8,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from ratebp.ops.kernels import ELEMENTWISE, bytes_of, cast, launch
+from ratebp.ops.kernels import bytes_of, cast, launch, operator
 
 
 @triton.jit
@@ -41,7 +41,7 @@ def bytes_for(elements: int) -> int:
     return -(-elements // 8)
 
 
-@torch.library.custom_op("ratebp::pack", mutates_args=(), tags=ELEMENTWISE)
+@operator("pack")
 def _pack_op(spikes: Tensor, elements: int) -> Tensor:
     # The number is an argument of its own because inductor evaluates element-wise operators on one
     # element where it knows all inputs to be uniform; this one then fails instead of misleading it.
@@ -56,7 +56,7 @@ def _(spikes: Tensor, elements: int) -> Tensor:
     return spikes.new_empty(bytes_for(elements), dtype=torch.uint8)
 
 
-@torch.library.custom_op("ratebp::unpack", mutates_args=(), tags=ELEMENTWISE)
+@operator("unpack")
 def _unpack_op(bits: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     spikes = torch.empty(shape, dtype=dtype, device=bits.device)
     elements = spikes.numel()

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
-from ratebp.ops.pieces import pieces
 from ratebp.ops.spike import slope
 
 
@@ -42,13 +41,6 @@ class _Scan(torch.autograd.Function):
 def run(current: Tensor, dynamics: Dynamics, potentials: Tensor | None) -> Tensor:
     """Return the spikes, and fill `potentials` with u where it is given."""
     spikes = torch.empty_like(current)
-    both = (current, spikes) if potentials is None else (current, spikes, potentials)
-    for now, slot, *kept in pieces(1, *both):
-        _run(now, slot, dynamics, kept[0] if kept else None)
-    return spikes
-
-
-def _run(current: Tensor, spikes: Tensor, dynamics: Dynamics, potentials: Tensor | None) -> None:
     wide = torch.promote_types(current.dtype, torch.float32)
     u = torch.zeros_like(current[0], dtype=wide)
     kept = potentials.unbind(0) if potentials is not None else ()
@@ -56,10 +48,11 @@ def _run(current: Tensor, spikes: Tensor, dynamics: Dynamics, potentials: Tensor
         u.add_(now)
         if kept:
             kept[t].copy_(u)
-        leak_(u, fired_in(slot, u, dynamics), dynamics)
+        leak_(u, _fired_in(slot, u, dynamics), dynamics)
+    return spikes
 
 
-def fired_in(slot: Tensor, u: Tensor, dynamics: Dynamics) -> Tensor:
+def _fired_in(slot: Tensor, u: Tensor, dynamics: Dynamics) -> Tensor:
     """Write the spikes of potentials `u` into `slot`, and return them in the type of `u`.
 
     Spikes are compared for as floats, never as booleans: a CPU vectorises neither the comparison
@@ -70,6 +63,17 @@ def fired_in(slot: Tensor, u: Tensor, dynamics: Dynamics) -> Tensor:
     if fired is not slot:
         slot.copy_(fired)
     return fired
+
+
+def carry_into(out: Tensor, u: Tensor, dynamics: Dynamics) -> Tensor:
+    """Write what `Dynamics.carry` leaves of the potentials `u` into `out`, of their type."""
+    if dynamics.reset == "soft":
+        torch.ge(u, dynamics.threshold, out=out)
+        torch.add(u, out, alpha=-dynamics.threshold, out=out)
+    else:
+        torch.lt(u, dynamics.threshold, out=out)
+        torch.mul(u, out, out=out)
+    return out.mul_(dynamics.decay)
 
 
 def leak_(u: Tensor, fired: Tensor, dynamics: Dynamics) -> None:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ratebp.dynamics import Dynamics
 from ratebp.ops.kernels import (
-    ELEMENTWISE,
     FORWARD,
     beside,
     carry,
@@ -22,6 +21,7 @@ from ratebp.ops.kernels import (
     equation_of,
     laid_out,
     launch,
+    operator,
     serves,
     type_of,
     wide_of,
@@ -84,7 +84,7 @@ def run(current: Tensor, equation: str, potentials: Tensor | None) -> Tensor:
     return spikes
 
 
-@torch.library.custom_op("ratebp::lif_spikes", mutates_args=(), tags=ELEMENTWISE)
+@operator("lif_spikes")
 def lif_spikes(current: Tensor, equation: str) -> Tensor:
     """Return the spikes alone, of steps that are dense."""
     return run(current, equation, None)
@@ -95,7 +95,7 @@ def _(current: Tensor, equation: str) -> Tensor:
     return beside(current, 1, current.dtype)
 
 
-@torch.library.custom_op("ratebp::lif_scan", mutates_args=(), tags=ELEMENTWISE)
+@operator("lif_scan")
 def _scan(current: Tensor, equation: str) -> tuple[Tensor, Tensor]:
     potentials = beside(current, 1, wide_of(current.dtype))
     return run(current, equation, potentials), potentials
@@ -106,7 +106,7 @@ def _(current: Tensor, equation: str) -> tuple[Tensor, Tensor]:
     return beside(current, 1, current.dtype), beside(current, 1, wide_of(current.dtype))
 
 
-@torch.library.custom_op("ratebp::lif_scan_backward", mutates_args=(), tags=ELEMENTWISE)
+@operator("lif_scan_backward")
 def _scan_backward(potentials: Tensor, grad: Tensor, equation: str) -> Tensor:
     out = beside(potentials, 1, grad.dtype)
     number, last = out[0].numel(), out.shape[0] - 1

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from ratebp.dynamics import Dynamics
 from ratebp.ops.bits import unpack
-from ratebp.ops.lif_scan.adjoint import fired_in, leak_, run
+from ratebp.ops.lif_scan.adjoint import carry_into, run
 from ratebp.ops.norm_replay import affine
-from ratebp.ops.pieces import pieces
-from ratebp.ops.spike import slope
+from ratebp.ops.spike import slope, slope_
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,8 @@ class _Recomputed(torch.autograd.Function):
         (grad,) = grads
         kept = ctx.saved_tensors
         buffer = _sum(kept, grad)
-        for part, upstream in pieces(1, buffer, grad):
-            _potentials(part, ctx.dynamics)
-            _adjoint(part, upstream, ctx.dynamics)
+        _potentials(buffer, ctx.dynamics)
+        _adjoint(buffer, grad, ctx.dynamics)
         return buffer, None, *[None] * len(kept)
 
 
@@ -70,25 +68,24 @@ def _sum(kept: tuple[Tensor | None, ...], like: Tensor) -> Tensor:
 
 def _potentials(current: Tensor, dynamics: Dynamics) -> None:
     """Turn the currents ``[T, ...]`` into potentials, in place."""
-    u = torch.zeros_like(current[0])
-    fired = torch.empty_like(u)
-    for slot in current.unbind(0):
-        u.copy_(slot.add_(u))
-        leak_(u, fired_in(fired, u, dynamics), dynamics)
+    left = torch.empty_like(current[0])
+    last, *later = current.unbind(0)
+    for slot in later:
+        last = slot.add_(carry_into(left, last, dynamics))
 
 
 def _adjoint(potentials: Tensor, grad: Tensor, dynamics: Dynamics) -> None:
     """Turn potentials into gradients by the currents, in place."""
     later: Tensor | None = None
     for slot, upstream in reversed(list(zip(potentials.unbind(0), grad.unbind(0), strict=True))):
-        h = slope(slot, dynamics)
-        jacobian = dynamics.carry_grad(slot, h)
-        torch.mul(h, upstream, out=slot)
-        if later is not None:
-            if isinstance(jacobian, Tensor):
-                slot.addcmul_(later, jacobian)
-            else:
-                slot.add_(later, alpha=jacobian)
+        if later is None:
+            slope_(slot, dynamics).mul_(upstream)
+        elif dynamics.constant_jacobian:
+            slope_(slot, dynamics).mul_(upstream).add_(later, alpha=dynamics.decay)
+        else:
+            h = slope(slot, dynamics)
+            by_later = later * dynamics.carry_grad(slot, h)
+            torch.mul(h, upstream, out=slot).add_(by_later)
         later = slot
 
 

@@ -18,7 +18,6 @@ from torch import Tensor
 from ratebp.dynamics import Dynamics
 from ratebp.ops.bits.kernels import bytes_for
 from ratebp.ops.kernels import (
-    ELEMENTWISE,
     FORWARD,
     beside,
     carry,
@@ -30,6 +29,7 @@ from ratebp.ops.kernels import (
     equation_of,
     laid_out,
     launch,
+    operator,
     serves,
     type_of,
 )
@@ -163,7 +163,7 @@ def _launched(
     )  # fmt: skip
 
 
-@torch.library.custom_op("ratebp::lif_spikes_of", mutates_args=(), tags=ELEMENTWISE)
+@operator("lif_spikes_of")
 def _forward_op(
     a: Tensor, a_weight: Tensor | None, a_bias: Tensor | None, b: Tensor | None,
     b_weight: Tensor | None, b_bias: Tensor | None, channels: int, channels_last: bool,
@@ -184,7 +184,7 @@ def _(
     return beside(a, 1, a.dtype)
 
 
-@torch.library.custom_op("ratebp::lif_recomputed_backward", mutates_args=(), tags=ELEMENTWISE)
+@operator("lif_recomputed_backward")
 def _backward_op(
     grad: Tensor, a: Tensor, a_weight: Tensor | None, a_bias: Tensor | None, b: Tensor | None,
     b_weight: Tensor | None, b_bias: Tensor | None, channels: int, channels_last: bool,

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ratebp.dynamics import Dynamics
 from ratebp.ops.kernels import (
-    ELEMENTWISE,
     FORWARD,
     beside,
     carry,
@@ -22,6 +21,7 @@ from ratebp.ops.kernels import (
     equation_of,
     laid_out,
     launch,
+    operator,
     serves,
     type_of,
     wide_of,
@@ -97,7 +97,7 @@ def _run(
     return out
 
 
-@torch.library.custom_op("ratebp::lif_step", mutates_args=(), tags=ELEMENTWISE)
+@operator("lif_step")
 def _step(current: Tensor, last: Tensor | None, equation: str) -> tuple[Tensor, Tensor]:
     spikes, potential = _run(current, last, None, None, equation)
     return spikes, potential
@@ -108,7 +108,7 @@ def _(current: Tensor, last: Tensor | None, equation: str) -> tuple[Tensor, Tens
     return beside(current, 0, current.dtype), beside(current, 0, wide_of(current.dtype))
 
 
-@torch.library.custom_op("ratebp::lif_step_traced", mutates_args=(), tags=ELEMENTWISE)
+@operator("lif_step_traced")
 def _step_traced(
     current: Tensor, last: Tensor | None, equation: str, trace: Tensor | None, fading: float
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -124,7 +124,7 @@ def _(
     return beside(current, 0, current.dtype), beside(current, 0, wide), beside(current, 0, wide)
 
 
-@torch.library.custom_op("ratebp::lif_step_backward", mutates_args=(), tags=ELEMENTWISE)
+@operator("lif_step_backward")
 def _step_backward(
     potential: Tensor, last: Tensor | None, by_spikes: Tensor | None, by_potential: Tensor | None,
     dtype: torch.dtype, by_last: bool, equation: str,

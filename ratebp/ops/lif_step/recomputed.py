@@ -10,9 +10,10 @@ from torch import Tensor
 
 from ratebp.dynamics import Dynamics
 from ratebp.ops.bits import unpack
+from ratebp.ops.lif_scan.adjoint import carry_into
 from ratebp.ops.lif_scan.recomputed import Spikes, Term
 from ratebp.ops.norm_replay import affine
-from ratebp.ops.pieces import pieces
+from ratebp.ops.spike import slope, slope_
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,7 @@ class _Recomputed(torch.autograd.Function):
         ctx.save_for_backward(start, *kept)
         ctx.dynamics, ctx.counts, ctx.shape = dynamics, counts, current.shape
         ctx.set_materialize_grads(False)
-        u = torch.empty_like(current)
-        u = u.copy_(current) if last is None else _upon(last, current, u, dynamics)
+        u = current.clone() if last is None else _upon(last, current, dynamics)
         return torch.ge(u, dynamics.threshold, out=torch.empty_like(u)), u
 
     @staticmethod
@@ -55,40 +55,26 @@ class _Recomputed(torch.autograd.Function):
         start, *kept = ctx.saved_tensors
         none = [None] * (3 + len(kept))
         dynamics: Dynamics = ctx.dynamics
-        wants = ctx.needs_input_grad[1]
-        past, u = _potentials(start, kept, ctx.counts, ctx.shape, dynamics, wants)
-        ds, later = grads
-        _adjoint(u, ds, later, dynamics)
-        if past is not None:
-            _through_leak(past, u, dynamics)
-        return u, past, *none
+        last, u = _potentials(start, kept, ctx.counts, ctx.shape, dynamics)
+        by_spikes, by_potential = grads
+        du = _adjoint(u, by_spikes, by_potential, dynamics)
+        if not ctx.needs_input_grad[1]:
+            return du, None, *none
+        if dynamics.constant_jacobian:
+            return du, du * dynamics.decay, *none
+        assert last is not None
+        return du, du * dynamics.carry_grad(last, slope(last, dynamics)), *none
 
 
-def _adjoint(u: Tensor, ds: Tensor | None, later: Tensor | None, dynamics: Dynamics) -> None:
-    """Turn potentials into gradients by them, in place: ``ds h'(u - threshold) + later``."""
-    given = [each for each in (ds, later) if each is not None]
-    for now, *parts in pieces(0, u, *given):
-        if ds is None:
-            now.zero_()
-        else:
-            now.copy_(dynamics.surrogate.derivative(now - dynamics.threshold).mul_(parts[0]))
-        if later is not None:
-            now.add_(parts[-1])
+def _adjoint(u: Tensor, ds: Tensor | None, later: Tensor | None, dynamics: Dynamics) -> Tensor:
+    """Return ``ds h'(u - threshold) + later`` in the memory of `u`."""
+    du = u.zero_() if ds is None else slope_(u, dynamics).mul_(ds)
+    return du if later is None else du.add_(later)
 
 
-def _through_leak(last: Tensor, du: Tensor, dynamics: Dynamics) -> None:
-    """Turn the last step's potentials into gradients by them, in place."""
-    for before, now in pieces(0, last, du):
-        h = dynamics.surrogate.derivative(before - dynamics.threshold)
-        before.copy_(now * dynamics.carry_grad(before, h))
-
-
-def _upon(last: Tensor, current: Tensor, out: Tensor, dynamics: Dynamics) -> Tensor:
-    """Write the potential after `current` came upon that of the last step into `out`."""
-    for slot, before, now in pieces(0, out, last, current):
-        fired = (before >= dynamics.threshold).to(before.dtype)
-        torch.add(dynamics.carry(before, fired), now, out=slot)
-    return out
+def _upon(last: Tensor, current: Tensor, dynamics: Dynamics) -> Tensor:
+    """Return the potential after `current` came upon that of the last step."""
+    return carry_into(torch.empty_like(current), last, dynamics).add_(current)
 
 
 def _potentials(
@@ -97,19 +83,15 @@ def _potentials(
     counts: tuple[int, ...],
     shape: torch.Size,
     dynamics: Dynamics,
-    wants_past: bool,
 ) -> tuple[Tensor | None, Tensor]:
-    """Return the last step's potential, if it is wanted, and this step's, both fresh."""
-    past, u = None, start
-    for k, count in enumerate(counts):
+    """Return the last step's potential, None at rest, and this step's, in fresh memory."""
+    last, u = None, start
+    for count in counts:
         terms, kept = kept[: 3 * count], kept[3 * count :]
         current = _sum(terms, shape)
-        if k == len(counts) - 1 and wants_past:
-            assert u is not None
-            past = u.clone() if u is start else u
-        u = current if u is None else _upon(u, current, current, dynamics)
+        last, u = u, current if u is None else _upon(u, current, dynamics)
     assert u is not None
-    return past, u
+    return last, u
 
 
 def _sum(terms: list[Tensor | None], shape: torch.Size) -> Tensor:

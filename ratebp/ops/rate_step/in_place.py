@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
-from ratebp.ops.lif_scan.adjoint import fired_in, leak_
+from ratebp.ops.lif_scan.adjoint import leak_
 from ratebp.ops.pieces import pieces
 from ratebp.ops.rate_step.naive import RateState
 from ratebp.ops.spike import slope
@@ -27,19 +27,27 @@ def at_rest(like: Tensor, dynamics: Dynamics, timesteps: int) -> RateState:
         dynamics: the layer's constants.
         timesteps: T, which decides whether the count is kept as uint8 (T up to 255).
     """
-    wide = torch.promote_types(like.dtype, torch.float32)
-    number = dynamics.reset == "soft" and dynamics.detach_reset
-    return RateState(
-        torch.zeros_like(like, dtype=wide),
-        *_totals(like, timesteps),
-        like.new_ones((), dtype=wide) if number else torch.ones_like(like, dtype=wide),
-    )
+    return RateState(_rest(like), *_totals(like, timesteps), _first(like, dynamics))
+
+
+def _rest(like: Tensor) -> Tensor:
+    return torch.zeros_like(like, dtype=_wide(like))
 
 
 def _totals(like: Tensor, timesteps: int) -> tuple[Tensor, Tensor]:
-    wide = torch.promote_types(like.dtype, torch.float32)
-    counts = torch.uint8 if timesteps <= MOST_COUNTED else wide
-    return torch.zeros_like(like, dtype=counts), torch.zeros_like(like, dtype=wide)
+    counts = torch.uint8 if timesteps <= MOST_COUNTED else _wide(like)
+    return torch.zeros_like(like, dtype=counts), _rest(like)
+
+
+def _first(like: Tensor, dynamics: Dynamics) -> Tensor:
+    """Return ``rho[1]``."""
+    if dynamics.constant_jacobian:
+        return like.new_ones((), dtype=_wide(like))
+    return torch.ones_like(like, dtype=_wide(like))
+
+
+def _wide(like: Tensor) -> torch.dtype:
+    return torch.promote_types(like.dtype, torch.float32)
 
 
 def advance(current: Tensor, state: RateState, dynamics: Dynamics) -> Tensor:
@@ -78,7 +86,7 @@ def rate_scan(
     count, eligibility = _totals(current[0], timesteps)
     totals = count.unsqueeze(0), eligibility.unsqueeze(0)
     for steps, slots, (number,), (total,) in pieces(1, current, spikes, *totals):
-        state = at_rest(steps[0], dynamics, timesteps)._replace(spikes=number, eligibility=total)
+        state = RateState(_rest(steps[0]), number, total, _first(steps[0], dynamics))
         for now, slot in zip(steps.unbind(0), slots.unbind(0), strict=True):
             _advance(now, state, dynamics, slot)
             _advance_number(state, dynamics)
@@ -87,13 +95,20 @@ def rate_scan(
 
 def _advance(current: Tensor, state: RateState, dynamics: Dynamics, slot: Tensor) -> None:
     u = state.carry.add_(current)
-    fired = fired_in(slot, u, dynamics)
-    state.spikes.add_(slot.to(state.spikes.dtype))
     h = slope(u, dynamics)
     state.eligibility.addcmul_(h, state.rho)
     if state.rho.dim():
         state.rho.mul_(dynamics.carry_grad(u, h)).add_(1)
+    fired = torch.ge(u, dynamics.threshold, out=h)  # as floats, see `lif_scan.adjoint`
+    slot.copy_(fired)
+    state.spikes.add_(_as(state.spikes.dtype, slot))
     leak_(u, fired, dynamics)
+
+
+def _as(dtype: torch.dtype, spikes: Tensor) -> Tensor:
+    # Booleans are bytes already.
+    narrow = spikes.dtype == torch.bool and dtype == torch.uint8
+    return spikes.view(dtype) if narrow else spikes.to(dtype)
 
 
 def _advance_number(state: RateState, dynamics: Dynamics) -> None:

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from ratebp.dynamics import Dynamics
 from ratebp.ops.kernels import (
-    ELEMENTWISE,
     beside,
     bytes_of,
     carry,
@@ -22,11 +21,12 @@ from ratebp.ops.kernels import (
     equation_of,
     laid_out,
     launch,
+    operator,
     serves,
     type_of,
     wide_of,
 )
-from ratebp.ops.rate_step import in_place
+from ratebp.ops.rate_step import in_place, naive
 from ratebp.ops.rate_step.in_place import MOST_COUNTED
 from ratebp.ops.rate_step.naive import RateState
 
@@ -100,7 +100,7 @@ def _results(current: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tenso
     return beside(current, 1, dtype), beside(one, 0, counted), beside(one, 0, wide)
 
 
-@torch.library.custom_op("ratebp::rate_scan", mutates_args=(), tags=ELEMENTWISE)
+@operator("rate_scan")
 def _scan_op(current: Tensor, equation: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
     spikes, count, eligibility = _results(current, dtype)
     launch(
@@ -119,16 +119,14 @@ def _(current: Tensor, equation: str, dtype: torch.dtype) -> tuple[Tensor, Tenso
 _STATE = ("carry", "spikes", "eligibility")
 
 
-@torch.library.custom_op("ratebp::rate_advance", mutates_args=_STATE, tags=ELEMENTWISE)
+@operator("rate_advance", _STATE)
 def _advance_number(
     current: Tensor, carry: Tensor, spikes: Tensor, eligibility: Tensor, rho: Tensor, equation: str
 ) -> Tensor:
     return _advanced(current, carry, spikes, eligibility, rho, equation)
 
 
-@torch.library.custom_op(
-    "ratebp::rate_advance_rho", mutates_args=(*_STATE, "rho"), tags=ELEMENTWISE
-)
+@operator("rate_advance_rho", (*_STATE, "rho"))
 def _advance_rho(
     current: Tensor, carry: Tensor, spikes: Tensor, eligibility: Tensor, rho: Tensor, equation: str
 ) -> Tensor:
@@ -155,7 +153,7 @@ _advance_number.register_fake(_fired)
 _advance_rho.register_fake(_fired)
 
 
-@torch.library.custom_op("ratebp::replay_rate_backward", mutates_args=(), tags=ELEMENTWISE)
+@operator("replay_rate_backward")
 def _replay_op(grad: Tensor, eligibility: Tensor, timesteps: int) -> Tensor:
     out = beside(eligibility, 0, grad.dtype)
     wide = type_of(wide_of(eligibility.dtype))
@@ -208,15 +206,7 @@ def advance(current: Tensor, state: RateState, dynamics: Dynamics) -> Tensor:
     return fired
 
 
-class _ReplayRate(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, current: Tensor, rate: Tensor, eligibility: Tensor, timesteps: int
-    ) -> Tensor:
-        ctx.save_for_backward(eligibility)
-        ctx.timesteps = timesteps
-        return rate.detach()  # not a view, so that a model may add to it in place
-
+class _ReplayRate(naive.ReplayRate):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (eligibility,) = ctx.saved_tensors
@@ -226,13 +216,6 @@ class _ReplayRate(torch.autograd.Function):
 
 
 def replay_rate(current: Tensor, rate: Tensor, eligibility: Tensor, timesteps: int) -> Tensor:
-    """Return `rate`; its derivative by `current` is ``eligibility / timesteps``.
-
-    Args:
-        current: takes the gradient ``[B, ...]``; its value is not read.
-        rate: mean spikes of the spike pass, shape and dtype of `current`.
-        eligibility: T g of the spike pass, same shape.
-        timesteps: T.
-    """
+    """Return `rate`, with the derivative of `naive.replay_rate`."""
     out: Tensor = _ReplayRate.apply(current, rate, eligibility, timesteps)
     return out

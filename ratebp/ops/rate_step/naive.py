@@ -64,17 +64,21 @@ def rate_step(
     return s.to(current.dtype), new
 
 
-class _ReplayRate(torch.autograd.Function):
+class ReplayRate(torch.autograd.Function):
+    """`replay_rate`; its backward reads nothing but the eligibility."""
+
     @staticmethod
     def forward(
         ctx: Any, current: Tensor, rate: Tensor, eligibility: Tensor, timesteps: int
     ) -> Tensor:
+        """Hand on `rate`."""
         ctx.save_for_backward(eligibility)
         ctx.timesteps = timesteps
         return rate.detach()  # not a view, so that a model may add to it in place
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
+        """Return the gradient by `current`."""
         (eligibility,) = ctx.saved_tensors
         grad = (grads[0] * eligibility).div_(ctx.timesteps)
         return grad.to(grads[0].dtype), None, None, None
@@ -89,5 +93,5 @@ def replay_rate(current: Tensor, rate: Tensor, eligibility: Tensor, timesteps: i
         eligibility: T g of the spike pass, same shape.
         timesteps: T.
     """
-    out: Tensor = _ReplayRate.apply(current, rate, eligibility, timesteps)
+    out: Tensor = ReplayRate.apply(current, rate, eligibility, timesteps)
     return out

@@ -1,6 +1,6 @@
 """The spike function: a step forward, a surrogate backward."""
 
 from ratebp.ops.spike.naive import spike
-from ratebp.ops.spike.slope import slope
+from ratebp.ops.spike.slope import slope, slope_
 
-__all__ = ["slope", "spike"]
+__all__ = ["slope", "slope_", "spike"]

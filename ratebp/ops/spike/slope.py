@@ -12,16 +12,25 @@ def slope(u: Tensor, dynamics: Dynamics) -> Tensor:
     """Return ``h'(u - threshold)`` of a layer, in fresh memory; call it without a graph.
 
     Equal to the surrogate's `derivative`, which is written to be read. The sigmoid, the default,
-    takes two tensors of the size of `u` here and four passes, there five and six.
+    takes one tensor of the size of `u` here and four passes, there five and six.
 
     Args:
         u: potential, any shape.
         dynamics: the layer's constants.
     """
+    return _at(u - dynamics.threshold, dynamics)
+
+
+def slope_(u: Tensor, dynamics: Dynamics) -> Tensor:
+    """Return what `slope` returns, in the memory of `u`."""
+    return _at(u.sub_(dynamics.threshold), dynamics)
+
+
+def _at(x: Tensor, dynamics: Dynamics) -> Tensor:
     surrogate = dynamics.surrogate
-    x = u - dynamics.threshold
     if surrogate.name != "sigmoid":
-        return surrogate.derivative(x)
+        return x.copy_(surrogate.derivative(x))
     peak = x.new_full((), surrogate.alpha)
-    out: Tensor = torch.ops.aten.sigmoid_backward(peak, x.mul_(surrogate.alpha).sigmoid_())
+    sig = x.mul_(surrogate.alpha).sigmoid_()
+    out: Tensor = torch.ops.aten.sigmoid_backward.grad_input(peak, sig, grad_input=sig)
     return out

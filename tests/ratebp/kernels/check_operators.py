@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from harness.counters import Operations
 from harness.tracker import LiveBytes
@@ -87,7 +87,7 @@ def test_every_operator_is_here() -> None:
 def test_registration(name: str) -> None:
     """Schema, autograd and fake rule agree with what the operator does."""
     checks = ["test_schema", "test_autograd_registration", "test_faketensor"]
-    torch.library.opcheck(getattr(OPS, name).default, CALLS[name](), test_utils=checks)
+    library.opcheck(getattr(OPS, name).default, CALLS[name](), test_utils=checks)
 
 
 def pipeline(current: Tensor) -> Tensor:
