@@ -21,7 +21,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 import ratebp
 from harness import data, execution, layout
 from harness.data.base import Dataset
-from harness.errors import TrialError
+from harness.errors import AbsentError, TrialError
 from harness.probe import Bench, Neuron, Phase
 from harness.spec import Cell, Training
 from ratebp.activity import firing_rates
@@ -152,7 +152,8 @@ class _Rig:
     def gradient(self, method: str | None, x: Tensor, y: Tensor) -> Tensor:
         bound = self.bound
         if method is not None:
-            bound = ratebp.methods.get(method).bind(self.model, self.cell.T)
+            with _absent():
+                bound = ratebp.methods.get(method).bind(self.model, self.cell.T)
         with self.way.refusing(), self._autocast():
             return bound.step(x, y, context=_NoUpdate()).loss
 
@@ -161,7 +162,7 @@ class _Rig:
             return firing_rates(self.model, x, layout=self.bound.method.info.layout)
 
     def assumptions(self, x: Tensor, y: Tensor) -> Mapping[str, Mapping[str, float | str]]:
-        with self._autocast():
+        with self._autocast(), _absent():
             return assumptions(self.model, x, y)
 
     def infer(self, x: Tensor) -> Tensor:
@@ -178,6 +179,15 @@ class _Rig:
         if self.cell.dtype == "bfloat16":
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
+
+
+@contextmanager
+def _absent() -> Iterator[None]:
+    """Word it as absent where another method than the cell's own cannot train the network."""
+    try:
+        yield
+    except ratebp.BindError as refusal:
+        raise AbsentError(str(refusal)) from refusal
 
 
 class _Context(ratebp.StepContext):

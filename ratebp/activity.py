@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import OptionError
+from ratebp.neurons import Delay
 from ratebp.roles import Role
 from ratebp.rules.exact import scan_neuron, step_neuron
 from ratebp.rules.norm_time import norm_rule
@@ -91,6 +92,8 @@ def firing_rates(
     found: dict[str, list[Tensor]] = {}
 
     def meter(neuron: nn.Module, path: str) -> nn.Module:
+        if isinstance(neuron, Delay):
+            return step_neuron(neuron)
         rates = found.setdefault(path, [])
         multi = layout == "multi"
         return _ScanMeter(neuron, len(x), rates) if multi else _StepMeter(neuron, rates)

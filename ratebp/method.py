@@ -34,7 +34,7 @@ from ratebp.claims import Info as Info
 from ratebp.errors import BindError, OptionError
 from ratebp.inference import infer
 from ratebp.losses import Scoped
-from ratebp.neurons import LIF, Neuron
+from ratebp.neurons import LIF, Delay, Neuron
 from ratebp.phases import StepContext
 from ratebp.roles import Role, role_of
 from ratebp.rules.dropout import Masks
@@ -194,10 +194,12 @@ class Method(ABC):
             layouts = module.layouts if isinstance(module, Neuron) else tuple(_EXACT)
             if not isinstance(module, self.neurons) or self.info.layout not in layouts:
                 trained = ", ".join(each.__name__ for each in self.neurons)
+                delay = isinstance(module, Delay)
+                remedy = "Leave its connection out" if delay else "Put one there"
                 raise BindError(
                     f"{self.info.label} cannot train the neuron {type(module).__name__} at "
-                    f"`{path}`: it trains {trained} in the {self.info.layout}-step layout. Put one "
-                    f"there, or train with {' or '.join(_EXACT[each] for each in layouts)}."
+                    f"`{path}`: it trains {trained} in the {self.info.layout}-step layout. "
+                    f"{remedy}, or train with {' or '.join(_EXACT[each] for each in layouts)}."
                 )
 
 

@@ -15,7 +15,8 @@ every gradient is taken in training mode, from the same weights, buffers and ran
     belong to the model and the weights, always by `bptt_m` and `rate_m`, whatever the method.
 
 A cosine with a zero gradient does not exist: that batch has no value, and a fact says why. So it is
-with rounding noise, such as all there is at a bias in front of a batch norm, see `NOISE`.
+with rounding noise, such as all there is at a bias in front of a batch norm, see `NOISE`, and with
+all figures of a reference that cannot train the network.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from harness.errors import TrialError
+from harness.errors import AbsentError, TrialError
 from harness.probe import Bench, Probe, Reading
 from harness.rows import Row
 from harness.training import buffers_kept, stages
@@ -42,6 +43,8 @@ NOISE: Final = 32
 
 ALL: Final = "all"
 """Phase of the figures over all parameters together."""
+
+ASSUMPTIONS: Final = ("a1_cosine", "a1_correlation", "a2_cosine", "a2_correlation", "a3_cosine")
 
 _Gradient = dict[str, Tensor]
 _Products = tuple[float, float, float]
@@ -79,6 +82,8 @@ class Fidelity(Probe):
 
         Raises
         ------
+        AbsentError
+            If neither reference can train the network.
         TrialError
             If the cell has no training budget, or a loss or a gradient is not finite.
         """
@@ -87,9 +92,7 @@ class Fidelity(Probe):
         for stage in stages(bench):
             for seed, (x, y) in enumerate(batches):
                 _compare(bench, f"fidelity.{stage}", figures, seed, x, y)
-                for path, found in bench.assumptions(x, y).items():
-                    for name, value in found.items():
-                        figures.put(f"assumption.{stage}.{name}", path, value)
+                _assume(bench, f"assumption.{stage}", figures, x, y)
         facts = {
             "batches": len(batches),
             "reference_loss": "of the mean output; the method minimises its own loss",
@@ -102,13 +105,35 @@ def _compare(bench: Bench, prefix: str, figures: _Figures, seed: int, x: Tensor,
     """Put the figures of one batch."""
     eps = torch.finfo(next(bench.model.parameters()).dtype).eps
     mine = _gradient(bench, None, seed, x, y)
+    refusals = []
     for reference in REFERENCES:
-        exact = _gradient(bench, reference, seed, x, y)
+        metric = f"{prefix}.{reference}"
+        try:
+            exact = _gradient(bench, reference, seed, x, y)
+        except AbsentError as refusal:
+            refusals.append(str(refusal))
+            for name in ("cosine", "norm_ratio"):
+                figures.put(f"{metric}.{name}", ALL, str(refusal))
+            continue
         for phase, (own, other, both) in _products(mine, exact, eps).items():
-            metric = f"{prefix}.{reference}"
             figures.put(f"{metric}.cosine", phase, _cosine(own, other, both))
             ratio = math.sqrt(own / other) if other > 0 else "the reference's gradient is zero"
             figures.put(f"{metric}.norm_ratio", phase, ratio)
+    if len(refusals) == len(REFERENCES):
+        raise AbsentError(" ".join(refusals))
+
+
+def _assume(bench: Bench, prefix: str, figures: _Figures, x: Tensor, y: Tensor) -> None:
+    """Put what one batch says of rate-BP's assumptions."""
+    try:
+        measured = bench.assumptions(x, y)
+    except AbsentError as refusal:
+        for name in ASSUMPTIONS:
+            figures.put(f"{prefix}.{name}", ALL, str(refusal))
+        return
+    for path, found in measured.items():
+        for name, value in found.items():
+            figures.put(f"{prefix}.{name}", path, value)
 
 
 def _gradient(bench: Bench, method: str | None, seed: int, x: Tensor, y: Tensor) -> _Gradient:

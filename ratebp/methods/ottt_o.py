@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.neurons import LIF, Delay
 from ratebp.phases import StepContext
 from ratebp.rules import PLACEMENTS, ottt_rules
 from ratebp.schedules import Loss, Result, online
@@ -45,6 +46,8 @@ class OtttO(Method):
         Identity("ottt_a"),
         Identity("bptt_s", {"timesteps": 1}),
     )
+
+    neurons: ClassVar = (LIF, Delay)
 
     placement: str = option("all", *PLACEMENTS)
 

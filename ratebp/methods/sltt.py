@@ -8,8 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method
+from ratebp.neurons import LIF, Delay
 from ratebp.phases import StepContext
-from ratebp.rules import DetachedLIF
+from ratebp.rules.delay import detached_neuron
 from ratebp.rules.sharing import bit_rules
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import View
@@ -40,9 +41,11 @@ class Sltt(Method):
         Identity("bptt_s", {"decay": 0.0}, other_options={"loss_mode": "per_step"}),
     )
 
+    neurons: ClassVar = (LIF, Delay)
+
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons for single steps without a gradient through time."""
-        rules = bit_rules(binding.model, binding.wiring, DetachedLIF)
+        rules = bit_rules(binding.model, binding.wiring, detached_neuron)
         return {"net": binding.view(rules)}
 
     def step(

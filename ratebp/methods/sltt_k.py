@@ -11,8 +11,9 @@ from torch.utils._mode_utils import no_dispatch
 
 from ratebp.errors import BindError
 from ratebp.method import Binding, Identity, Info, Method, count, option
+from ratebp.neurons import LIF, Delay
 from ratebp.phases import StepContext
-from ratebp.rules import DetachedLIF
+from ratebp.rules.delay import detached_neuron
 from ratebp.rules.sharing import bit_rules
 from ratebp.schedules import Loss, Result, sampled
 from ratebp.views import View
@@ -49,6 +50,8 @@ class SlttK(Method):
         Identity("bptt_s", {"timesteps": 1}),
     )
 
+    neurons: ClassVar = (LIF, Delay)
+
     k: int = count(1)
     scale: str = option("published", "published", "unbiased")
 
@@ -59,7 +62,7 @@ class SlttK(Method):
                 f"sltt_k cannot draw k={self.k} of timesteps={binding.timesteps}; legal: 1 to "
                 f"{binding.timesteps}. Use a smaller k, or sltt, which learns from every step."
             )
-        rules = bit_rules(binding.model, binding.wiring, DetachedLIF)
+        rules = bit_rules(binding.model, binding.wiring, detached_neuron)
         return {"net": binding.view(rules)}
 
     def step(

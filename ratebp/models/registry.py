@@ -105,7 +105,8 @@ def build(name: str, **options: Any) -> nn.Module:
             neuron, "lif" if absent, and its settings; see `ratebp.neurons`); most also `norm` (see
             `ratebp.norms`: "batch", "tdbn", "tebn", "bntt", "ws", "none") and `timesteps` (T, for
             the norms with parameters per time step: tebn and bntt); those of OTTT and SLTT
-            `dropout` (a share in [0, 1)). Defaults are those of `get(name).defaults`.
+            `dropout` (a share in [0, 1)), and `ottt_vgg11` `feedback` (true or false). Defaults are
+            those of `get(name).defaults`.
 
     Raises:
         OptionError: unknown name, unknown option or a value out of range.
@@ -148,6 +149,11 @@ def _check_share(place: str, value: object) -> None:
         raise OptionError(f"{place} is {value!r}. Legal: a number of at least 0 and below 1.")
 
 
+def _check_flag(place: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise OptionError(f"{place} is {value!r}. Legal: true or false.")
+
+
 _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "num_classes": _check_count,
     "in_channels": _check_count,
@@ -156,4 +162,5 @@ _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "norm": _check_norm,
     "timesteps": _check_count,
     "dropout": _check_share,
+    "feedback": _check_flag,
 }

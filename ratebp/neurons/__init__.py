@@ -2,6 +2,7 @@
 
 from ratebp.neurons.adaptive import ALIF, PLIF
 from ratebp.neurons.base import Neuron
+from ratebp.neurons.delay import Delay
 from ratebp.neurons.lif import LIF
 from ratebp.neurons.parallel import PSN, MaskedPSN, SlidingPSN
 from ratebp.neurons.recurrent import Recurrent
@@ -15,6 +16,7 @@ __all__ = [
     "PLIF",
     "PSN",
     "TLIF",
+    "Delay",
     "MaskedPSN",
     "Neuron",
     "Recurrent",

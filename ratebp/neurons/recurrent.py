@@ -6,6 +6,7 @@ from torch import nn
 
 from ratebp.errors import OptionError
 from ratebp.neurons.base import Neuron
+from ratebp.neurons.delay import Delay
 
 
 class Recurrent(Neuron):
@@ -36,7 +37,7 @@ class Recurrent(Neuron):
                 "nn.Linear(64, 64), then the neuron."
             )
         single = isinstance(neuron, Neuron) and "single" in neuron.layouts
-        if not single or isinstance(neuron, Recurrent):
+        if not single or isinstance(neuron, Recurrent | Delay):
             raise OptionError(
                 f"the neuron of a Recurrent is {type(neuron).__name__}, which cannot hear its last "
                 "spikes. Legal: LIF, PLIF, ALIF, SlidingPSN or another neuron that runs step by "

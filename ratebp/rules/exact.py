@@ -11,7 +11,7 @@ from functools import singledispatch
 from torch import nn
 
 from ratebp.errors import BindError
-from ratebp.neurons import ALIF, LIF, PLIF, PSN, Recurrent, SlidingPSN
+from ratebp.neurons import ALIF, LIF, PLIF, PSN, Delay, Recurrent, SlidingPSN
 from ratebp.rules.adaptive import (
     ParallelPSN,
     ScanALIF,
@@ -21,6 +21,7 @@ from ratebp.rules.adaptive import (
     StepALIF,
     StepPLIF,
 )
+from ratebp.rules.delay import StepDelay
 from ratebp.rules.looped import Looped
 from ratebp.rules.neuron import ScanLIF, StepLIF
 from ratebp.rules.recurrent import StepRecurrent
@@ -106,3 +107,8 @@ def _(neuron: SlidingPSN) -> Leaf:
 @step_neuron.register
 def _(neuron: Recurrent) -> Leaf:
     return StepRecurrent(neuron, step_neuron(neuron.neuron))
+
+
+@step_neuron.register
+def _(neuron: Delay) -> Leaf:
+    return StepDelay()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ratebp.roles import Role
-from ratebp.rules.neuron import DetachedLIF
+from ratebp.rules.delay import detached_neuron
 from ratebp.rules.synapse import TracedSynapse
 from ratebp.views import Rule
 from ratebp.wiring import Wiring, common_decay
@@ -39,4 +39,4 @@ def ottt_rules(model: nn.Module, wiring: Wiring, placement: str) -> dict[Role, R
             return layer
         return TracedSynapse(layer, decay, traced_bias=placement != "published")
 
-    return {Role.NEURON: lambda lif, _: DetachedLIF(lif), Role.SYNAPSE: trace}
+    return {Role.NEURON: detached_neuron, Role.SYNAPSE: trace}

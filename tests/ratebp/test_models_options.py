@@ -63,7 +63,9 @@ def test_the_catalogue_names_summary_and_options() -> None:
         own = name.startswith(("nf_", "ottt_", "sltt_", "os_"))
         norms = () if own else ("norm", "timesteps")
         dropout = ("dropout",) if name.startswith(("ottt_", "sltt_")) else ()
-        assert entry.options == ("num_classes", "in_channels", "width", "neuron", *norms, *dropout)
+        feedback = ("feedback",) if name == "ottt_vgg11" else ()
+        usual = ("num_classes", "in_channels", "width", "neuron")
+        assert entry.options == (*usual, *norms, *dropout, *feedback)
     assert models.get("vggsnn").defaults["in_channels"] == 2
     assert models.get("sew_resnet34").defaults["num_classes"] == 1000
 
