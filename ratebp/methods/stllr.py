@@ -12,7 +12,7 @@ from ratebp.errors import OptionError
 from ratebp.method import Binding, Identity, Info, Method
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules import TracedSynapse
+from ratebp.rules import Trace, TracedSynapse
 from ratebp.rules.eligibility import TwoTraceLIF, TwoTraceSynapse, refuse_unless_halves_are_alike
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import View
@@ -85,7 +85,7 @@ class Stllr(Method):
 
         def synapse(layer: nn.Module, path: str) -> nn.Module:
             if not binding.wiring.behind.get(path):
-                return TracedSynapse(layer, self.lambda_x)
+                return TracedSynapse(layer, Trace(self.lambda_x))
             return TwoTraceSynapse(layer, self.lambda_x, self.alpha_post, self.alpha_pre)
 
         neuron: Any = lambda lif, _: TwoTraceLIF(lif, self.lambda_y)  # noqa: E731

@@ -10,7 +10,13 @@ from ratebp.rules.neuron import (
 )
 from ratebp.rules.norm import RecordNormLastStep, RecordNormScan, RecordNormStep, ReplayNorm
 from ratebp.rules.record import RateRecord
-from ratebp.rules.synapse import RecordSynapseScan, RecordSynapseStep, ReplaySynapse, TracedSynapse
+from ratebp.rules.synapse import (
+    RecordSynapseScan,
+    RecordSynapseStep,
+    ReplaySynapse,
+    Trace,
+    TracedSynapse,
+)
 from ratebp.rules.threshold import StepTLIF
 from ratebp.rules.traces import PLACEMENTS, ottt_rules
 from ratebp.rules.twins import rate_views
@@ -32,6 +38,7 @@ __all__ = [
     "ScanLIF",
     "StepLIF",
     "StepTLIF",
+    "Trace",
     "TracedSynapse",
     "ottt_rules",
     "rate_views",

@@ -18,7 +18,7 @@ from ratebp.neurons import LIF
 from ratebp.ops import naive_synapse, synapse
 from ratebp.roles import Role, role_of
 from ratebp.rules.neuron import DetachedLIF
-from ratebp.rules.synapse import TracedSynapse
+from ratebp.rules.synapse import Trace, TracedSynapse
 from ratebp.wiring import RoleTracer, Wiring
 
 _ADDS = (operator.add, operator.iadd, torch.add, "add")
@@ -74,14 +74,14 @@ class TwoTraceSynapse(TracedSynapse):
 
     def __init__(self, layer: nn.Module, decay: float, post: float, pre: float) -> None:
         """Take the decay of the trace and the factors of the two terms."""
-        super().__init__(layer, decay)
+        super().__init__(layer, Trace(decay))
         self.post = post
         self.pre = pre
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the current of `x`, one time step ``[B, ...]``, and as many zeros after it."""
         ones = self.post * self._advance_ones(x)
-        current = self._substituted(x, self.post * self._advance(x), None, ones)
+        current = self._substituted(x, self.post * self.trace.upon(x), None, ones)
         still = x.detach()
         zeros = torch.zeros_like(current.detach())
         other = self._substituted(still, self.pre * still, zeros, ones.new_full((), self.pre))

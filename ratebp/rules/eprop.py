@@ -12,6 +12,7 @@ from ratebp.rules.entrance import entrances, linear_within
 from ratebp.rules.feedback import BroadcastNeuron, DriftedReadout, HiddenSynapse
 from ratebp.rules.neuron import StepLIF
 from ratebp.rules.recurrent import HeardNeuron, refuse_unless_synapse
+from ratebp.rules.synapse import Trace
 from ratebp.views import Leaf
 from ratebp.wiring import Wiring, common_decay
 
@@ -75,7 +76,7 @@ class EpropLeaves:
             return self._into(layer, self._adaptive[path])
         decay = common_decay(self._model, self._wiring.behind[path], path)
         assert decay is not None
-        return HiddenSynapse(layer, decay)
+        return HiddenSynapse(layer, Trace(decay))
 
     def _running(self, neuron: nn.Module, path: str) -> Leaf:
         if isinstance(neuron, Recurrent):
@@ -88,7 +89,7 @@ class EpropLeaves:
 
     def _back(self, layer: Recurrent, path: str) -> nn.Module:
         if isinstance(layer.neuron, LIF):
-            return HiddenSynapse(layer.synapse, layer.neuron.dynamics.decay)
+            return HiddenSynapse(layer.synapse, Trace(layer.neuron.dynamics.decay))
         return self._into(linear_within("eprop", path, layer.synapse, _INSTEAD), path)
 
     def _into(self, layer: nn.Module, path: str) -> nn.Module:

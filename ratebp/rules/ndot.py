@@ -18,7 +18,7 @@ from ratebp.neurons import LIF
 from ratebp.ops import last_spike
 from ratebp.roles import Role
 from ratebp.rules.neuron import DetachedLIF
-from ratebp.rules.synapse import TracedSynapse
+from ratebp.rules.synapse import Trace, TracedSynapse
 from ratebp.rules.trace_paths import trace_paths
 from ratebp.views import Rule
 from ratebp.wiring import Wiring, common_decay
@@ -110,23 +110,22 @@ class PublishedNdotLIF(NdotLIF):
 NEURONS = {"formula": NdotLIF, "published": PublishedNdotLIF}
 
 
-class NdotSynapse(TracedSynapse):
-    """A synapse whose weight gradient uses the traces that the neurons before it made.
+class NdotTrace(Trace):
+    """What the traces that neurons made are when they get to a synapse.
 
     The bias, a weight on the constant input 1, keeps the trace of OTTT, with a constant decay.
     """
 
-    def __init__(
-        self, layer: nn.Module, decay: float, slots: list[Slot], plumbing: nn.Module
-    ) -> None:
-        """Take ``plumbing(*traces)``, the way from the neurons of `slots` to this synapse."""
-        super().__init__(layer, decay)
-        self.slots = slots
-        self.plumbing = plumbing
+    def __init__(self, decay: float, slots: list[Slot], plumbing: nn.Module) -> None:
+        """Take ``plumbing(*traces)``, the way from the neurons of `slots` to the synapse."""
+        super().__init__(decay)
+        self._slots = slots
+        self._plumbing = plumbing
 
-    def _advance(self, x: Tensor) -> Tensor:
+    def upon(self, x: Tensor) -> Tensor:
+        """Return the trace at this time step, shape of `x`."""
         with torch.no_grad():
-            trace: Tensor = self.plumbing(*(slot.trace for slot in self.slots))
+            trace: Tensor = self._plumbing(*(slot.trace for slot in self._slots))
         return trace
 
 
@@ -152,9 +151,10 @@ def ndot_rules(model: nn.Module, wiring: Wiring, potential: str) -> dict[Role, R
         if decay is None:
             return layer
         if path not in paths:
-            return TracedSynapse(layer, decay)
+            return TracedSynapse(layer, Trace(decay))
         way = paths[path]
-        return NdotSynapse(layer, decay, [slots[n] for n in way.neurons], way.plumbing)
+        made = NdotTrace(decay, [slots[n] for n in way.neurons], way.plumbing)
+        return TracedSynapse(layer, made)
 
     return {
         Role.NEURON: lambda lif, path: NEURONS[potential](lif, slots[path]),

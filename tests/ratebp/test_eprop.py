@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import ratebp
 from ratebp.errors import BindError
 from ratebp.ops import spike
-from ratebp.rules import DetachedLIF, TracedSynapse
+from ratebp.rules import DetachedLIF, Trace, TracedSynapse
 from ratebp.rules.eprop import EpropLeaves
 from ratebp.rules.exact import step_neuron
 from ratebp.rules.feedback import feedback_matrix
@@ -50,7 +50,7 @@ def test_e13_eligibility_times_the_total_derivative_is_bptt_of_a_recurrent_layer
     want = {str(k): w.grad.clone() for k, w in enumerate(weights) if w.grad is not None}
     into.zero_grad(), back.zero_grad()
 
-    from_input, from_spikes = TracedSynapse(into, DECAY), TracedSynapse(back, DECAY)
+    from_input, from_spikes = (TracedSynapse(s, Trace(DECAY)) for s in (into, back))
     neuron, seen = DetachedLIF(lif), torch.zeros_like(spikes[0])
     for now, s in zip(x, spikes[1:], strict=True):
         seen = neuron(from_input(now) + from_spikes(seen.detach()))

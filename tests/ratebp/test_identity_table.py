@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import ratebp
 from ratebp.roles import Role
-from ratebp.rules import DetachedLIF, RecordNormScan, RecordNormStep, TracedSynapse
+from ratebp.rules import DetachedLIF, RecordNormScan, RecordNormStep, Trace, TracedSynapse
 from ratebp.rules.norm import RecordNormLastStep, ReplayNorm
 from ratebp.rules.record import RateRecord
 from ratebp.schedules import online
@@ -94,7 +94,7 @@ def test_e4_ottt_with_a_trace_that_forgets_at_once_is_sltt(norm: str) -> None:
         case.model,
         {
             Role.NEURON: lambda lif, _: DetachedLIF(lif),
-            Role.SYNAPSE: lambda layer, _: TracedSynapse(layer, 0.0),
+            Role.SYNAPSE: lambda layer, _: TracedSynapse(layer, Trace(0.0)),
         },
     )
     online(net, case.x, case.y, F.cross_entropy, ratebp.StepContext())
