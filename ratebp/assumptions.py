@@ -95,7 +95,7 @@ class _Sides:
         if self.sums is None:
             return {f"{name}_cosine": self.unseen, f"{name}_correlation": self.unseen}
         left, right, both, covariance, var_a, var_b = self.sums.tolist()
-        spread = math.sqrt(var_a * var_b)
+        spread = math.sqrt(var_a) * math.sqrt(var_b)
         correlation = covariance / spread if spread > 0 else 0.0
         return {f"{name}_cosine": _cosine(left, right, both), f"{name}_correlation": correlation}
 
@@ -103,7 +103,8 @@ class _Sides:
 def _cosine(left: float, right: float, both: float) -> float | str:
     if left == 0 or right == 0:
         return "one side is zero, so it has no direction"
-    return both / math.sqrt(left * right)
+    low, high = sorted((left, right))
+    return both / high / math.sqrt(low / high)  # the product of the two may underflow
 
 
 class _WatchedLIF(ScanLIF):

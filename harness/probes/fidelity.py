@@ -175,4 +175,5 @@ def _cosine(own: float, other: float, both: float) -> float | str:
     if own == 0 or other == 0:
         which = "method" if own == 0 else "reference"
         return f"the {which}'s gradient is zero, so it has no direction"
-    return both / math.sqrt(own * other)
+    low, high = sorted((own, other))
+    return both / high / math.sqrt(low / high)  # the product of the two may underflow

@@ -197,3 +197,14 @@ def test_what_is_undefined_is_said_in_words() -> None:
     figures = assumptions(grown, torch.randn(2, 5, 2, 3), y)["0"]
     assert figures["a2_cosine"] == figures["a2_correlation"] == "no rule for ConvTranspose1d"
     assert 0 < float(figures["a3_cosine"]) <= 1
+
+
+def test_gradients_whose_squares_have_no_product_still_have_a_direction() -> None:
+    """Squared norms of 1e-180 are numbers, but their product is 0."""
+    model, (x, y) = mlp(), data(4)
+    usual = assumptions(model, x, y)
+    tiny = assumptions(model, x, y, loss=lambda out, y: 1e-90 * cross_entropy(out, y))
+    for path, figures in usual.items():
+        for name, value in figures.items():
+            if name.endswith("cosine"):
+                assert tiny[path][name] == pytest.approx(value, rel=1e-9), (path, name)
