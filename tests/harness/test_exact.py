@@ -150,8 +150,7 @@ def test_saved_bytes_are_constant_in_time(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["bptt_m", "bptt_s"])
 def test_saved_bytes_are_affine_in_time_for_bptt(method: str) -> None:
-    """By fours: bptt_s keeps a potential every fourth step."""
-    saved = [planned(method, T)["mem.saved", "forward"] for T in (4, 8, 12, 20)]
+    saved = [planned(method, T)["mem.saved", "forward"] for T in (2, 3, 4, 6)]
     slope = saved[1] - saved[0]
     assert slope > 0
     assert [each - saved[0] for each in saved] == [0, slope, 2 * slope, 4 * slope]
