@@ -43,7 +43,7 @@ from ratebp.rules.norm import BATCH_NORMS, normalised
 from ratebp.rules.record import RateRecord
 from ratebp.views import Leaf
 
-STRETCH = 4
+STRETCH = 8
 """Time steps whose potentials a step's backward may have to make anew.
 
 The recomputation of a step's potential starts from one that is kept every so many steps: fewer
