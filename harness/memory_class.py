@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 
-from harness.growth import FEWEST, Floats, Growth, Points, columns, fit
+from harness.growth import FEWEST, Growth, Points, columns, fit
 
 FIRST: Final = 2
 """T from which memory is classed: at T=1 some methods need no trace yet."""
@@ -55,8 +54,7 @@ def memory_class(points: Points) -> str | None:
     From T = `FIRST` on. A step's worth of activations is what is stored at the smallest such T,
     divided by that T. Bytes that grow by less than `FLAT` of it per time step over the upper half
     of the T are constant: a few scalars a step make no method linear, and a window that is full
-    grows no more. Else the exponent decides, within `LINEAR` of 1: that of all T, or that of the
-    last three alone, since what is kept every few steps is not there before the first few.
+    grows no more. Else the exponent decides, within `LINEAR` of 1.
     """
     T, y = columns((T, value) for T, value in points if T >= FIRST)
     if T.size < FEWEST:
@@ -66,18 +64,9 @@ def memory_class(points: Points) -> str | None:
     if slope <= FLAT * y[0] / T[0]:
         return "constant"
     exponent = fit(zip(T.astype(int).tolist(), y.tolist(), strict=True)).p
-    if min(abs(exponent - 1), abs(_last_exponent(T, y) - 1)) <= LINEAR:
+    if abs(exponent - 1) <= LINEAR:
         return "linear"
     return "sublinear" if exponent < 1 else "superlinear"
-
-
-def _last_exponent(T: Floats, y: Floats) -> float:
-    """Return p of ``a + b T^p`` by the slopes between the last three points; NaN without growth."""
-    slopes = (np.diff(y) / np.diff(T))[-2:]
-    middles = (T[1:] + T[:-1])[-2:]
-    if slopes.min() <= 0:
-        return math.nan
-    return float(1 + np.log(slopes[1] / slopes[0]) / np.log(middles[1] / middles[0]))
 
 
 def disagreements(trials: pd.DataFrame, measurements: pd.DataFrame) -> list[Disagreement]:
