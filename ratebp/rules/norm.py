@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.errors import BindError
-from ratebp.ops import affine_, batch_norm, norm_recomputed, norm_replay
+from ratebp.ops import affine_, along_channels, batch_norm, norm_recomputed, norm_replay
 from ratebp.rules.record import RateRecord, unread, widened
 from ratebp.views import Leaf
 
@@ -88,10 +88,6 @@ def _mean_of_steps(steps: Tensor) -> Tensor:
     return total.div_(len(steps))
 
 
-def _along_channel(v: Tensor, like: Tensor) -> Tensor:
-    return v.view([-1 if d == 1 else 1 for d in range(like.dim())])
-
-
 class _RateNorm(Leaf):
     """A batch norm of the spike pass."""
 
@@ -140,7 +136,7 @@ class RecordNormScan(_RateNorm):
         """Return the normalised activations."""
         xhat = _mean_of_steps(c.unflatten(0, (self.timesteps, -1)))
         out, mean, inv_std = self._normalised(c)
-        xhat.sub_(_along_channel(mean, xhat)).mul_(_along_channel(inv_std, xhat))
+        xhat.sub_(along_channels(mean, xhat)).mul_(along_channels(inv_std, xhat))
         self.record.put(xhat, inv_std)
         return out
 
@@ -201,7 +197,7 @@ class RecordNormLastStep(RecordNormStep):
             total = self.sums[0] + total
         self.sums = (total, inv_std)
         twice = torch.rsqrt(inv_std**-2 + self.norm.eps)
-        self.record.put((total - _along_channel(mean, c)) * _along_channel(twice, c), twice)
+        self.record.put((total - along_channels(mean, c)) * along_channels(twice, c), twice)
         return out
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from ratebp.dynamics import Dynamics
 from ratebp.ops.bits import unpack
 from ratebp.ops.lif_scan.adjoint import carry_into
 from ratebp.ops.lif_scan.recomputed import Spikes, Term
-from ratebp.ops.norm_replay import affine
+from ratebp.ops.norm_replay import affine, along_channels
 from ratebp.ops.spike import slope, slope_
 
 
@@ -23,14 +23,31 @@ class Past:
     Attributes:
         start: the potential that the first of `currents` came upon; None at rest.
         currents: for each step since, and for this one, the one or two terms of its current.
+        midway: potentials, by the place of their step in `currents`, that the backward of a later
+            step met on its way and left for this one's. Shared by all steps since `start`.
     """
 
     start: Tensor | None = None
     currents: tuple[tuple[Term, ...], ...] = ()
+    midway: dict[int, Tensor] = field(default_factory=dict)
 
     def then(self, terms: tuple[Term, ...]) -> Past:
         """Return what the potential follows from after one more step."""
-        return Past(self.start, (*self.currents, terms))
+        return Past(self.start, (*self.currents, terms), self.midway)
+
+
+_Places = tuple[int, int | None, int | None]
+"""Where the tensors of a term are: spikes or xhat, weight, bias."""
+
+
+@dataclass(frozen=True)
+class _Way:
+    """A `Past` whose tensors are kept elsewhere, each once."""
+
+    currents: tuple[tuple[_Places, ...], ...]
+    shape: torch.Size
+    dynamics: Dynamics
+    midway: dict[int, Tensor]
 
 
 class _Recomputed(torch.autograd.Function):
@@ -39,24 +56,26 @@ class _Recomputed(torch.autograd.Function):
         ctx: Any,
         current: Tensor,
         last: Tensor | None,
-        dynamics: Dynamics,
-        counts: tuple[int, ...],
+        way: _Way,
         start: Tensor | None,
-        *kept: Tensor | None,
+        *kept: Tensor,
     ) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(start, *kept)
-        ctx.dynamics, ctx.counts, ctx.shape = dynamics, counts, current.shape
+        ctx.way = way
         ctx.set_materialize_grads(False)
+        dynamics = way.dynamics
         u = current.clone() if last is None else _upon(last, current, dynamics)
         return torch.ge(u, dynamics.threshold, out=torch.empty_like(u)), u
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         start, *kept = ctx.saved_tensors
-        none = [None] * (3 + len(kept))
-        dynamics: Dynamics = ctx.dynamics
-        last, u = _potentials(start, kept, ctx.counts, ctx.shape, dynamics)
+        none = [None] * (2 + len(kept))
+        dynamics: Dynamics = ctx.way.dynamics
         by_spikes, by_potential = grads
+        # To leave a potential takes the room that the norm before gives back at the end of this
+        # step; at the last step of all the first gradient by a potential takes it.
+        last, u = _potentials(start, kept, ctx.way, leave=by_potential is not None)
         du = _adjoint(u, by_spikes, by_potential, dynamics)
         if not ctx.needs_input_grad[1]:
             return du, None, *none
@@ -78,32 +97,40 @@ def _upon(last: Tensor, current: Tensor, dynamics: Dynamics) -> Tensor:
 
 
 def _potentials(
-    start: Tensor | None,
-    kept: list[Tensor | None],
-    counts: tuple[int, ...],
-    shape: torch.Size,
-    dynamics: Dynamics,
+    start: Tensor | None, kept: list[Tensor], way: _Way, *, leave: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """Return the last step's potential, None at rest, and this step's, in fresh memory."""
-    last, u = None, start
-    for count in counts:
-        terms, kept = kept[: 3 * count], kept[3 * count :]
-        current = _sum(terms, shape)
-        last, u = u, current if u is None else _upon(u, current, dynamics)
+    """Return the last step's potential, None at rest, and this step's, in fresh memory.
+
+    The last step's may also be None where the temporal Jacobian does not depend on it. If `leave`,
+    one potential halfway is left to the backward of the steps before, which come next.
+    """
+    here = len(way.currents) - 1
+    found = way.midway.pop(here, None)
+    if found is not None and way.dynamics.constant_jacobian:
+        return None, found
+    before = max((step for step in way.midway if step < here), default=-1)
+    halfway = (before + here) // 2
+    last, u = None, way.midway.get(before, start)
+    for step in range(before + 1, here + 1):
+        current = _sum(way.currents[step], kept, way.shape)
+        last, u = u, current if u is None else _upon(u, current, way.dynamics)
+        if leave and before < step == halfway < here:
+            way.midway[step] = u
     assert u is not None
     return last, u
 
 
-def _sum(terms: list[Tensor | None], shape: torch.Size) -> Tensor:
-    """Return the current that the flattened `terms` add up to, in fresh memory."""
+def _sum(terms: tuple[_Places, ...], kept: list[Tensor], shape: torch.Size) -> Tensor:
+    """Return the current that the `terms` add up to, in fresh memory."""
     total: Tensor | None = None
     bits: list[Tensor] = []
-    for kept, weight, bias in zip(terms[::3], terms[1::3], terms[2::3], strict=True):
-        assert kept is not None
-        if kept.dtype == torch.uint8:
-            bits.append(kept)
+    for places in terms:
+        value, weight, bias = (None if place is None else kept[place] for place in places)
+        assert value is not None
+        if value.dtype == torch.uint8:
+            bits.append(value)
             continue
-        term = affine(kept, weight, bias).view(shape)
+        term = affine(value, weight, bias)
         total = term if total is None else total.add_(term)
     assert total is not None  # a sum of spikes alone is no current that leaves share
     for each in bits:
@@ -126,16 +153,36 @@ def lif_step_of(
     Returns:
         Spikes and potential, both in the dtype of `current`.
     """
-    kept: list[Tensor | None] = []
-    for terms in past.currents:
-        for term in terms:
-            if isinstance(term, Spikes):
-                kept += [term.bits, None, None]
-            else:
-                kept += [term.xhat, term.weight, term.bias]
+    kept = _Kept()
+    currents = tuple(tuple(kept.places(term) for term in terms) for terms in past.currents)
+    way = _Way(currents, current.shape, dynamics, past.midway)
     start = None if past.start is None else past.start.detach()
-    fixed = [None if each is None else each.detach() for each in kept]
-    counts = tuple(len(terms) for terms in past.currents)
     spikes: Tensor
-    spikes, u = _Recomputed.apply(current, last, dynamics, counts, start, *fixed)
+    spikes, u = _Recomputed.apply(current, last, way, start, *kept.tensors)
     return spikes, u
+
+
+class _Kept:
+    """The tensors of terms, each once: the steps of a layer share weight and bias."""
+
+    def __init__(self) -> None:
+        self.tensors: list[Tensor] = []
+        self._places: dict[int, int] = {}
+
+    def places(self, term: Term) -> _Places:
+        if isinstance(term, Spikes):
+            return self._place(term.bits), None, None
+        x, weight, bias = term.xhat, term.weight, term.bias
+        return (
+            self._place(x),
+            None if weight is None else self._place(weight, x),
+            None if bias is None else self._place(bias, x),
+        )
+
+    def _place(self, tensor: Tensor, like: Tensor | None = None) -> int:
+        """Return the place of a tensor, or of what it is along the channels of `like`."""
+        if id(tensor) not in self._places:
+            self._places[id(tensor)] = len(self.tensors)
+            fixed = tensor.detach()
+            self.tensors.append(fixed if like is None else along_channels(fixed, like))
+        return self._places[id(tensor)]
