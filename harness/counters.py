@@ -31,25 +31,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from harness.dispatch import is_composite, reentered
+from harness.elementwise import FOREACH, NATIVE, base_name, is_elementwise, words
 from harness.errors import TrialError
 
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_NATIVE: Final = _words("aten prims prim")
 _MARKS: Final = "profiler"
 """Namespace of the operators that only mark a stretch of code for a profiler."""
 
-_FREE: Final = _words(
+_FREE: Final = words(
     """
     empty empty_like empty_strided empty_permuted new_empty new_empty_strided lift _unsafe_view
     resize set record_stream is_same_size is_contiguous is_non_overlapping_and_dense
@@ -57,17 +51,7 @@ _FREE: Final = _words(
     sym_storage_offset numel sym_numel dim device layout
     """
 )
-_COPIES: Final = _words(
-    """
-    copy _to_copy fill zero cat stack select_backward slice_backward select_scatter slice_scatter
-    zeros zeros_like new_zeros ones ones_like new_ones full full_like new_full scalar_tensor arange
-    rand rand_like randn randn_like randint randint_like normal uniform random exponential bernoulli
-    native_dropout _fused_dropout _fused_sgd _fused_adam _fused_adamw
-    """
-)
-_OVERWRITES: Final = _words("copy fill zero normal uniform random exponential")
-_FOREACH: Final = "_foreach_"
-_FOREACH_REDUCTIONS: Final = _words("norm max powsum")
+_OVERWRITES: Final = words("copy fill zero normal uniform random exponential")
 
 
 @dataclass(slots=True)
@@ -187,40 +171,19 @@ def _kind(func: Any) -> _Kind | None:
     """How to count `func`; None if it is free."""
     if not isinstance(func, OpOverload):
         return _Kind(_declared(func, flop_registry.get(func), pointwise=False))
-    base = _base(func)
-    native = func.namespace in _NATIVE
+    base = base_name(func)
+    native = func.namespace in NATIVE
     if func.is_view or func.namespace == _MARKS or (native and base in _FREE):
         return None
     formula = flop_registry.get(func._overloadpacket)
-    elementwise = _elementwise(func, base)
+    elementwise = is_elementwise(func)
     if not native:
         _declared(func, formula, pointwise=elementwise)
     return _moves(func, base, formula) if elementwise else _Kind(formula)
 
 
-def _base(func: OpOverload) -> str:
-    """Name of the operator without namespace, overload and the mark of in-place forms."""
-    return func._overloadpacket.__name__.removesuffix("_")
-
-
-def _elementwise(func: OpOverload, base: str) -> bool:
-    if func.namespace not in _NATIVE:
-        return torch.Tag.pointwise in func.tags
-    if base.startswith(_FOREACH):
-        return base.removeprefix(_FOREACH) not in _FOREACH_REDUCTIONS
-    return base in _COPIES or any(_tagged(name) for name in (base, base + "_"))
-
-
-def _tagged(name: str) -> bool:
-    """Has any overload of an operator of torch the tag? Torch tags some and forgets others."""
-    packet = getattr(torch.ops.aten, name, None)
-    if packet is None:
-        return False
-    return any(torch.Tag.pointwise in getattr(packet, o).tags for o in packet.overloads())
-
-
 def _moves(func: OpOverload, base: str, formula: Callable[..., int] | None) -> _Kind:
-    name = base.removeprefix(_FOREACH)
+    name = base.removeprefix(FOREACH)
     shape_only = name.endswith("_like") or name.startswith("new_")
     moves: dict[str, int] = {}
     for each in func._schema.arguments:

@@ -16,12 +16,12 @@ from typing import Any, Final
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 import ratebp
 from harness import data, execution, layout
 from harness.data.base import Dataset
 from harness.errors import AbsentError, TrialError
+from harness.fakes import Fakes
 from harness.probe import Bench, Neuron, Phase
 from harness.spec import Cell, Training
 from ratebp.activity import firing_rates
@@ -72,7 +72,7 @@ def virtual(cell: Cell) -> Iterator[Bench]:
         As `build` does, except that no data files are needed.
     """
     facts = data.describe(cell.data)
-    with FakeTensorMode(), _default_dtype(_DTYPES[cell.dtype]):
+    with Fakes(), _default_dtype(_DTYPES[cell.dtype]):
         batch = torch.empty(cell.batch, *facts.shape), torch.zeros(cell.batch, dtype=torch.int64)
         yield _bench(cell, torch.device("cpu"), facts, lambda *_: iter([batch]), 1)
 

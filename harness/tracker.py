@@ -44,6 +44,7 @@ Observer = Callable[[Any, tuple[Any, ...], dict[str, Any], Any], None]
 
 _LIFT = (torch.ops.aten.lift_fresh.default, torch.ops.aten.lift.default)
 _ADD = torch.ops.aten.add.Tensor
+_WHERE = torch.ops.prim.device.default  # half of what is dispatched for fake tensors
 _WRAPPERS = ("torch._dynamo", "torch._compile")  # torch wraps every __torch_dispatch__ in these
 
 
@@ -167,6 +168,8 @@ class LiveBytes(TorchDispatchMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         """Run one operator and count the storages of its results."""
+        if func is _WHERE:
+            return func(*args)
         kwargs = kwargs or {}
         if is_composite(func):
             with reentered(self):
