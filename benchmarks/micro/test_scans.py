@@ -8,6 +8,7 @@ Speed belongs here, never in a test.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from ratebp.ops import (
     lif_scan_of,
     lif_step,
     naive_lif_scan,
+    naive_lif_step,
     pack,
     rate_scan,
     rate_step,
@@ -38,6 +40,8 @@ from ratebp.ops.psn import naive_psn, psn
 from ratebp.surrogates import Surrogate
 
 LIF = Dynamics()
+
+Step = Callable[[Tensor, Tensor | None, Dynamics], tuple[Tensor, Tensor]]
 
 
 def currents(timesteps: int) -> Tensor:
@@ -66,18 +70,27 @@ def test_lif_scan(benchmark: BenchmarkFixture, version: str, timesteps: int) -> 
 
 
 @pytest.mark.parametrize("timesteps", STEPS)
-def test_lif_step(benchmark: BenchmarkFixture, timesteps: int) -> None:
-    """Step by step, as online methods run; beside the scan of the same length."""
+@pytest.mark.parametrize("version", ["naive", "adjoint"])
+def test_lif_step(benchmark: BenchmarkFixture, version: str, timesteps: int) -> None:
+    """Step by step without a gradient through time, as online methods run."""
+    step = naive_lif_step if version == "naive" else lif_step
 
-    def stepwise(current: Tensor) -> Tensor:
-        u, spikes = None, []
+    def stepwise(current: Tensor, step: Step) -> Tensor:
+        u: Tensor | None = None
+        spikes = []
         for now in current.unbind(0):
-            s, u = lif_step(now, u, LIF)
+            s, u = step(now, u, LIF)
+            u = u.detach()
             spikes.append(s)
         return torch.stack(spikes)
 
-    benchmark.group = f"lif_scan T={timesteps}"
-    race(benchmark, stepwise, lambda c: naive_lif_scan(c, LIF), currents(timesteps))
+    benchmark.group = f"lif_step T={timesteps}"
+    race(
+        benchmark,
+        lambda c: stepwise(c, step),
+        lambda c: stepwise(c, naive_lif_step),
+        currents(timesteps),
+    )
 
 
 @pytest.mark.parametrize("timesteps", STEPS)

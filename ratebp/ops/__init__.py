@@ -15,7 +15,14 @@ from ratebp.ops.lif_scan import (
     lif_scan_of,
     naive_lif_scan,
 )
-from ratebp.ops.lif_step import Past, last_spike, lif_step, lif_step_of, lif_step_traced
+from ratebp.ops.lif_step import (
+    Past,
+    last_spike,
+    lif_step,
+    lif_step_of,
+    lif_step_traced,
+    naive_lif_step,
+)
 from ratebp.ops.norm_replay import (
     Origin,
     affine,
@@ -70,6 +77,7 @@ __all__ = [
     "lif_step_of",
     "lif_step_traced",
     "naive_lif_scan",
+    "naive_lif_step",
     "naive_norm_replay",
     "naive_pack",
     "naive_synapse",

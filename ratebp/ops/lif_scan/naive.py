@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
-from ratebp.ops.lif_step.naive import lif_step
+from ratebp.ops.lif_step.naive import naive_lif_step
 
 
 def naive_lif_scan(current: Tensor, dynamics: Dynamics) -> Tensor:
@@ -24,6 +24,6 @@ def naive_lif_scan(current: Tensor, dynamics: Dynamics) -> Tensor:
     # Indexing current[t] would make the backward quadratic in T: each index's gradient is a full
     # [T, ...] tensor. unbind's gradient is one stack.
     for now in current.unbind(0):
-        s, u = lif_step(now, u, dynamics)
+        s, u = naive_lif_step(now, u, dynamics)
         spikes.append(s)
     return torch.stack(spikes)

@@ -26,7 +26,7 @@ from ratebp.ops.kernels import (
     type_of,
     wide_of,
 )
-from ratebp.ops.lif_step import naive, traced
+from ratebp.ops.lif_step import adjoint, traced
 
 
 @triton.jit
@@ -176,7 +176,7 @@ _step_traced.register_autograd(_differentiate, setup_context=_setup)
 
 
 def lif_step(current: Tensor, last: Tensor | None, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
-    """Return the spikes and the potential of one time step, like `naive.lif_step`.
+    """Return the spikes and the potential of one time step, like `naive_lif_step`.
 
     Args:
         current: input current of this step, ``[B, ...]``.
@@ -184,7 +184,7 @@ def lif_step(current: Tensor, last: Tensor | None, dynamics: Dynamics) -> tuple[
         dynamics: the layer's constants.
     """
     if not serves("lif_step", current, dynamics):
-        return naive.lif_step(current, last, dynamics)
+        return adjoint.lif_step(current, last, dynamics)
     now = dense(current, 0)
     before = None if last is None else laid_out(last, now.stride(), 0)
     found: tuple[Tensor, Tensor] = _step(now, before, equation_of(dynamics))

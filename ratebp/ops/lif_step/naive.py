@@ -9,7 +9,9 @@ from ratebp.dynamics import Dynamics
 from ratebp.ops.spike import spike
 
 
-def lif_step(current: Tensor, last: Tensor | None, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
+def naive_lif_step(
+    current: Tensor, last: Tensor | None, dynamics: Dynamics
+) -> tuple[Tensor, Tensor]:
     """Return the spikes and the potential of one time step.
 
     ::

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ratebp.dynamics import Dynamics
 from ratebp.ops.bits import unpack
-from ratebp.ops.lif_scan.adjoint import carry_into
 from ratebp.ops.lif_scan.recomputed import Spikes, Term
+from ratebp.ops.lif_step.adjoint import charged, fired, through_time
 from ratebp.ops.norm_replay import affine, along_channels
-from ratebp.ops.spike import slope, slope_
+from ratebp.ops.spike import slope_
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class _Recomputed(torch.autograd.Function):
         ctx.way = way
         ctx.set_materialize_grads(False)
         dynamics = way.dynamics
-        u = current.clone() if last is None else _upon(last, current, dynamics)
-        return torch.ge(u, dynamics.threshold, out=torch.empty_like(u)), u
+        u = charged(current, last, dynamics)
+        return fired(u, dynamics), u
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -79,21 +79,13 @@ class _Recomputed(torch.autograd.Function):
         du = _adjoint(u, by_spikes, by_potential, dynamics)
         if not ctx.needs_input_grad[1]:
             return du, None, *none
-        if dynamics.constant_jacobian:
-            return du, du * dynamics.decay, *none
-        assert last is not None
-        return du, du * dynamics.carry_grad(last, slope(last, dynamics)), *none
+        return du, through_time(du, last, dynamics), *none
 
 
 def _adjoint(u: Tensor, ds: Tensor | None, later: Tensor | None, dynamics: Dynamics) -> Tensor:
     """Return ``ds h'(u - threshold) + later`` in the memory of `u`."""
     du = u.zero_() if ds is None else slope_(u, dynamics).mul_(ds)
     return du if later is None else du.add_(later)
-
-
-def _upon(last: Tensor, current: Tensor, dynamics: Dynamics) -> Tensor:
-    """Return the potential after `current` came upon that of the last step."""
-    return carry_into(torch.empty_like(current), last, dynamics).add_(current)
 
 
 def _potentials(
@@ -113,7 +105,7 @@ def _potentials(
     last, u = None, way.midway.get(before, start)
     for step in range(before + 1, here + 1):
         current = _sum(way.currents[step], kept, way.shape)
-        last, u = u, current if u is None else _upon(u, current, way.dynamics)
+        last, u = u, current if u is None else charged(current, u, way.dynamics)
         if leave and before < step == halfway < here:
             way.midway[step] = u
     assert u is not None

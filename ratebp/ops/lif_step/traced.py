@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
-from ratebp.ops.lif_step.naive import lif_step
+from ratebp.ops.lif_step.adjoint import lif_step
 
 
 def lif_step_traced(
