@@ -63,6 +63,7 @@ def _rate(T: int) -> float:
     return T + 2
 
 
+ONLINE = ("rate_s", "sltt", "sltt(pre_activations=recomputed)", "ottt_a", "ndot_a")
 TARGETS = (
     *(
         Target("1", name, T, ("rate_m", T), 0.45, _rate)
@@ -70,14 +71,13 @@ TARGETS = (
         for name in ("rate_m", "rate_m(pre_activations=recomputed)")
     ),
     Target("2", "rate_s", 4, ("rate_s", 4), 0.45, _rate),
-    *(Target("2", n, 4, ("rate_s", 4), 0.45, _whole) for n in ("sltt", "ottt_a", "ndot_a")),
+    *(Target("2", name, 4, ("rate_s", 4), 0.45, _whole) for name in ONLINE[1:]),
     *(Target("3", n, 4, ("bptt_m", 4), 0.45, _whole) for n in ("bptt_m", "bptt_s")),
     *(
         Target("4", name, 4, ("bptt_m", 4), 0.2, _once_more)
         for name in ("bptt_ckpt", "bptt_ckpt(over=time)", "bptt_ckpt(over=both)")
     ),
 )
-ONLINE = ("rate_s", "sltt", "ottt_a", "ndot_a")
 
 
 def recorded(folder: Path) -> Found:

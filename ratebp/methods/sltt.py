@@ -7,11 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from ratebp.method import Binding, Identity, Info, Method
+from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.neurons import LIF, Delay
 from ratebp.phases import StepContext
 from ratebp.rules.delay import detached_neuron
-from ratebp.rules.sharing import bit_rules
+from ratebp.rules.sharing import Remaking, Sharing
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import View
 
@@ -26,6 +26,11 @@ class Sltt(Method):
 
     Source: Meng et al., ICCV 2023, arXiv 2302.14311. Deviations: none in the gradient; the
     paper's mixed loss is the caller's `loss`.
+
+    Options:
+        pre_activations: "kept" keeps the input of each norm until the step's backward; "recomputed"
+            keeps none and convolves again there, where a batch norm stands behind a convolution or
+            matrix product: half of what is kept, one network forward more.
     """
 
     info: ClassVar = Info(
@@ -39,13 +44,17 @@ class Sltt(Method):
     identities: ClassVar = (
         Identity("bptt_s", {"timesteps": 1}),
         Identity("bptt_s", {"decay": 0.0}, other_options={"loss_mode": "per_step"}),
+        Identity("sltt", options={"pre_activations": "recomputed"}),
     )
 
     neurons: ClassVar = (LIF, Delay)
 
+    pre_activations: str = option("kept", "kept", "recomputed")
+
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons for single steps without a gradient through time."""
-        rules = bit_rules(binding.model, binding.wiring, detached_neuron)
+        sharing = Remaking if self.pre_activations == "recomputed" else Sharing
+        rules = sharing(binding.model, binding.wiring, detached_neuron).rules()
         return {"net": binding.view(rules)}
 
     def step(

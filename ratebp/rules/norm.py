@@ -15,7 +15,8 @@ from ratebp.views import Leaf
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-def _uses_batch(norm: _BatchNorm) -> bool:
+def uses_batch(norm: _BatchNorm) -> bool:
+    """Are the statistics those of the batch, and not the running ones?"""
     return norm.training or norm.running_mean is None
 
 
@@ -41,7 +42,7 @@ def normalised(
         in_place: whether the result may take the memory of `c`.
         follows: whether running statistics follow, as the module's do; False in a recomputation.
     """
-    if not _uses_batch(norm):
+    if not uses_batch(norm):
         assert norm.running_mean is not None
         assert norm.running_var is not None
         mean, var = norm.running_mean, norm.running_var
@@ -234,7 +235,7 @@ class ReplayNorm(Leaf):
             xhat,
             inv_std,
             offset=offset,
-            frozen=not _uses_batch(norm),
+            frozen=not uses_batch(norm),
             value=unread(c) if self.unread else None,
         )
 
@@ -257,5 +258,5 @@ class ReplayRecomputedNorm(Leaf):
         mean, inv_std = self.record.take()
         (origin,) = self.origin.take()
         norm = self.norm
-        frozen = not _uses_batch(norm)
+        frozen = not uses_batch(norm)
         return norm_recomputed(c, norm.weight, norm.bias, mean, inv_std, origin, frozen=frozen)

@@ -18,10 +18,13 @@ from ratebp.ops import Spikes, geometry_of
 from ratebp.roles import Role
 from ratebp.rules.exact import scan_neuron, step_neuron
 from ratebp.rules.norm import BATCH_NORMS
+from ratebp.rules.rate_flow import RateFlow
 from ratebp.rules.record import RateRecord
 from ratebp.rules.shared import (
     BitSynapse,
     GatheringSynapse,
+    InputSynapse,
+    RemakingNorm,
     SharingLIF,
     SharingNorm,
     SharingStepLIF,
@@ -122,10 +125,16 @@ class Sharing:
         return ShowingNeuron(made, readers) if readers else made
 
     def _synapse(self, leaf: nn.Module, path: str) -> nn.Module:
-        (source, *others) = self._wiring.sources.get(path, ("",))
-        if not others and source and self._takes_bits(source, path):
-            leaf = BitSynapse(leaf, self._records[source, path])
+        source = self._spikes(path)
+        if source is not None:
+            leaf = BitSynapse(leaf, source)
         return GatheringSynapse(leaf) if self._gathers else leaf
+
+    def _spikes(self, path: str) -> RateRecord | None:
+        """Return where the bits for the synapse at `path` arrive; None if it gets none."""
+        (source, *others) = self._wiring.sources.get(path, ("",))
+        alone = not others and source and self._takes_bits(source, path)
+        return self._records[source, path] if alone else None
 
     def _norm(self, leaf: nn.Module, path: str) -> nn.Module:
         takers = self._wiring.readers.get(path, ())
@@ -133,6 +142,42 @@ class Sharing:
         if not readers:
             return self._norm_rule(leaf, path)
         return SharingNorm(leaf, readers, follows=self._follows)
+
+
+class Remaking(Sharing):
+    """Sharing of bits whose norms compute their input again in the backward.
+
+    A norm does so if its input is the output of one linear map that nobody else takes.
+
+    Args:
+        model: what will be bound.
+        wiring: of that model.
+        neuron: how neurons run.
+    """
+
+    def __init__(self, model: nn.Module, wiring: Wiring, neuron: Callable[[Any], Leaf]) -> None:
+        """Start with empty records."""
+        super().__init__(model, wiring, neuron)
+        self._flow = RateFlow(model, wiring)
+        self._origins: defaultdict[str, RateRecord] = defaultdict(RateRecord)
+
+    def rules(self) -> dict[Role, Rule]:
+        """Return the rules by role."""
+        return {**super().rules(), Role.NORM: self._norm}
+
+    def _remade(self, path: str) -> bool:
+        return type(self._modules[path]) in BATCH_NORMS and self._flow.owned(path)
+
+    def _synapse(self, leaf: nn.Module, path: str) -> nn.Module:
+        origins = [self._origins[r] for r in self._flow.readers(path) if self._remade(r)]
+        if not origins:
+            return super()._synapse(leaf, path)
+        (origin,) = origins
+        source = self._spikes(path)
+        return InputSynapse(leaf, origin) if source is None else BitSynapse(leaf, source, origin)
+
+    def _norm(self, leaf: nn.Module, path: str) -> nn.Module:
+        return RemakingNorm(leaf, self._origins[path]) if self._remade(path) else leaf
 
 
 def scan_sharing(model: nn.Module, wiring: Wiring, timesteps: int, norm_rule: Rule) -> Sharing:

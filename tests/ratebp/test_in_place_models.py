@@ -52,6 +52,7 @@ METHODS = [
     ("rate_m", {"pre_activations": "recomputed"}),
     ("rate_s", {}),
     ("sltt", {}),
+    ("sltt", {"pre_activations": "recomputed"}),
     ("ottt_a", {}),
 ]
 

@@ -148,9 +148,16 @@ def test_norm_recomputed(index: int, affine_too: bool) -> None:
         w, b = wb or (None, None)
         return naive_norm_replay(c, w, b, mean, variance, 1e-3)
 
-    got = value_and_gradients(fast, c, *parameters)
+    def valued(c: Tensor, *wb: Tensor) -> Tensor:
+        w, b = wb or (None, None)
+        value = readable(c, *wb).detach()
+        inv_std = torch.rsqrt(variance + 1e-3)
+        return norm_recomputed(c, w, b, mean, inv_std, origin, value=value)
+
+    got, want = (value_and_gradients(f, c, *parameters) for f in (fast, readable))
     assert got[0].isnan().all()
-    assert_same(got[1:], value_and_gradients(readable, c, *parameters)[1:], 1e-11)
+    assert_same(got[1:], want[1:], 1e-11)
+    assert_same(value_and_gradients(valued, c, *parameters), want, 1e-11)
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,7 @@ def outcome(name: str, neuron: dict[str, object], known: bool, **options: str) -
         ("rate_m", {"pre_activations": "recomputed"}),
         ("rate_s", {}),
         ("rate_s", {"statistics": "last_step"}),
+        ("sltt", {"pre_activations": "recomputed"}),
     ],
     ids=str,
 )

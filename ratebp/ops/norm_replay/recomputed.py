@@ -1,4 +1,4 @@
-"""Batch norm on mean rates that keeps nothing of its own: its input is computed again."""
+"""Batch norm that keeps nothing of its own: its input is computed again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ratebp.ops.synapse import Geometry, Stored
 
 @dataclass(frozen=True)
 class Origin:
-    """How to compute the mean pre-activation: a linear map of an input that is kept anyway.
+    """How to compute a pre-activation, or its mean: a linear map of an input that is kept anyway.
 
     Attributes:
         kept: the input as it is kept.
@@ -46,9 +46,12 @@ class _NormRecomputed(torch.autograd.Function):
         by: Tensor,
         shift: Tensor | None,
         how: tuple[Any, ...],
+        value: Tensor | None,
     ) -> Tensor:
         ctx.save_for_backward(weight, mean, inv_std, kept, by, shift)
         ctx.how = how
+        if value is not None:
+            return value.detach()
         return c.new_full((), float("nan")).expand(c.shape)
 
     @staticmethod
@@ -61,7 +64,7 @@ class _NormRecomputed(torch.autograd.Function):
         channel = [-1 if d == 1 else 1 for d in range(xhat.dim())]
         xhat = xhat.sub_(mean.view(channel)).mul_(inv_std.view(channel))
         dc, dw, db = norm_gradients(grads[0], xhat, weight, inv_std, None, frozen)
-        return dc, *wanted(ctx, dw, db), None, None, None, None, None, None
+        return dc, *wanted(ctx, dw, db), None, None, None, None, None, None, None
 
 
 def norm_recomputed(
@@ -73,23 +76,25 @@ def norm_recomputed(
     origin: Origin,
     *,
     frozen: bool = False,
+    value: Tensor | None = None,
 ) -> Tensor:
     """Pass gradients as `norm_replay` does, with ``xhat = (W r + b - mean) * inv_std`` made anew.
 
     Args:
-        c: mean pre-activation ``[B, C, ...]``; takes the gradient, its value is not read.
+        c: pre-activation ``[B, C, ...]``; takes the gradient, its value is not read.
         weight: scale ``[C]``, or None.
         bias: shift ``[C]``, or None.
         mean: ``[C]``, of the spike pass, such that ``xhat`` has mean 0.
         inv_std: ``[C]``, reciprocal standard deviation of the spike pass.
         origin: where `c` comes from.
         frozen: the statistics are constants.
+        value: the output, of the shape of `c`; None where no reader reads it.
 
     Returns:
-        NaN of stride 0 in the shape of `c`: for readers that read no value.
+        `value`, or NaN of stride 0 in the shape of `c`.
     """
     how = (origin.stored, origin.shape, origin.geometry, frozen)
     out: Tensor = _NormRecomputed.apply(
-        c, weight, bias, mean, inv_std, origin.kept, origin.weight, origin.bias, how
+        c, weight, bias, mean, inv_std, origin.kept, origin.weight, origin.bias, how, value
     )
     return out
