@@ -20,11 +20,10 @@ from ratebp.rules.exact import scan_neuron, step_neuron
 from ratebp.rules.norm import BATCH_NORMS
 from ratebp.rules.rate_flow import RateFlow
 from ratebp.rules.record import RateRecord
+from ratebp.rules.remaking import InputSynapse, RemakingNorm
 from ratebp.rules.shared import (
     BitSynapse,
     GatheringSynapse,
-    InputSynapse,
-    RemakingNorm,
     SharingLIF,
     SharingNorm,
     SharingStepLIF,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import ratebp
 from harness.tracker import LiveBytes
-from ratebp.rules.shared import RemakingNorm
+from ratebp.rules.remaking import RemakingNorm
 
 CHOICES = ("kept", "recomputed")
 T = 3
