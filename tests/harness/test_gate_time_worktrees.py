@@ -13,10 +13,12 @@ from fake_project import Project
 
 from harness.gate.worktrees import SideError, checkouts
 
+# A test run in the background of a shell ignores Ctrl-C, and its children would inherit that.
 HOLD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from harness.gate.worktrees import checkouts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with checkouts("main", None, Path(sys.argv[1])) as sides:
     print(sides.base.folder.parent, flush=True)
     time.sleep(60)
