@@ -1,6 +1,7 @@
 """The exact tier of one bench: bytes and operations that depend on no device, clock or allocator.
 
-The same whole numbers on real, fake and meta tensors, in three passes: a warm-up step, which makes
+The same whole numbers on real, fake and meta tensors, and with or without a C++ compiler: what a
+CPU counts is the program in torch's operators. In three passes: a warm-up step, which makes
 gradients and optimiser state and in which the hooks of `harness.saved` sit; a step that is watched
 operator by operator; and the plain forward, watched likewise.
 """
@@ -39,7 +40,8 @@ def measure(bench: Bench) -> Exact:
     Random draws of that step are those of the cell's seed: the global generator is seeded anew.
 
     Facts: `dispatch_device`, the type of device whose operators were counted. Other devices may
-    save other tensors, so figures compare only where it is the same.
+    save other tensors, so figures compare only where it is the same. `operators`, see
+    `Bench.counting`.
 
     Raises
     ------
@@ -51,6 +53,12 @@ def measure(bench: Bench) -> Exact:
     """
     if bench.uncounted is not None:
         raise AbsentError(bench.uncounted)
+    with bench.counting() as operators:
+        facts = {"dispatch_device": bench.device.type, "operators": operators}
+        return Exact(_counted(bench), facts)
+
+
+def _counted(bench: Bench) -> tuple[Row, ...]:
     saved = _warm_up(bench)
     operations = Operations()
     tracker = LiveBytes(bench.persistent(), observer=operations.observe)
@@ -68,8 +76,7 @@ def measure(bench: Bench) -> Exact:
         with phase(_PLAIN):
             bench.plain_forward()
     costs = {**{name: operations.total(name) for name in (*PHASES, _PLAIN)}, "step": step}
-    rows = (*_bytes(tracker, peak, persistent), *_saved(saved), *_operations(costs))
-    return Exact(rows, {"dispatch_device": bench.device.type})
+    return (*_bytes(tracker, peak, persistent), *_saved(saved), *_operations(costs))
 
 
 def _warm_up(bench: Bench) -> Saved:

@@ -26,7 +26,7 @@ from harness.probe import Bench, Neuron, Phase
 from harness.spec import Cell, Training
 from ratebp.activity import firing_rates
 from ratebp.assumptions import assumptions
-from ratebp.ops.backends import backend
+from ratebp.ops.backends import backend, using
 
 COST_RATE: Final = 1e-3
 """Learning rate of the cells that measure costs: small, so that activity stays what it was."""
@@ -111,10 +111,20 @@ def _bench(
         updates_per_epoch=updates,
         as_written=rig.as_written,
         operators=backend(device),
+        counting=partial(_counting, device),
         phases=way.phases,
         uncounted=way.uncounted,
         ran=way.facts,
     )
+
+
+@contextmanager
+def _counting(device: torch.device) -> Iterator[str]:
+    if device.type == "cuda":
+        yield backend(device)
+        return
+    with using("torch"):
+        yield "torch"
 
 
 @dataclass(frozen=True)

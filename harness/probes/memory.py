@@ -53,9 +53,13 @@ class Memory(Probe):
             free its cache and try again: its peaks then say nothing; or if the step cannot be
             counted, see `harness.exact.measure`.
         """
-        on_gpu = bench.device.type == "cuda"
-        if bench.uncounted is not None and not on_gpu:
+        if bench.uncounted is not None and bench.device.type != "cuda":
             raise AbsentError(bench.uncounted)
+        with bench.counting():
+            return self._reading(bench)
+
+    def _reading(self, bench: Bench) -> Reading:
+        on_gpu = bench.device.type == "cuda"
         for _ in range(_WARM_UP):
             bench.rehearse()
         bench.plain_forward()

@@ -1,13 +1,15 @@
-"""Which implementation an operator runs: torch's own operators, or the project's Triton kernels.
+"""Which implementation an operator runs: torch's own operators, or the project's kernels.
 
-The device decides: Triton on a CUDA device where the package `triton` is installed, torch
-everywhere else. For comparisons the choice can be forced, with `using` or, for a whole process,
-with the environment variable ``RATEBP_OPS``.
+The device decides: Triton kernels on a CUDA device where the package `triton` is installed, C++
+kernels on a CPU where a C++ compiler is (`native`), torch's operators everywhere else. For
+comparisons the choice can be forced, with `using` or, for a whole process, with the environment
+variable ``RATEBP_OPS``.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Iterator
@@ -19,9 +21,12 @@ import torch
 from torch import Tensor
 
 from ratebp.errors import OptionError
+from ratebp.ops import native
 
-BACKENDS = ("torch", "triton")
+BACKENDS = ("torch", "triton", "cpp")
 VARIABLE = "RATEBP_OPS"
+
+_OWN = {"cuda": "triton", "cpu": "cpp"}
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -40,8 +45,12 @@ _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 _forced = _legal(os.environ.get(VARIABLE) or None, f"the environment variable {VARIABLE}")
 
 
-def _missing(kind: str) -> str:
-    """Return what keeps Triton kernels from running on devices of `kind`; empty if nothing does."""
+def _missing(name: str, kind: str) -> str:
+    """Return what keeps backend `name` from running on devices of `kind`; empty if nothing does."""
+    if name == "torch":
+        return ""
+    if name == "cpp":
+        return native.missing() if kind == "cpu" else "C++ kernels are a CPU's"
     if not _INSTALLED:
         return "the package triton is not installed (pip install 'ratebp[triton]')"
     if kind == "cuda":
@@ -52,21 +61,25 @@ def _missing(kind: str) -> str:
 
 
 def backend(device: torch.device | str) -> str:
-    """Return which implementation operators with Triton kernels run on `device`: see `BACKENDS`.
+    """Return which implementation operators with kernels run on `device`: see `BACKENDS`.
+
+    The first call for a CPU builds the C++ kernels, if no process of this machine has yet. Into a
+    graph of torch.compile a CPU's operators go as torch's, which it fuses by itself.
 
     Raises:
-        OptionError: if "triton" is forced and cannot run there.
+        OptionError: if a backend is forced and cannot run there.
     """
     kind = device.split(":")[0] if isinstance(device, str) else device.type
-    if _forced == "torch" or (_forced is None and kind != "cuda"):
+    chosen = _forced or _OWN.get(kind, "torch")
+    if chosen == "cpp" and torch.compiler.is_compiling():
         return "torch"
-    missing = _missing(kind)
-    if missing and _forced == "triton":
+    missing = _missing(chosen, kind)
+    if missing and _forced is not None:
         raise OptionError(
-            f"operator backend 'triton' cannot run on {kind}: {missing}. Legal there: torch, or "
+            f"operator backend {_forced!r} cannot run on {kind}: {missing}. Legal there: torch, or "
             f"leave out {VARIABLE} and `using` to let the device decide."
         )
-    return "torch" if missing else "triton"
+    return "torch" if missing else chosen
 
 
 @contextmanager
@@ -87,22 +100,38 @@ def using(name: str) -> Iterator[None]:
 
 
 def dispatched(
-    function: Callable[Concatenate[Tensor, P], R], kernels: Callable[[], ModuleType]
+    function: Callable[Concatenate[Tensor, P], R],
+    fused: Callable[Concatenate[Tensor, P], R],
+    backends: tuple[str, ...] = ("triton", "cpp"),
 ) -> Callable[Concatenate[Tensor, P], R]:
-    """Return `function`, or its namesake in `kernels` where the first argument's device has Triton.
+    """Return `function`, or `fused` where the first argument's device has kernels for it.
 
     Args:
         function: the implementation in torch's operators.
-        kernels: imports the module of the Triton version, which needs triton, and returns it.
+        fused: the implementation in operators that have kernels.
+        backends: those that have such kernels.
     """
-    name = function.__name__
 
     @functools.wraps(function)
     def run(first: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        if backend(first.device) == "triton":
-            chosen: Callable[Concatenate[Tensor, P], R]
-            chosen = getattr(kernels(), name)
-            return chosen(first, *args, **kwargs)
-        return function(first, *args, **kwargs)
+        chosen = fused if backend(first.device) in backends else function
+        return chosen(first, *args, **kwargs)
 
     return run
+
+
+def kernels_beside(module: str, operand: Tensor) -> ModuleType:
+    """Return the module that does the work of the operators in `module` on an operand's device.
+
+    That is the namesake of `module` with ``native`` or ``kernels`` in place of ``fused``. Where
+    `using` has ended before a backward runs, the device decides: what was kept serves both.
+
+    Args:
+        module: name of a module of operators.
+        operand: any tensor on the device.
+    """
+    interpreted = _INTERPRETED and (_forced == "triton" or native.missing())
+    compiled = operand.device.type == "cpu" and not interpreted
+    return importlib.import_module(
+        module.removesuffix("fused") + ("native" if compiled else "kernels")
+    )

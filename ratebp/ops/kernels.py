@@ -1,45 +1,20 @@
-"""What the Triton kernels share: the LIF equation on the device, memory layouts, the launch.
+"""What the Triton kernels share: the LIF equation on the device, and the launch.
 
 Importing this module imports triton. Kernels take the constants of a layer as compile-time
 constants: they are few, and in float64 they keep all their digits. Products and sums are not fused
 (``enable_fp_fusion=False``), so that a potential is computed with the rounding of the readable
 version and recomputed to the same bit.
-
-An operator takes a layer's constants as one string, so that a graph of operators can be read.
 """
 
 # No postponed annotations: triton reads `tl.constexpr` from them.
-import functools
-import warnings
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor, library
-
-from ratebp.dynamics import Dynamics
-
-SURROGATES = ("sigmoid", "triangle", "atan", "rectangle", "fast_sigmoid")
-"""The surrogates whose derivative the kernels know."""
-
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+from torch import Tensor
 
 _LARGE = 1 << 17  # neurons; below, smaller blocks keep more of the device busy
-
-
-def operator(name: str, mutates: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Any]:
-    """Return what makes a function the operator ``ratebp::name``.
-
-    Its tag tells a counter of operators that every argument is read once and every result written
-    once.
-
-    Args:
-        name: of the operator.
-        mutates: the arguments that it changes in place.
-    """
-    return library.custom_op(f"ratebp::{name}", mutates_args=mutates, tags=(torch.Tag.pointwise,))
 
 
 @triton.jit
@@ -89,100 +64,9 @@ def cast(s, TYPE: tl.constexpr):
     return s.to(tl.float32).to(TYPE)
 
 
-def equation_of(dynamics: Dynamics) -> str:
-    """Return the constants of a layer as one string, every digit kept."""
-    reset = "detached" if dynamics.detach_reset else "attached"
-    surrogate = dynamics.surrogate
-    return (
-        f"{float(dynamics.decay)!r} {float(dynamics.threshold)!r} {dynamics.reset} {reset} "
-        f"{surrogate.name} {float(surrogate.alpha)!r}"
-    )
-
-
-@functools.cache
-def constants(equation: str, *wanted: str) -> dict[str, Any]:
-    """Return the compile-time constants `wanted` by a kernel, from `equation_of`."""
-    decay, threshold, reset, detach, surrogate, alpha = equation.split()
-    known = {
-        "DECAY": float(decay),
-        "THRESHOLD": float(threshold),
-        "RESET": reset,
-        "DETACH": detach == "detached",
-        "SURROGATE": surrogate,
-        "ALPHA": float(alpha),
-    }
-    return {name: known[name] for name in wanted or known}
-
-
-FORWARD = ("DECAY", "THRESHOLD", "RESET")
-"""What a kernel without a surrogate needs of `constants`."""
-
-
-def serves(operator: str, current: Tensor, dynamics: Dynamics) -> bool:
-    """Return whether the kernels cover this call; where they do not, warn which and why."""
-    if current.dtype not in FLOATS:
-        reason = f"currents of {current.dtype}"
-    elif dynamics.surrogate.name not in SURROGATES:
-        reason = f"the surrogate {dynamics.surrogate.name!r}"
-    else:
-        return True
-    warnings.warn(
-        f"ratebp.ops.{operator}: no Triton kernel for {reason}; torch's operators run instead.",
-        RuntimeWarning,
-        stacklevel=3,
-    )
-    return False
-
-
-def wide_of(dtype: torch.dtype) -> torch.dtype:
-    """Return the type in which potentials integrate."""
-    return torch.promote_types(dtype, torch.float32)
-
-
 def type_of(dtype: torch.dtype) -> Any:
     """Return triton's type for the wide type `dtype`."""
     return tl.float64 if dtype == torch.float64 else tl.float32
-
-
-def bytes_of(x: Tensor) -> Tensor:
-    """Return booleans as the bytes that they are, everything else as it is."""
-    return x.view(torch.uint8) if x.dtype == torch.bool else x
-
-
-def is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
-    """Return whether elements of these strides fill a stretch of memory, in any order."""
-    expected = 1
-    for stride, size in sorted(zip(strides, shape, strict=True)):
-        if size != 1:
-            if stride != expected:
-                return False
-            expected *= size
-    return True
-
-
-def dense(x: Tensor, first: int) -> Tensor:
-    """Return `x`, copied if the dimensions from `first` on do not fill a stretch of memory."""
-    return x if is_dense(x.shape[first:], x.stride()[first:]) else x.contiguous()
-
-
-def laid_out(x: Tensor, strides: tuple[int, ...], first: int) -> Tensor:
-    """Return `x`, copied if from dimension `first` on its strides are not the last of `strides`."""
-    wanted = strides[len(strides) - x.dim() :]
-    if all(x.stride(d) == wanted[d] for d in range(first, x.dim()) if x.shape[d] != 1):
-        return x
-    return beside(x, first, x.dtype, wanted).copy_(x)
-
-
-def beside(
-    like: Tensor, first: int, dtype: torch.dtype, strides: tuple[int, ...] | None = None
-) -> Tensor:
-    """Return new memory in the shape of `like`, dense from dimension `first` (0 or 1) on.
-
-    Its layout there is that of `like`, or of `strides` where they are given.
-    """
-    inner = (strides or like.stride())[first:]
-    outer = (like.shape[first:].numel(),) if first else ()
-    return torch.empty_strided(like.shape, (*outer, *inner), dtype=dtype, device=like.device)
 
 
 def launch(kernel: Any, number: int, device: Tensor, *args: Any, **values: Any) -> None:

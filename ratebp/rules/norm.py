@@ -83,8 +83,11 @@ def _mean_of_steps(steps: Tensor) -> Tensor:
     wide = widened(steps.dtype)
     if not _by_hand(steps):
         return steps.mean(0, dtype=wide)
-    total = steps[0].to(wide, copy=True)
-    for now in steps[1:].unbind(0):
+    first, *rest = steps.unbind(0)
+    if not rest:
+        return first.to(wide, copy=True)
+    total = first + rest[0] if steps.dtype == wide else first.to(wide).add_(rest[0])
+    for now in rest[1:]:
         total.add_(now)
     return total.div_(len(steps))
 

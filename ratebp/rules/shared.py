@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.neurons import LIF
 from ratebp.ops import (
@@ -31,7 +31,6 @@ from ratebp.ops import (
     Spikes,
     Term,
     affine,
-    at_once,
     geometry_of,
     lif_scan_of,
     lif_step_of,
@@ -40,8 +39,8 @@ from ratebp.ops import (
     synapse,
 )
 from ratebp.rules.neuron import ScanLIF, StepLIF
-from ratebp.rules.norm import BATCH_NORMS, normalised
-from ratebp.rules.record import RateRecord
+from ratebp.rules.norm import BATCH_NORMS, normalised, uses_batch
+from ratebp.rules.record import RateRecord, unread
 from ratebp.views import Leaf
 
 STRETCH = 8
@@ -58,7 +57,12 @@ class SharingNorm(Leaf):
     stateful = True
 
     def __init__(
-        self, norm: nn.Module, readers: Sequence[RateRecord], *, follows: bool = True
+        self,
+        norm: nn.Module,
+        readers: Sequence[RateRecord],
+        *,
+        follows: bool = True,
+        beside: Sequence[_BatchNorm] | None = None,
     ) -> None:
         """Share records.
 
@@ -66,12 +70,16 @@ class SharingNorm(Leaf):
             norm: one of `BATCH_NORMS`.
             readers: of the neurons that take the output.
             follows: whether the running statistics follow; False in a recomputation.
+            beside: if nobody but `readers` reads the output's value, and they add it up
+                themselves where they can: the norms whose outputs they add to it. None if somebody
+                reads it.
         """
         super().__init__()
         assert isinstance(norm, BATCH_NORMS)
         self.norm = norm
         self.readers = readers
         self.follows = follows
+        self.beside = beside
 
     def forward(self, c: Tensor) -> Tensor:
         """Return the norm's output for ``[B, C, ...]``, or all steps folded ``[T*B, C, ...]``.
@@ -80,7 +88,7 @@ class SharingNorm(Leaf):
         same to the bit.
         """
         norm = self.norm
-        whole = norm.running_mean is None or norm.training
+        whole = uses_batch(norm)
         if not whole or c.dtype.itemsize < 4 or torch.compiler.is_compiling():
             plain: Tensor = norm(c) if not whole or self.follows else unfollowed(norm, c)
             return plain
@@ -90,7 +98,10 @@ class SharingNorm(Leaf):
             return affine(xhat, norm.weight, norm.bias)
         for each in self.readers:
             each.put(Normalised(xhat, norm.weight, norm.bias))
-        return norm_replay(c, norm.weight, norm.bias, xhat, inv_std)
+        # A norm beside this one that shares nothing makes the neuron read the sum.
+        read = self.beside is None or not all(uses_batch(each) for each in self.beside)
+        value = None if read else unread(c)
+        return norm_replay(c, norm.weight, norm.bias, xhat, inv_std, value=value)
 
 
 def unfollowed(norm: nn.Module, c: Tensor) -> Tensor:
@@ -261,32 +272,3 @@ class BitSynapse(Leaf):
         if self.origin is not None:
             self.origin.put(Origin(bits, Bits(), x.shape, weight, bias, self.geometry))
         return synapse(x, weight, bias, self.geometry, source=bits, stored=Bits())
-
-
-class GatheringSynapse(Leaf):
-    """A synapse that is used at many time steps and adds to its parameters' `.grad` at each."""
-
-    def __init__(self, layer: nn.Module) -> None:
-        """Take the synapse, a torch layer or a leaf."""
-        super().__init__()
-        self.layer = layer
-        self.reset()
-
-    def reset(self) -> None:
-        """Start a sequence, whose first step leaves its gradient to autograd."""
-        self.first = True
-
-    def detach(self) -> None:
-        """Start another graph: the same."""
-        self.first = True
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the synapse's output for this step."""
-        first = self.first or torch.compiler.is_compiling()
-        if first:
-            self.first = False
-            plain: Tensor = self.layer(x)
-            return plain
-        parameters = {name: at_once(p) for name, p in self.layer.named_parameters()}
-        out: Tensor = functional_call(self.layer, parameters, (x,))
-        return out

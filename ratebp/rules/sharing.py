@@ -12,18 +12,19 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.neurons import LIF
 from ratebp.ops import Spikes, geometry_of
 from ratebp.roles import Role
 from ratebp.rules.exact import scan_neuron, step_neuron
+from ratebp.rules.gathering import GatheringSynapse
 from ratebp.rules.norm import BATCH_NORMS
 from ratebp.rules.rate_flow import RateFlow
 from ratebp.rules.record import RateRecord
 from ratebp.rules.remaking import InputSynapse, RemakingNorm
 from ratebp.rules.shared import (
     BitSynapse,
-    GatheringSynapse,
     SharingLIF,
     SharingNorm,
     SharingStepLIF,
@@ -52,6 +53,8 @@ class Sharing:
         norm_rule: for norms that share nothing.
         gathers: whether synapses are used at many steps of one graph.
         follows: whether running statistics follow; False in a recomputation.
+        reads: whether neurons read the current that the model adds up; False if they add up
+            its terms.
     """
 
     def __init__(
@@ -64,8 +67,10 @@ class Sharing:
         *,
         gathers: bool = False,
         follows: bool = True,
+        reads: bool = True,
     ) -> None:
         """Start with empty records."""
+        self._reads = reads
         self._modules = dict(model.named_modules())
         self._wiring = wiring
         self._plain = plain
@@ -140,7 +145,16 @@ class Sharing:
         readers = [self._records[path, r] for r in takers if path in self._terms(r)]
         if not readers:
             return self._norm_rule(leaf, path)
-        return SharingNorm(leaf, readers, follows=self._follows)
+        return SharingNorm(leaf, readers, follows=self._follows, beside=self._beside(path))
+
+    def _beside(self, path: str) -> list[_BatchNorm] | None:
+        """Return the norms that are added to norm `path`; None if its value is read."""
+        takers = self._wiring.readers[path]
+        if self._reads or any(path not in self._terms(each) for each in takers):
+            return None
+        around = {source for each in takers for source in self._terms(each)}
+        norms = (self._modules[each] for each in sorted(around - {path}))
+        return [each for each in norms if isinstance(each, BATCH_NORMS)]
 
 
 class Remaking(Sharing):
@@ -187,6 +201,7 @@ def scan_sharing(model: nn.Module, wiring: Wiring, timesteps: int, norm_rule: Ru
         lambda neuron: scan_neuron(neuron, timesteps),
         lambda lif, terms, readers: SharingLIF(lif, timesteps, terms, readers),
         norm_rule,
+        reads=False,
     )
 
 

@@ -58,7 +58,7 @@ def test_every_row_of_a_linear_layer() -> None:
     peaks = [value["mem.live_peak", phase] for phase in ("forward", "backward", "update")]
     assert value["mem.live_peak", "step"] == max(peaks)
     assert value["mem.saved", "forward"] > 0
-    assert exact.measure(bench()).facts == {"dispatch_device": "cpu"}
+    assert exact.measure(bench()).facts == {"dispatch_device": "cpu", "operators": "torch"}
 
 
 def test_three_passes_and_no_more() -> None:

@@ -73,7 +73,7 @@ def figures(kind: str, method: str, model: str, T: int) -> tuple[Row, ...] | str
             found = exact.measure(bench)
     except ratebp.BindError as error:
         return str(error)
-    assert found.facts == {"dispatch_device": device}
+    assert found.facts == {"dispatch_device": device, "operators": "torch"}
     return found.rows
 
 

@@ -54,7 +54,7 @@ def test_the_exact_tier_comes_after_everything_that_it_would_disturb(
         "plain",
     ]
     assert by_name(reading.rows)["cpu.rss_peak", "step"] == 7
-    assert reading.facts == {"dispatch_device": "cpu", "rss": "how"}
+    assert reading.facts == {"dispatch_device": "cpu", "operators": "torch", "rss": "how"}
     count = tuple(row for row in reading.rows if row.kind == "exact")
     assert count == measure(bench()).rows
 
@@ -144,7 +144,7 @@ def test_cuda_peaks_are_read_by_the_protocol(monkeypatch: pytest.MonkeyPatch) ->
     counted = value["mem.persistent", "step"] + value["mem.live_peak", "step"]
     assert value["cuda.workspace", "step"] == 512 - counted
     assert ("cpu.rss_peak", "step") not in value
-    assert reading.facts == {"dispatch_device": "cuda"}
+    assert reading.facts == {"dispatch_device": "cuda", "operators": "torch"}
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from ratebp.errors import OptionError
-from ratebp.ops import BACKENDS, backend, lif_scan, using
+from ratebp.ops import BACKENDS, backend, lif_scan, native, using
 from ratebp.ops.backends import VARIABLE
 from tests.ratebp.kernels.common import INSTALLED, MISSING
 
@@ -23,8 +24,52 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_cpu_runs_torch() -> None:
-    assert backend("cpu") == backend(torch.device("cpu")) == backend("meta") == "torch"
+@pytest.mark.skipif(bool(native.missing()), reason=native.missing())
+def test_a_cpu_runs_cpp() -> None:
+    assert backend("cpu") == backend(torch.device("cpu")) == "cpp"
+
+
+def test_meta_tensors_run_torch() -> None:
+    assert backend("meta") == "torch"
+
+
+def test_a_cpu_without_a_compiler_runs_torch() -> None:
+    code = """
+import ratebp.ops, torch
+from ratebp.dynamics import Dynamics
+print(ratebp.ops.backend("cpu"), ratebp.ops.lif_scan(torch.ones(2, 3), Dynamics()).sum().item())
+with ratebp.ops.using("cpp"):
+    ratebp.ops.lif_scan(torch.ones(2, 3), Dynamics())
+"""
+    done = python(code, CXX="no-such-compiler")
+    assert done.stdout.split() == ["torch", "6.0"], done.stderr
+    assert "'cpp' cannot run on cpu: there is no C++ compiler (install g++" in done.stderr
+
+
+def test_a_compiler_that_fails_is_told_once(tmp_path: Path) -> None:
+    broken = tmp_path / "c++"
+    broken.write_text("#!/bin/sh\necho 'no room for vectors' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    code = """
+import ratebp.ops
+print(ratebp.ops.backend("cpu"), ratebp.ops.backend("cpu"))
+"""
+    done = python(code, CXX=str(broken), XDG_CACHE_HOME=str(tmp_path))
+    assert done.stdout.split() == ["torch", "torch"], done.stderr
+    assert done.stderr.count("no room for vectors. Torch's operators run.") == 1
+    assert not list(tmp_path.rglob("*.so"))
+
+
+@pytest.mark.skipif(bool(native.missing()), reason=native.missing())
+def test_kernels_are_built_once_for_a_machine(tmp_path: Path) -> None:
+    code = "import ratebp.ops; print(ratebp.ops.backend('cpu'))"
+    settings = {"XDG_CACHE_HOME": str(tmp_path)}
+    assert python(code, **settings).stdout.split() == ["cpp"]
+    (library,) = tmp_path.rglob("*.so")
+    before = library.stat()
+    assert python(code, **settings).stdout.split() == ["cpp"]
+    assert list(tmp_path.rglob("*.so")) == [library]
+    assert library.stat().st_mtime_ns == before.st_mtime_ns
 
 
 def test_forced_to_torch_and_back() -> None:
@@ -36,11 +81,11 @@ def test_forced_to_torch_and_back() -> None:
 
 
 def test_unknown_backends_are_refused() -> None:
-    with pytest.raises(OptionError, match="Legal: torch, triton"), using("cuda"):
+    with pytest.raises(OptionError, match="Legal: cpp, torch, triton"), using("cuda"):
         pass
     done = python("import ratebp", **{VARIABLE: "tritn"})
     assert done.returncode == 1
-    assert f"Did you mean 'triton'? Legal: {', '.join(BACKENDS)}." in done.stderr
+    assert f"Did you mean 'triton'? Legal: {', '.join(sorted(BACKENDS))}." in done.stderr
     assert VARIABLE in done.stderr
 
 
@@ -80,7 +125,8 @@ torch.cuda.is_available = lambda: True
 print(ratebp.ops.backend("cuda"), ratebp.ops.backend("cuda:1"), ratebp.ops.backend("cpu"))
 """
     done = python(code)
-    assert done.stdout.split() == ["triton", "triton", "torch"], done.stderr
+    own = "torch" if native.missing() else "cpp"
+    assert done.stdout.split() == ["triton", "triton", own], done.stderr
 
 
 def test_what_is_dispatched_keeps_its_name_and_docstring() -> None:

@@ -1,9 +1,10 @@
-"""The Triton kernels in Triton's interpreter, in a process of their own."""
+"""The Triton kernels in Triton's interpreter and the C++ ones, each in a process of their own."""
 
 from __future__ import annotations
 
 import pytest
 
+from ratebp.ops import native
 from tests.ratebp.kernels.common import CHECKS, INSTALLED, MISSING, run_checks
 
 
@@ -14,3 +15,8 @@ def test_there_are_checks() -> None:
 @pytest.mark.skipif(not INSTALLED, reason=MISSING)
 def test_in_the_interpreter() -> None:
     run_checks(TRITON_INTERPRET="1", OMP_NUM_THREADS="1")
+
+
+@pytest.mark.skipif(bool(native.missing()), reason=native.missing())
+def test_in_cpp() -> None:
+    run_checks(RATEBP_OPS="cpp")

@@ -39,7 +39,7 @@ class _Recomputed(torch.autograd.Function):
     def forward(ctx: Any, current: Tensor, dynamics: Dynamics, *terms: Tensor | None) -> Tensor:
         ctx.save_for_backward(*terms)
         ctx.dynamics = dynamics
-        return run(current, dynamics, None)
+        return run(_sum(terms, current), dynamics, None)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -89,23 +89,28 @@ def _adjoint(potentials: Tensor, grad: Tensor, dynamics: Dynamics) -> None:
         later = slot
 
 
-def lif_scan_of(current: Tensor, dynamics: Dynamics, terms: tuple[Term, ...]) -> Tensor:
-    """Return what `lif_scan` returns, keeping only `terms` for the backward.
-
-    Args:
-        current: input current, ``[T, B, ...]``, equal to the sum of `terms` in their order.
-        dynamics: the layer's constants.
-        terms: one or two, in the type of `current`, which must be float32 or wider.
-
-    Returns:
-        Spikes, shape and dtype of `current`.
-    """
+def kept_of(terms: tuple[Term, ...]) -> list[Tensor | None]:
+    """Return three tensors a term, None where there is none: values or bits, weight, bias."""
     kept: list[Tensor | None] = []
     for term in terms:
         if isinstance(term, Spikes):
             kept += [term.bits, None, None]
         else:
             kept += [term.xhat, term.weight, term.bias]
-    fixed = [None if each is None else each.detach() for each in kept]
-    out: Tensor = _Recomputed.apply(current, dynamics, *fixed)
+    return [None if each is None else each.detach() for each in kept]
+
+
+def lif_scan_of(current: Tensor, dynamics: Dynamics, terms: tuple[Term, ...]) -> Tensor:
+    """Return what `lif_scan` returns, keeping only `terms` for the backward.
+
+    Args:
+        current: input current, ``[T, B, ...]``; takes the gradient, its value is not read.
+        dynamics: the layer's constants.
+        terms: one or two whose sum is the current, in the type of `current`, which must be
+            float32 or wider.
+
+    Returns:
+        Spikes, shape and dtype of `current`.
+    """
+    out: Tensor = _Recomputed.apply(current, dynamics, *kept_of(terms))
     return out

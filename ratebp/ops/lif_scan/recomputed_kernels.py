@@ -7,35 +7,16 @@ The backward writes them into the memory of its result and comes back over them.
 
 # No postponed annotations: triton reads `tl.constexpr` from them.
 import itertools
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ratebp.dynamics import Dynamics
-from ratebp.ops.bits.kernels import bytes_for
-from ratebp.ops.kernels import (
-    FORWARD,
-    beside,
-    carry,
-    carry_grad,
-    cast,
-    constants,
-    dense,
-    derivative,
-    equation_of,
-    laid_out,
-    launch,
-    operator,
-    serves,
-    type_of,
-)
-from ratebp.ops.lif_scan import recomputed
-from ratebp.ops.lif_scan.kernels import lif_spikes
-from ratebp.ops.lif_scan.recomputed import Spikes, Term
+from ratebp.ops.bits.fused import bytes_for
+from ratebp.ops.fused import FORWARD, constants
+from ratebp.ops.kernels import carry, carry_grad, cast, derivative, launch, type_of
+from ratebp.ops.lif_scan.terms import Terms, kind
 
 
 @triton.jit
@@ -142,157 +123,32 @@ def _backward(
 
 
 def _launched(
-    kernel: Any, like: Tensor, terms: tuple[Tensor | None, ...], channels: int, last: bool,
-    out: Tensor, *args: Any, **values: Any,
-) -> None:  # fmt: skip
+    kernel: Any, like: Tensor, terms: Terms, out: Tensor, *args: Any, **values: Any
+) -> None:
     """Launch with the operands that forward and backward share; `like` is ``[T, B, ...]``."""
     timesteps, number = like.shape[0], like[0].numel()
-    pixels = max(1, number // max(1, like.shape[1] * channels))
-    operands = [like if x is None else x for x in terms]
+    operands = terms[:6]
+    names = itertools.product("AB", ("", "_WEIGHT", "_BIAS"))
     given = {
-        f"{term}{part}": x is not None
-        for (term, part), x in zip(
-            itertools.product("AB", ("", "_WEIGHT", "_BIAS")), terms, strict=True
-        )
+        f"{term}{part}": x is not None for (term, part), x in zip(names, operands, strict=True)
     }
     launch(
         kernel, number, like,
-        *operands, bytes_for(timesteps * number), timesteps, channels, pixels, out, *args,
-        **given | {"A": _kind(terms[0]), "B": _kind(terms[3])},
-        CHANNELS_LAST=last, WIDE=type_of(out.dtype), **values,
+        *(like if x is None else x for x in operands),
+        bytes_for(timesteps * number), timesteps, terms.channels, terms.pixels(like), out, *args,
+        **given | {"A": kind(terms.a), "B": kind(terms.b)},
+        CHANNELS_LAST=terms.channels_last, WIDE=type_of(out.dtype), **values,
     )  # fmt: skip
 
 
-@operator("lif_spikes_of")
-def _forward_op(
-    a: Tensor, a_weight: Tensor | None, a_bias: Tensor | None, b: Tensor | None,
-    b_weight: Tensor | None, b_bias: Tensor | None, channels: int, channels_last: bool,
-    equation: str,
-) -> Tensor:  # fmt: skip
-    out = beside(a, 1, a.dtype)
-    terms = (a, a_weight, a_bias, b, b_weight, b_bias)
-    _launched(_forward, a, terms, channels, channels_last, out, **constants(equation, *FORWARD))
-    return out
+def forward(equation: str, terms: Terms, out: Tensor) -> None:
+    """Fill `out` with the spikes."""
+    _launched(_forward, terms.a, terms, out, **constants(equation, *FORWARD))
 
 
-@_forward_op.register_fake
-def _(
-    a: Tensor, a_weight: Tensor | None, a_bias: Tensor | None, b: Tensor | None,
-    b_weight: Tensor | None, b_bias: Tensor | None, channels: int, channels_last: bool,
-    equation: str,
-) -> Tensor:  # fmt: skip
-    return beside(a, 1, a.dtype)
-
-
-@operator("lif_recomputed_backward")
-def _backward_op(
-    grad: Tensor, a: Tensor, a_weight: Tensor | None, a_bias: Tensor | None, b: Tensor | None,
-    b_weight: Tensor | None, b_bias: Tensor | None, channels: int, channels_last: bool,
-    equation: str,
-) -> Tensor:  # fmt: skip
-    out = beside(grad, 1, grad.dtype)
+def backward(equation: str, grad: Tensor, terms: Terms, out: Tensor) -> None:
+    """Fill `out` with the gradient by the current."""
     number, step, last = out[0].numel(), grad.stride(0), out.shape[0] - 1
-    terms = (a, a_weight, a_bias, b, b_weight, b_bias)
     _launched(
-        _backward, grad, terms, channels, channels_last, out,
-        grad, step, last * number, last * step, **constants(equation),
-    )  # fmt: skip
-    return out
-
-
-@_backward_op.register_fake
-def _(
-    grad: Tensor, a: Tensor, a_weight: Tensor | None, a_bias: Tensor | None, b: Tensor | None,
-    b_weight: Tensor | None, b_bias: Tensor | None, channels: int, channels_last: bool,
-    equation: str,
-) -> Tensor:  # fmt: skip
-    return beside(grad, 1, grad.dtype)
-
-
-def _kind(term: Tensor | None) -> str:
-    if term is None:
-        return "none"
-    return "bits" if term.dtype == torch.uint8 else "values"
-
-
-def _strides(shape: torch.Size, channels_last: bool) -> tuple[int, ...]:
-    """Return the strides of steps ``[T, B, ...]`` in one of the layouts that the backward runs."""
-    order = [0, 1, 3, 4, 2] if channels_last else list(range(len(shape)))
-    strides, size = [0] * len(shape), 1
-    for d in reversed(order):
-        strides[d], size = size, size * shape[d]
-    return tuple(strides)
-
-
-def _is_channels_last(x: Tensor) -> bool:
-    return (
-        x.dim() == 4
-        and not x.is_contiguous()
-        and x.is_contiguous(memory_format=torch.channels_last)
+        _backward, grad, terms, out, grad, step, last * number, last * step, **constants(equation)
     )
-
-
-class _Layout(NamedTuple):
-    """In which layout the operands run: the channels of a norm, and whether they are innermost."""
-
-    strides: tuple[int, ...]
-    channels: int
-    channels_last: bool
-
-
-def _prepared(kept: Sequence[Tensor | None], shape: torch.Size) -> tuple[list[Any], _Layout]:
-    """Return the terms, each three tensors, in one layout of steps ``[T, B, ...]``."""
-    norms = [x for x in kept[::3] if x is not None and _kind(x) == "values"]
-    last = bool(norms) and _is_channels_last(norms[0])
-    layout = _Layout(_strides(shape, last), norms[0].shape[1] if norms else 1, last)
-    terms: list[Tensor | None] = []
-    for place in range(0, len(kept), 3):
-        x = kept[place]
-        if x is not None and _kind(x) == "values":
-            x = laid_out(x.view(shape), layout.strides, 0)
-            terms = [x, *kept[place + 1 : place + 3], *terms]  # a sum of two, either way round
-        else:
-            terms += [x, None, None]
-    return [*terms, *[None] * (6 - len(terms))], layout
-
-
-class _Recomputed(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, current: Tensor, equation: str, *kept: Tensor | None) -> Tensor:
-        ctx.save_for_backward(*kept)
-        ctx.equation = equation
-        terms, layout = _prepared(kept, current.shape)
-        spikes: Tensor
-        if _kind(terms[0]) == "bits":
-            spikes = lif_spikes(dense(current, 1), equation)
-        else:
-            spikes = _forward_op(*terms, *layout[1:], equation)
-        return spikes
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        terms, layout = _prepared(ctx.saved_tensors, grads[0].shape)
-        upstream = laid_out(grads[0], layout.strides, 1)
-        out = _backward_op(upstream, *terms, *layout[1:], ctx.equation)
-        return out, None, *[None] * len(ctx.saved_tensors)
-
-
-def lif_scan_of(current: Tensor, dynamics: Dynamics, terms: tuple[Term, ...]) -> Tensor:
-    """Return what `lif_scan` returns, keeping only `terms` for the backward.
-
-    Args:
-        current: input current, ``[T, B, ...]``, equal to the sum of `terms` in their order.
-        dynamics: the layer's constants.
-        terms: one or two, in the type of `current`, which must be float32 or wider.
-    """
-    if not serves("lif_scan_of", current, dynamics):
-        return recomputed.lif_scan_of(current, dynamics, terms)
-    kept: list[Tensor | None] = []
-    for term in terms:
-        if isinstance(term, Spikes):
-            kept += [term.bits, None, None]
-        else:
-            kept += [term.xhat, term.weight, term.bias]
-    fixed = [None if each is None else each.detach() for each in kept]
-    out: Tensor = _Recomputed.apply(current, equation_of(dynamics), *fixed)
-    return out

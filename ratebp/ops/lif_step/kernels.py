@@ -1,32 +1,12 @@
 """One time step of a LIF layer in Triton, with or without the trace of its spikes: one pass."""
 
 # No postponed annotations: triton reads `tl.constexpr` from them.
-from typing import Any
-
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from ratebp.dynamics import Dynamics
-from ratebp.ops.kernels import (
-    FORWARD,
-    beside,
-    carry,
-    carry_grad,
-    cast,
-    constants,
-    dense,
-    derivative,
-    equation_of,
-    laid_out,
-    launch,
-    operator,
-    serves,
-    type_of,
-    wide_of,
-)
-from ratebp.ops.lif_step import adjoint, traced
+from ratebp.ops.fused import FORWARD, constants
+from ratebp.ops.kernels import carry, carry_grad, cast, derivative, launch, type_of
 
 
 @triton.jit
@@ -79,136 +59,30 @@ def _backward(
         tl.store(by_last + i, du, mask=inside)
 
 
-def _run(
-    current: Tensor, last: Tensor | None, trace: Tensor | None, fading: float | None, equation: str
-) -> list[Tensor]:
-    """Return spikes, potential and, if there is a `fading`, the trace."""
-    wide = wide_of(current.dtype)
-    out = [beside(current, 0, current.dtype), beside(current, 0, wide)]
-    out += [] if fading is None else [beside(current, 0, wide)]
-    unread = current
+def forward(
+    equation: str, current: Tensor, last: Tensor | None, trace: Tensor | None, fading: float | None,
+    spikes: Tensor, potential: Tensor, traced: Tensor | None,
+) -> None:  # fmt: skip
+    """Fill spikes, potential and, if there is a `fading`, the trace."""
     launch(
         _forward, current.numel(), current,
-        current, unread if last is None else last, unread if trace is None else trace,
-        out[0], out[1], out[-1],
+        *(current if each is None else each for each in (current, last, trace)),
+        spikes, potential, spikes if traced is None else traced,
         LAST=last is not None, TRACE=trace is not None, TRACED=fading is not None,
-        FADING=fading or 0.0, WIDE=type_of(wide), **constants(equation, *FORWARD),
+        FADING=fading or 0.0, WIDE=type_of(potential.dtype), **constants(equation, *FORWARD),
     )  # fmt: skip
-    return out
 
 
-@operator("lif_step")
-def _step(current: Tensor, last: Tensor | None, equation: str) -> tuple[Tensor, Tensor]:
-    spikes, potential = _run(current, last, None, None, equation)
-    return spikes, potential
-
-
-@_step.register_fake
-def _(current: Tensor, last: Tensor | None, equation: str) -> tuple[Tensor, Tensor]:
-    return beside(current, 0, current.dtype), beside(current, 0, wide_of(current.dtype))
-
-
-@operator("lif_step_traced")
-def _step_traced(
-    current: Tensor, last: Tensor | None, equation: str, trace: Tensor | None, fading: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    spikes, potential, new = _run(current, last, trace, fading, equation)
-    return spikes, potential, new
-
-
-@_step_traced.register_fake
-def _(
-    current: Tensor, last: Tensor | None, equation: str, trace: Tensor | None, fading: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    wide = wide_of(current.dtype)
-    return beside(current, 0, current.dtype), beside(current, 0, wide), beside(current, 0, wide)
-
-
-@operator("lif_step_backward")
-def _step_backward(
-    potential: Tensor, last: Tensor | None, by_spikes: Tensor | None, by_potential: Tensor | None,
-    dtype: torch.dtype, by_last: bool, equation: str,
-) -> list[Tensor]:  # fmt: skip
-    out = _gradients(potential, dtype, by_last)
+def backward(
+    equation: str, potential: Tensor, last: Tensor | None, by_spikes: Tensor | None,
+    by_potential: Tensor | None, by_current: Tensor, by_last: Tensor | None,
+) -> None:  # fmt: skip
+    """Fill the gradients by the current and, if there is memory for it, by the last potential."""
     operands = [potential if x is None else x for x in (last, by_spikes, by_potential)]
     launch(
-        _backward, potential.numel(), potential, potential, *operands, out[0], out[-1],
-        BY_SPIKES=by_spikes is not None, BY_POTENTIAL=by_potential is not None, BY_LAST=by_last,
-        READ_LAST=last is not None, WIDE=type_of(potential.dtype), **constants(equation),
+        _backward, potential.numel(), potential,
+        potential, *operands, by_current, by_current if by_last is None else by_last,
+        BY_SPIKES=by_spikes is not None, BY_POTENTIAL=by_potential is not None,
+        BY_LAST=by_last is not None, READ_LAST=last is not None,
+        WIDE=type_of(potential.dtype), **constants(equation),
     )  # fmt: skip
-    return out
-
-
-@_step_backward.register_fake
-def _(
-    potential: Tensor, last: Tensor | None, by_spikes: Tensor | None, by_potential: Tensor | None,
-    dtype: torch.dtype, by_last: bool, equation: str,
-) -> list[Tensor]:  # fmt: skip
-    return _gradients(potential, dtype, by_last)
-
-
-def _gradients(potential: Tensor, dtype: torch.dtype, by_last: bool) -> list[Tensor]:
-    """Return memory for the gradients by the current and, if wanted, by the last potential."""
-    return [beside(potential, 0, each) for each in (dtype, potential.dtype)[: 1 + by_last]]
-
-
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    current, last, equation = inputs[:3]
-    ctx.set_materialize_grads(False)
-    ctx.dtype, ctx.equation, ctx.unused = current.dtype, equation, (None,) * (len(inputs) - 2)
-    ctx.by_last = last is not None and ctx.needs_input_grad[1]
-    known = constants(equation)
-    number = known["RESET"] == "soft" and known["DETACH"]
-    ctx.save_for_backward(output[1], last if ctx.by_last and not number else None)
-
-
-def _differentiate(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-    potential, last = ctx.saved_tensors
-    given = [None if d is None else laid_out(d, potential.stride(), 0) for d in grads[:2]]
-    if all(d is None for d in given):
-        return None, None, *ctx.unused
-    found = _step_backward(potential, last, *given, ctx.dtype, ctx.by_last, ctx.equation)
-    return found[0], found[1] if ctx.by_last else None, *ctx.unused
-
-
-_step.register_autograd(_differentiate, setup_context=_setup)
-_step_traced.register_autograd(_differentiate, setup_context=_setup)
-
-
-def lif_step(current: Tensor, last: Tensor | None, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
-    """Return the spikes and the potential of one time step, like `naive_lif_step`.
-
-    Args:
-        current: input current of this step, ``[B, ...]``.
-        last: the last step's potential; None at the first step.
-        dynamics: the layer's constants.
-    """
-    if not serves("lif_step", current, dynamics):
-        return adjoint.lif_step(current, last, dynamics)
-    now = dense(current, 0)
-    before = None if last is None else laid_out(last, now.stride(), 0)
-    found: tuple[Tensor, Tensor] = _step(now, before, equation_of(dynamics))
-    return found
-
-
-def lif_step_traced(
-    current: Tensor, last: Tensor | None, trace: Tensor | None, dynamics: Dynamics, decay: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the spikes, the potential and the trace of one time step, like `traced`'s.
-
-    Args:
-        current: input current of this step, ``[B, ...]``.
-        last: the last step's potential; None at the first step.
-        trace: the last step's trace; None at the first step.
-        dynamics: the layer's constants.
-        decay: of the trace, in [0, 1].
-    """
-    if not serves("lif_step_traced", current, dynamics):
-        return traced.lif_step_traced(current, last, trace, dynamics, decay)
-    now = dense(current, 0)
-    layout = now.stride()
-    before = None if last is None else laid_out(last, layout, 0)
-    faded = None if trace is None else laid_out(trace.detach(), layout, 0)
-    found: tuple[Tensor, Tensor, Tensor]
-    found = _step_traced(now, before, equation_of(dynamics), faded, decay)
-    return found

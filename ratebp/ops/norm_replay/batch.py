@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ratebp.ops.norm_replay.closed_form import affine_
+from ratebp.ops.norm_replay.maps import affine_
 
 
 def batch_norm(

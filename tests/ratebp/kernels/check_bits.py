@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ratebp.ops import naive_pack, naive_unpack, pack, unpack, using
-from tests.ratebp.kernels.common import DEVICE, poisoned_memory
+from tests.ratebp.kernels.common import BACKEND, DEVICE, poisoned_memory
 
 __all__ = ["poisoned_memory"]  # applied to every check here
 
@@ -18,7 +18,7 @@ TYPES = [torch.bool, torch.uint8, torch.bfloat16, torch.float16, torch.float32, 
 def test_bits(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     spikes = (torch.rand(shape) < 0.4).to(DEVICE, dtype)
     want = naive_pack(spikes)
-    with using("triton"):
+    with using(BACKEND):
         bits = pack(spikes)
         back = unpack(bits, spikes.shape, dtype)
     assert torch.equal(bits, want)
@@ -31,7 +31,7 @@ def test_bits(shape: tuple[int, ...], dtype: torch.dtype) -> None:
 def test_other_layouts_and_nothing_at_all() -> None:
     spikes = (torch.rand(3, 5, 7) < 0.4).float().to(DEVICE).movedim(0, -1)
     empty = spikes[:0]
-    with using("triton"):
+    with using(BACKEND):
         assert torch.equal(unpack(pack(spikes), spikes.shape, torch.float32), spikes)
         assert pack(empty).numel() == 0
         assert unpack(pack(empty), empty.shape, torch.float32).shape == empty.shape

@@ -19,6 +19,7 @@ from ratebp.ops import (
 )
 from ratebp.surrogates import Surrogate, names
 from tests.ratebp.kernels.common import (
+    BACKEND,
     DEVICE,
     HALVES,
     RESETS,
@@ -40,7 +41,7 @@ LARGE = (2, 131073)  # a block and a bit of the larger size
 
 def check(current: Tensor, reset: str, detach: bool, surrogate: str = "sigmoid") -> None:
     dynamics = dynamics_of(reset, detach, surrogate)
-    got = result("triton", lambda c: lif_scan(c, dynamics), current)
+    got = result(BACKEND, lambda c: lif_scan(c, dynamics), current)
     want = result("torch", lambda c: naive_lif_scan(c, dynamics), current)
     assert torch.equal(got[0], want[0])
     assert_same(got, want, TOLERANCE[current.dtype])
@@ -70,7 +71,7 @@ def test_narrow_currents_integrate_in_float32(reset: str, detach: bool, dtype: t
     dynamics = dynamics_of(reset, detach)
     narrow = currents(4, 3, 31, dtype=dtype).requires_grad_()
     wide = narrow.detach().float().requires_grad_()
-    with using("triton"):
+    with using(BACKEND):
         spikes = lif_scan(narrow, dynamics)
     with using("torch"):
         exact = naive_lif_scan(wide, dynamics)
@@ -100,7 +101,7 @@ def test_layouts(name: str) -> None:
     dynamics = dynamics_of("soft", False)
     strides = current.stride()
     leaf = current.as_strided(current.shape, strides).requires_grad_()
-    with using("triton"):
+    with using(BACKEND):
         spikes = lif_scan(leaf, dynamics)
         still = lif_scan(current.detach(), dynamics)
     with using("torch"):
@@ -109,7 +110,7 @@ def test_layouts(name: str) -> None:
     assert torch.equal(still, want)
     # Gradients whose memory is that of one step, and of one number.
     for reduced in (lambda s: s.mean(0), torch.sum):
-        got = result("triton", lambda c: reduced(lif_scan(c, dynamics)), current)  # noqa: B023
+        got = result(BACKEND, lambda c: reduced(lif_scan(c, dynamics)), current)  # noqa: B023
         assert_same(
             got, result("torch", lambda c: reduced(naive_lif_scan(c, dynamics)), current), 1e-12  # noqa: B023
         )  # fmt: skip
@@ -143,7 +144,7 @@ def test_lif_scan_of(
     assert total is not None
     current = total.unflatten(0, shape[:2])
     dynamics = dynamics_of(reset, detach)
-    got = result("triton", lambda c: lif_scan_of(c, dynamics, tuple(kept)), current)
+    got = result(BACKEND, lambda c: lif_scan_of(c, dynamics, tuple(kept)), current)
     assert_same(got, result("torch", lambda c: naive_lif_scan(c, dynamics), current), 1e-12)
 
 
@@ -155,7 +156,7 @@ def test_potentials_at_the_threshold_are_the_same_in_both_directions() -> None:
     dynamics = Dynamics(1.0, potential, "hard", True, Surrogate("rectangle", 1.0))
     for error in (-1e-7, 0.0, 1e-7):
         current = (xhat * weight + bias + error).unflatten(0, (2, 1))
-        with using("triton"):
+        with using(BACKEND):
             leaf = current.requires_grad_()
             spikes = lif_scan_of(leaf, dynamics, (Normalised(xhat, weight, bias),))
             (grad,) = torch.autograd.grad(spikes[1].sum(), leaf)

@@ -9,6 +9,7 @@ from torch import Tensor
 from ratebp.ops import lif_step, lif_step_traced, using
 from ratebp.surrogates import names
 from tests.ratebp.kernels.common import (
+    BACKEND,
     DEVICE,
     HALVES,
     RESETS,
@@ -73,7 +74,7 @@ def test_narrow_currents(reset: str, detach: bool, dtype: torch.dtype) -> None:
     narrow = currents(3, 31, dtype=dtype).requires_grad_()
     wide = narrow.detach().float().requires_grad_()
     last, trace = currents(3, 31, dtype=torch.float32), currents(3, 31, dtype=torch.float32)
-    with using("triton"):
+    with using(BACKEND):
         s, u, a = lif_step_traced(narrow, last, trace, dynamics, 0.3)
     with using("torch"):
         want_s, want_u, want_a = lif_step_traced(wide, last, trace, dynamics, 0.3)
@@ -93,7 +94,7 @@ def test_layouts() -> None:
     dynamics = dynamics_of("hard", False)
     for current, last in ((images, rows), (rows, images), (rows[..., ::2], images[..., ::2])):
         both_equal(lambda c, u: lif_step(c, u, dynamics), current, last)
-        with using("triton"):
+        with using(BACKEND):
             spikes, u = lif_step(current, last, dynamics)
         with using("torch"):
             assert torch.equal(spikes, lif_step(current, last, dynamics)[0])

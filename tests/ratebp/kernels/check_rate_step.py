@@ -10,6 +10,7 @@ from ratebp.dynamics import Dynamics
 from ratebp.ops import RateState, advance, at_rest, rate_scan, rate_step, replay_rate, using
 from ratebp.surrogates import names
 from tests.ratebp.kernels.common import (
+    BACKEND,
     DEVICE,
     HALVES,
     RESETS,
@@ -41,7 +42,7 @@ def check(current: Tensor, dynamics: Dynamics, dtype: torch.dtype) -> None:
     before = current.clone()
     tolerance = TOLERANCE.get(current.dtype, TOLERANCE[torch.float32])
     one_by_one = at_rest(current[0], dynamics, len(current))
-    with using("triton"):
+    with using(BACKEND):
         found, count, eligibility = rate_scan(current, dynamics, dtype)
         fired = torch.stack([advance(now, one_by_one, dynamics) for now in current.unbind(0)])
     assert found.dtype == dtype
@@ -88,14 +89,14 @@ def test_layouts() -> None:
         check(current, dynamics_of("hard", False), torch.uint8)
     rows = at_rest(currents(2, 4, 5, 3), Dynamics(), 3)
     _, want = readable(folded.unflatten(0, (3, 2)), Dynamics())
-    with using("triton"):
+    with using(BACKEND):
         for now in folded.unflatten(0, (3, 2)).unbind(0):
             advance(now, rows, Dynamics())
     assert torch.equal(rows.spikes.double(), want.spikes)
 
 
 def test_counts_beyond_a_byte() -> None:
-    with using("triton"):
+    with using(BACKEND):
         current = torch.full((300, 2), 5.0, device=DEVICE)
         _, count, _ = rate_scan(current, Dynamics(), torch.float32)
     assert count.tolist() == [300.0, 300.0]
@@ -113,7 +114,7 @@ def test_replayed_rate_of_narrow_currents(dtype: torch.dtype) -> None:
     current, upstream = currents(3, 31, dtype=dtype), currents(3, 31, dtype=dtype)
     eligibility = currents(3, 31, dtype=torch.float32)
     leaf = current.clone().requires_grad_()
-    with using("triton"):
+    with using(BACKEND):
         (got,) = torch.autograd.grad(replay_rate(leaf, current, eligibility, 3), leaf, upstream)
     assert got.dtype == dtype
     assert_rounded(got, upstream.float() * eligibility / 3)

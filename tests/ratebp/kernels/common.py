@@ -1,8 +1,9 @@
-"""What the checks of the Triton kernels share.
+"""What the checks of the kernels share.
 
 The files `check_*.py` beside this one run in a process of their own, as triton reads
 ``TRITON_INTERPRET`` when it is imported: `tests/ratebp/test_kernels.py` runs them in Triton's
-interpreter, `tests/gpu/test_kernels.py` on the device.
+interpreter and, with ``RATEBP_OPS=cpp``, on the C++ kernels; `tests/gpu/test_kernels.py` on the
+device.
 """
 
 from __future__ import annotations
@@ -31,11 +32,13 @@ INSTALLED = importlib.util.find_spec("triton") is not None
 MISSING = "triton is not installed (pip install 'ratebp[triton]', Linux on x86-64)"
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cpu" if INTERPRETED else "cuda"
+BACKEND = os.environ.get("RATEBP_OPS", "triton")
+DEVICE = "cpu" if INTERPRETED or BACKEND == "cpp" else "cuda"
 
+PASSED = ("TRITON_INTERPRET", "RATEBP_OPS")  # settings of the checks, not of who runs them
 RESETS = list(itertools.product(("soft", "hard"), (True, False)))
 # The device's own exponential and division are good to a few units of the last place.
-TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6 if INTERPRETED else 1e-5}
+TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6 if DEVICE == "cpu" else 1e-5}
 # Nearest even rounds by half a unit of the last place; the interpreter cuts off, by up to one.
 HALVES = {torch.bfloat16: 2.0**-8, torch.float16: 2.0**-11}
 SLACK = 2 if INTERPRETED else 1
@@ -43,8 +46,12 @@ SLACK = 2 if INTERPRETED else 1
 
 def run_checks(**environment: str) -> None:
     """Run all checks in a process of their own, and fail with what it printed."""
-    command = [sys.executable, "-m", "pytest", *map(str, CHECKS), "-p", "no:cacheprovider"]
-    inherited = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    left_out = (
+        {"check_lif_step.py"} if environment.get("RATEBP_OPS") == "cpp" else {"check_norm.py"}
+    )
+    checks = [str(each) for each in CHECKS if each.name not in left_out]  # by what has kernels
+    command = [sys.executable, "-m", "pytest", *checks, "-p", "no:cacheprovider"]
+    inherited = {key: value for key, value in os.environ.items() if key not in PASSED}
     done = subprocess.run(
         command,
         cwd=HERE.parents[2],
@@ -103,10 +110,10 @@ def assert_same(got: list[Tensor], want: list[Tensor], tolerance: float) -> None
 
 
 def both_equal(f: Callable[..., Any], *inputs: Tensor, tolerance: float | None = None) -> None:
-    """Check that `f` gives the same values and gradients on triton as on torch."""
+    """Check that `f` gives the same values and gradients by the kernels as on torch."""
     if tolerance is None:
         tolerance = TOLERANCE[inputs[0].dtype]
-    assert_same(result("triton", f, *inputs), result("torch", f, *inputs), tolerance)
+    assert_same(result(BACKEND, f, *inputs), result("torch", f, *inputs), tolerance)
 
 
 def assert_rounded(got: Tensor, exact: Tensor) -> None:

@@ -1,0 +1,59 @@
+"""Bit packing and unpacking as operators of one pass, with kernels in Triton and C++."""
+
+import functools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ratebp.ops.backends import kernels_beside
+from ratebp.ops.fused import operator
+
+_work = functools.partial(kernels_beside, __name__)
+
+
+def bytes_for(elements: int) -> int:
+    """Return how many bytes hold one bit for each of `elements`."""
+    return -(-elements // 8)
+
+
+@operator("pack")
+def _pack_op(spikes: Tensor, elements: int) -> Tensor:
+    # The number is an argument of its own because inductor evaluates element-wise operators on one
+    # element where it knows all inputs to be uniform; this one then fails instead of misleading it.
+    torch._check_value(spikes.numel() == elements, lambda: f"expected {elements} spikes")
+    bits = torch.empty(bytes_for(elements), dtype=torch.uint8, device=spikes.device)
+    _work(bits).pack(spikes, bits)
+    return bits
+
+
+@_pack_op.register_fake
+def _(spikes: Tensor, elements: int) -> Tensor:
+    return spikes.new_empty(bytes_for(elements), dtype=torch.uint8)
+
+
+@operator("unpack")
+def _unpack_op(bits: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    spikes = torch.empty(shape, dtype=dtype, device=bits.device)
+    elements = spikes.numel()
+    torch._check_value(bits.numel() == bytes_for(elements), lambda: f"too few bits for {shape}")
+    _work(bits).unpack(bits, spikes)
+    return spikes
+
+
+@_unpack_op.register_fake
+def _(bits: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    return bits.new_empty(shape, dtype=dtype)
+
+
+def pack(spikes: Tensor) -> Tensor:
+    """Return the elements of `spikes` as bits, like `naive_pack`."""
+    flat = spikes.detach().flatten()
+    bits: Tensor = _pack_op(flat, flat.numel())
+    return bits
+
+
+def unpack(bits: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    """Return what `pack` packed, like `naive_unpack`."""
+    spikes: Tensor = _unpack_op(bits, shape, dtype)
+    return spikes

@@ -1,0 +1,127 @@
+"""What operators of one pass over memory share: their registration, constants and layouts.
+
+Each is one operator of torch with a fake rule, in the modules `fused`, and has two sets of
+kernels that do its work: in Triton, in the modules `kernels`, and in C++, in the modules `native`
+with their sources beside them.
+
+An operator takes a layer's constants as one string, so that a graph of operators can be read.
+"""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, library
+
+from ratebp.dynamics import Dynamics
+
+SURROGATES = ("sigmoid", "triangle", "atan", "rectangle", "fast_sigmoid")
+"""The surrogates whose derivative the kernels know."""
+
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def operator(name: str, mutates: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Any]:
+    """Return what makes a function the operator ``ratebp::name``.
+
+    Its tag tells a counter of operators that every argument is read once and every result written
+    once.
+
+    Args:
+        name: of the operator.
+        mutates: the arguments that it changes in place.
+    """
+    return library.custom_op(f"ratebp::{name}", mutates_args=mutates, tags=(torch.Tag.pointwise,))
+
+
+def equation_of(dynamics: Dynamics) -> str:
+    """Return the constants of a layer as one string, every digit kept."""
+    reset = "detached" if dynamics.detach_reset else "attached"
+    surrogate = dynamics.surrogate
+    return (
+        f"{float(dynamics.decay)!r} {float(dynamics.threshold)!r} {dynamics.reset} {reset} "
+        f"{surrogate.name} {float(surrogate.alpha)!r}"
+    )
+
+
+@functools.cache
+def constants(equation: str, *wanted: str) -> dict[str, Any]:
+    """Return the constants `wanted` by a kernel, from `equation_of`."""
+    decay, threshold, reset, detach, surrogate, alpha = equation.split()
+    known = {
+        "DECAY": float(decay),
+        "THRESHOLD": float(threshold),
+        "RESET": reset,
+        "DETACH": detach == "detached",
+        "SURROGATE": surrogate,
+        "ALPHA": float(alpha),
+    }
+    return {name: known[name] for name in wanted or known}
+
+
+FORWARD = ("DECAY", "THRESHOLD", "RESET")
+"""What a kernel without a surrogate needs of `constants`."""
+
+
+def serves(operator: str, current: Tensor, dynamics: Dynamics) -> bool:
+    """Return whether the kernels cover this call; where they do not, warn which and why."""
+    if current.dtype not in FLOATS:
+        reason = f"currents of {current.dtype}"
+    elif dynamics.surrogate.name not in SURROGATES:
+        reason = f"the surrogate {dynamics.surrogate.name!r}"
+    else:
+        return True
+    warnings.warn(
+        f"ratebp.ops.{operator}: no kernel for {reason}; torch's operators run instead.",
+        RuntimeWarning,
+        stacklevel=3,
+    )
+    return False
+
+
+def wide_of(dtype: torch.dtype) -> torch.dtype:
+    """Return the type in which potentials integrate."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def bytes_of(x: Tensor) -> Tensor:
+    """Return booleans as the bytes that they are, everything else as it is."""
+    return x.view(torch.uint8) if x.dtype == torch.bool else x
+
+
+def is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
+    """Return whether elements of these strides fill a stretch of memory, in any order."""
+    expected = 1
+    for stride, size in sorted(zip(strides, shape, strict=True)):
+        if size != 1:
+            if stride != expected:
+                return False
+            expected *= size
+    return True
+
+
+def dense(x: Tensor, first: int) -> Tensor:
+    """Return `x`, copied if the dimensions from `first` on do not fill a stretch of memory."""
+    return x if is_dense(x.shape[first:], x.stride()[first:]) else x.contiguous()
+
+
+def laid_out(x: Tensor, strides: tuple[int, ...], first: int) -> Tensor:
+    """Return `x`, copied if from dimension `first` on its strides are not the last of `strides`."""
+    wanted = strides[len(strides) - x.dim() :]
+    if all(x.stride(d) == wanted[d] for d in range(first, x.dim()) if x.shape[d] != 1):
+        return x
+    return beside(x, first, x.dtype, wanted).copy_(x)
+
+
+def beside(
+    like: Tensor, first: int, dtype: torch.dtype, strides: tuple[int, ...] | None = None
+) -> Tensor:
+    """Return new memory in the shape of `like`, dense from dimension `first` (0 or 1) on.
+
+    Its layout there is that of `like`, or of `strides` where they are given.
+    """
+    inner = (strides or like.stride())[first:]
+    outer = (like.shape[first:].numel(),) if first else ()
+    return torch.empty_strided(like.shape, (*outer, *inner), dtype=dtype, device=like.device)

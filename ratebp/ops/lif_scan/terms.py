@@ -1,0 +1,84 @@
+"""The terms of a current as the kernels take them: one or two, in one layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ratebp.ops.fused import laid_out
+
+
+class Terms(NamedTuple):
+    """A current ``[T, B, ...]`` in its terms: ``a_weight a + a_bias + b_weight b + b_bias``.
+
+    Attributes:
+        a: values, or spikes packed by `ratebp.ops.bits`; then the only term.
+        a_weight: ``[C]``; None for 1.
+        a_bias: ``[C]``; None for 0.
+        b: the same, also where `a` are values; None where there is one term.
+        b_weight: ``[C]``; None for 1.
+        b_bias: ``[C]``; None for 0.
+        channels: C; 1 where no term has channels.
+        channels_last: whether the channels are innermost in memory.
+    """
+
+    a: Tensor
+    a_weight: Tensor | None
+    a_bias: Tensor | None
+    b: Tensor | None
+    b_weight: Tensor | None
+    b_bias: Tensor | None
+    channels: int
+    channels_last: bool
+
+    def pixels(self, like: Tensor) -> int:
+        """Return how many values of one channel an image of ``[T, B, ...]`` has."""
+        return max(1, like[0].numel() // max(1, like.shape[1] * self.channels))
+
+    def strides(self, shape: torch.Size) -> tuple[int, ...]:
+        """Return the strides of steps ``[T, B, ...]`` in the layout of the terms."""
+        return _strides(shape, self.channels_last)
+
+
+def kind(term: Tensor | None) -> str:
+    """Return "values", "bits" or "none"."""
+    if term is None:
+        return "none"
+    return "bits" if term.dtype == torch.uint8 else "values"
+
+
+def terms_of(kept: Sequence[Tensor | None], shape: torch.Size) -> Terms:
+    """Return the terms of a current ``[T, B, ...]``, of which `kept` holds three tensors each."""
+    norms = [x for x in kept[::3] if x is not None and kind(x) == "values"]
+    last = bool(norms) and _is_channels_last(norms[0])
+    found: list[Tensor | None] = []
+    for place in range(0, len(kept), 3):
+        x = kept[place]
+        if x is not None and kind(x) == "values":
+            x = laid_out(x.view(shape), _strides(shape, last), 0)
+            found = [x, *kept[place + 1 : place + 3], *found]  # a sum of two, either way round
+        else:
+            found += [x, None, None]
+    a, a_weight, a_bias, b, b_weight, b_bias = found + [None] * (6 - len(found))
+    assert a is not None
+    channels = norms[0].shape[1] if norms else 1
+    return Terms(a, a_weight, a_bias, b, b_weight, b_bias, channels, last)
+
+
+def _strides(shape: torch.Size, channels_last: bool) -> tuple[int, ...]:
+    order = [0, 1, 3, 4, 2] if channels_last else list(range(len(shape)))
+    strides, size = [0] * len(shape), 1
+    for d in reversed(order):
+        strides[d], size = size, size * shape[d]
+    return tuple(strides)
+
+
+def _is_channels_last(x: Tensor) -> bool:
+    return (
+        x.dim() == 4
+        and not x.is_contiguous()
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )

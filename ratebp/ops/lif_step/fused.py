@@ -1,0 +1,156 @@
+"""One time step of a LIF layer as operators of one pass, with kernels in Triton."""
+
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ratebp.dynamics import Dynamics
+from ratebp.ops.fused import (
+    beside,
+    constants,
+    dense,
+    equation_of,
+    laid_out,
+    operator,
+    serves,
+    wide_of,
+)
+from ratebp.ops.lif_step import adjoint, traced
+
+
+def _work() -> ModuleType:
+    from ratebp.ops.lif_step import kernels  # needs triton
+
+    return kernels
+
+
+def _run(
+    current: Tensor, last: Tensor | None, trace: Tensor | None, fading: float | None, equation: str
+) -> list[Tensor]:
+    """Return spikes, potential and, if there is a `fading`, the trace."""
+    wide = wide_of(current.dtype)
+    out = [beside(current, 0, each) for each in (current.dtype, wide, wide)]
+    if fading is None:
+        out.pop()
+    spikes, potential, *traced = out
+    _work().forward(
+        equation, current, last, trace, fading, spikes, potential, traced[0] if traced else None
+    )
+    return out
+
+
+@operator("lif_step")
+def _step(current: Tensor, last: Tensor | None, equation: str) -> tuple[Tensor, Tensor]:
+    spikes, potential = _run(current, last, None, None, equation)
+    return spikes, potential
+
+
+@_step.register_fake
+def _(current: Tensor, last: Tensor | None, equation: str) -> tuple[Tensor, Tensor]:
+    return beside(current, 0, current.dtype), beside(current, 0, wide_of(current.dtype))
+
+
+@operator("lif_step_traced")
+def _step_traced(
+    current: Tensor, last: Tensor | None, equation: str, trace: Tensor | None, fading: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    spikes, potential, new = _run(current, last, trace, fading, equation)
+    return spikes, potential, new
+
+
+@_step_traced.register_fake
+def _(
+    current: Tensor, last: Tensor | None, equation: str, trace: Tensor | None, fading: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    wide = wide_of(current.dtype)
+    return beside(current, 0, current.dtype), beside(current, 0, wide), beside(current, 0, wide)
+
+
+@operator("lif_step_backward")
+def _step_backward(
+    potential: Tensor, last: Tensor | None, by_spikes: Tensor | None, by_potential: Tensor | None,
+    dtype: torch.dtype, by_last: bool, equation: str,
+) -> list[Tensor]:  # fmt: skip
+    out = _gradients(potential, dtype, by_last)
+    by_current, *rest = out
+    _work().backward(
+        equation, potential, last, by_spikes, by_potential, by_current, rest[0] if rest else None
+    )
+    return out
+
+
+@_step_backward.register_fake
+def _(
+    potential: Tensor, last: Tensor | None, by_spikes: Tensor | None, by_potential: Tensor | None,
+    dtype: torch.dtype, by_last: bool, equation: str,
+) -> list[Tensor]:  # fmt: skip
+    return _gradients(potential, dtype, by_last)
+
+
+def _gradients(potential: Tensor, dtype: torch.dtype, by_last: bool) -> list[Tensor]:
+    """Return memory for the gradients by the current and, if wanted, by the last potential."""
+    return [beside(potential, 0, each) for each in (dtype, potential.dtype)[: 1 + by_last]]
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    current, last, equation = inputs[:3]
+    ctx.set_materialize_grads(False)
+    ctx.dtype, ctx.equation, ctx.unused = current.dtype, equation, (None,) * (len(inputs) - 2)
+    ctx.by_last = last is not None and ctx.needs_input_grad[1]
+    known = constants(equation)
+    number = known["RESET"] == "soft" and known["DETACH"]
+    ctx.save_for_backward(output[1], last if ctx.by_last and not number else None)
+
+
+def _differentiate(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    potential, last = ctx.saved_tensors
+    given = [None if d is None else laid_out(d, potential.stride(), 0) for d in grads[:2]]
+    if all(d is None for d in given):
+        return None, None, *ctx.unused
+    found = _step_backward(potential, last, *given, ctx.dtype, ctx.by_last, ctx.equation)
+    return found[0], found[1] if ctx.by_last else None, *ctx.unused
+
+
+_step.register_autograd(_differentiate, setup_context=_setup)
+_step_traced.register_autograd(_differentiate, setup_context=_setup)
+
+
+def lif_step(current: Tensor, last: Tensor | None, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
+    """Return the spikes and the potential of one time step, like `naive_lif_step`.
+
+    Args:
+        current: input current of this step, ``[B, ...]``.
+        last: the last step's potential; None at the first step.
+        dynamics: the layer's constants.
+    """
+    if not serves("lif_step", current, dynamics):
+        return adjoint.lif_step(current, last, dynamics)
+    now = dense(current, 0)
+    before = None if last is None else laid_out(last, now.stride(), 0)
+    found: tuple[Tensor, Tensor] = _step(now, before, equation_of(dynamics))
+    return found
+
+
+def lif_step_traced(
+    current: Tensor, last: Tensor | None, trace: Tensor | None, dynamics: Dynamics, decay: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the spikes, the potential and the trace of one time step, like `traced`'s.
+
+    Args:
+        current: input current of this step, ``[B, ...]``.
+        last: the last step's potential; None at the first step.
+        trace: the last step's trace; None at the first step.
+        dynamics: the layer's constants.
+        decay: of the trace, in [0, 1].
+    """
+    if not serves("lif_step_traced", current, dynamics):
+        return traced.lif_step_traced(current, last, trace, dynamics, decay)
+    now = dense(current, 0)
+    layout = now.stride()
+    before = None if last is None else laid_out(last, layout, 0)
+    faded = None if trace is None else laid_out(trace.detach(), layout, 0)
+    found: tuple[Tensor, Tensor, Tensor]
+    found = _step_traced(now, before, equation_of(dynamics), faded, decay)
+    return found

@@ -1,0 +1,119 @@
+"""Batch norm and its affine map on a CPU as operators of few passes, with kernels in C++.
+
+To a counter of operators a batch norm tells the least that it can move: its input once, its output
+once. What it reads twice more comes from the cache where that is large enough.
+"""
+
+import torch
+from torch import Tensor
+
+from ratebp.ops.backends import backend
+from ratebp.ops.fused import operator
+from ratebp.ops.native import call
+from ratebp.ops.norm_replay import batch, maps
+
+
+def _serves(x: Tensor) -> bool:
+    floats = (torch.float32, torch.float64)
+    return backend(x.device) == "cpp" and x.dtype in floats and x.is_contiguous()
+
+
+def _extent(x: Tensor) -> tuple[int, int, int]:
+    """Return images, channels, and values of one channel in an image."""
+    images, channels = x.shape[:2]
+    return images, channels, x.shape[2:].numel()
+
+
+def _normalise(
+    c: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, out: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    statistics = _statistics(c)
+    call("batch_norm", c, weight, bias, eps, out, *statistics, *_extent(c))
+    return statistics
+
+
+def _statistics(c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return memory for mean, variance and reciprocal standard deviation."""
+    mean, variance, inv_std = (c.new_empty(c.shape[1]) for _ in range(3))
+    return mean, variance, inv_std
+
+
+@operator("batch_norm")
+def _batch_norm(
+    c: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    out = torch.empty_like(c)
+    return out, *_normalise(c, weight, bias, eps, out)
+
+
+@_batch_norm.register_fake
+def _(
+    c: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    return torch.empty_like(c), *_statistics(c)
+
+
+@operator("batch_norm_", ("c",))
+def _batch_norm_(
+    c: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _normalise(c, weight, bias, eps, c)
+
+
+@_batch_norm_.register_fake
+def _(
+    c: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    return _statistics(c)
+
+
+@operator("affine")
+def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    out = torch.empty_like(x)
+    call("affine", x, weight, bias, out, *_extent(x))
+    return out
+
+
+@_affine.register_fake
+def _(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    return torch.empty_like(x)
+
+
+@operator("affine_", ("x",))
+def _affine_(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:
+    call("affine", x, weight, bias, x, *_extent(x))
+
+
+@_affine_.register_fake
+def _(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:
+    return None
+
+
+def batch_norm(
+    c: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, *, in_place: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return what `batch.batch_norm` returns, in three passes where there are C++ kernels."""
+    if not _serves(c):
+        return batch.batch_norm(c, weight, bias, eps, in_place=in_place)
+    factors = (x if x is None else x.detach().to(c.dtype) for x in (weight, bias))
+    found: tuple[Tensor, Tensor, Tensor, Tensor]
+    found = (c, *_batch_norm_(c, *factors, eps)) if in_place else _batch_norm(c, *factors, eps)
+    return found
+
+
+def affine(xhat: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Return what `maps.affine` returns, in one pass where there are C++ kernels."""
+    if not _serves(xhat):
+        return maps.affine(xhat, weight, bias)
+    factors = (x if x is None else x.detach().flatten().to(xhat.dtype) for x in (weight, bias))
+    found: Tensor = _affine(xhat.detach(), *factors)
+    return found
+
+
+def affine_(xhat: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Return what `affine` returns, to the bit, in the memory of `xhat`."""
+    if not _serves(xhat):
+        return maps.affine_(xhat, weight, bias)
+    factors = (x if x is None else x.detach().flatten().to(xhat.dtype) for x in (weight, bias))
+    _affine_(xhat, *factors)
+    return xhat
