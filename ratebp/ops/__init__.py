@@ -1,7 +1,8 @@
 """Operators: pure functions on tensors, each a folder with its equation in a README.
 
 A folder holds the readable version (`naive.py`) and, where there are some, faster versions beside
-it, those in Triton in `kernels.py`. `backend` says which of them runs on a device. Tests and
+it. `fused.py` registers operators of one pass, whose work is done in Triton by `kernels.py` and in
+C++ by `native.py` and `native.cpp`. `backend` says which runs on a device. Tests and
 micro-benchmarks compare with that same readable version.
 """
 
