@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from importlib import metadata
@@ -105,11 +106,20 @@ def fingerprint(gpus: Mapping[str, Any]) -> dict[str, Any]:
         "container": _container(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "libc": " ".join(platform.libc_ver()).strip() or None,
+        "compiler": compiler(),
         "packages": {name: _version(name) for name in PACKAGES},
         "torch_build": torch_build(),
         "settings": {name: os.environ[name] for name in SETTINGS if name in os.environ},
         "gpus": dict(gpus),
     }
+
+
+def compiler() -> str | None:
+    """How the C++ compiler names itself that builds the library's CPU kernels; None without one."""
+    named = os.environ.get("CXX")
+    candidates = (named,) if named else ("c++", "g++", "clang++")
+    found = next(filter(None, map(shutil.which, candidates)), None)
+    return None if found is None else _first_line(found, "--version")
 
 
 def fingerprint_hash(found: Mapping[str, Any]) -> str:
@@ -258,6 +268,14 @@ def _read(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace").strip()
     except OSError:
         return None
+
+
+def _first_line(*command: str) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return next(iter(done.stdout.splitlines()), None)
 
 
 def _git(folder: Path, *words: str) -> str | None:

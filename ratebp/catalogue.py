@@ -67,7 +67,7 @@ def _library_digest() -> str:
     """Return the SHA-256 of the library's source without the methods, which have their own."""
     root = Path(ratebp.__file__).parent
     digest = hashlib.sha256()
-    for file in sorted(root.rglob("*.py")):
+    for file in sorted(f for f in root.rglob("*") if f.suffix in (".py", ".cpp", ".h")):
         inside = file.relative_to(root)
         if inside.parts[0] not in ("methods", "testing") or file.name.startswith("_"):
             digest.update(inside.as_posix().encode() + b"\0" + file.read_bytes() + b"\0")

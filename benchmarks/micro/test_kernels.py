@@ -1,4 +1,4 @@
-"""The Triton kernels against the readable versions and torch's path, on a GPU, over T.
+"""The kernels against the readable versions and torch's path, over T: Triton's, or a CPU's in C++.
 
 Each benchmark checks values and gradients against the readable version before it times anything,
 and waits for the device at the end of every round. Bytes per second follow from the README of each
@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
@@ -21,6 +22,7 @@ from ratebp.ops import (
     Normalised,
     affine,
     backend,
+    batch_norm,
     lif_scan,
     lif_scan_of,
     lif_step,
@@ -28,6 +30,7 @@ from ratebp.ops import (
     naive_lif_scan,
     naive_pack,
     naive_unpack,
+    native,
     pack,
     rate_scan,
     rate_step,
@@ -35,22 +38,25 @@ from ratebp.ops import (
     using,
 )
 
+ON_GPU = torch.cuda.is_available()
+DEVICE, KERNELS = ("cuda", "triton") if ON_GPU else ("cpu", "cpp")
+
 pytestmark = [
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine"),
     pytest.mark.skipif(
-        importlib.util.find_spec("triton") is None,
+        ON_GPU and importlib.util.find_spec("triton") is None,
         reason="triton is not installed (pip install 'ratebp[triton]')",
     ),
+    pytest.mark.skipif(not ON_GPU and bool(native.missing()), reason=native.missing()),
 ]
 
 STEPS = [1, 4, 16, 64, 256]
-BATCH, CHANNELS, SIDE = 32, 64, 16  # 524,288 neurons
+BATCH, CHANNELS, SIDE = 32 if ON_GPU else 4, 64, 16  # 524,288 neurons, or 65,536
 Work = Callable[..., Tensor | Sequence[Tensor]]
 
 
 def sequence(timesteps: int) -> Tensor:
     torch.manual_seed(0)
-    return 2 * torch.randn(timesteps, BATCH, CHANNELS, SIDE, SIDE, device="cuda")
+    return 2 * torch.randn(timesteps, BATCH, CHANNELS, SIDE, SIDE, device=DEVICE)
 
 
 def results(work: Work, inputs: Sequence[Tensor]) -> list[Tensor]:
@@ -70,23 +76,24 @@ def race(
     """Check `fast` on both backends against `readable`, then time the `version` asked for."""
     with using("torch"):
         want = results(readable, inputs)
-    for each in ("torch", "triton"):
+    for each in ("torch", KERNELS):
         with using(each):
             for got, expected in zip(results(fast, inputs), want, strict=True):
                 torch.testing.assert_close(got.to(expected.dtype), expected, rtol=1e-4, atol=1e-4)
     work = readable if version == "naive" else fast
-    with using("triton" if version == "triton" else "torch"):
-        benchmark.extra_info["backend"] = backend("cuda")
+    with using(KERNELS if version == KERNELS else "torch"):
+        benchmark.extra_info["backend"] = backend(DEVICE)
 
         def timed() -> None:
             results(work, inputs)
-            torch.cuda.synchronize()
+            if ON_GPU:
+                torch.cuda.synchronize()
 
         timed()
         benchmark(timed)
 
 
-versions = pytest.mark.parametrize("version", ["naive", "torch", "triton"])
+versions = pytest.mark.parametrize("version", ["naive", "torch", KERNELS])
 over_time = pytest.mark.parametrize("timesteps", STEPS)
 
 
@@ -109,7 +116,7 @@ def test_lif_scan(benchmark: BenchmarkFixture, version: str, timesteps: int) -> 
 def test_lif_scan_of(benchmark: BenchmarkFixture, version: str, timesteps: int) -> None:
     dynamics = Dynamics()
     xhat = sequence(timesteps).flatten(0, 1)
-    weight, bias = torch.ones(CHANNELS, device="cuda"), torch.zeros(CHANNELS, device="cuda")
+    weight, bias = torch.ones(CHANNELS, device=DEVICE), torch.zeros(CHANNELS, device=DEVICE)
     current = affine(xhat, weight, bias).unflatten(0, (timesteps, BATCH))
     terms = (Normalised(xhat, weight, bias),)
     benchmark.group = f"lif_scan_of T={timesteps}"
@@ -145,6 +152,7 @@ def test_rate_scan(benchmark: BenchmarkFixture, version: str, timesteps: int) ->
     )
 
 
+@pytest.mark.skipif(not ON_GPU, reason="a CPU has no kernels for a single step")
 @versions
 @pytest.mark.parametrize("traced", [False, True], ids=["plain", "traced"])
 def test_lif_step(benchmark: BenchmarkFixture, version: str, traced: bool) -> None:
@@ -175,5 +183,20 @@ def test_bits(benchmark: BenchmarkFixture, version: str, timesteps: int) -> None
     race(benchmark, version, lambda x: there_and_back(x.detach()), readable, spikes)
 
 
-def test_what_is_timed_on_a_cuda_device_is_triton(benchmark: Any) -> None:
-    assert benchmark(backend, "cuda") == "triton"
+@pytest.mark.skipif(ON_GPU, reason="a GPU has no kernels for batch norm's forward")
+@versions
+@over_time
+def test_batch_norm(benchmark: BenchmarkFixture, version: str, timesteps: int) -> None:
+    weight, bias = torch.rand(CHANNELS), torch.rand(CHANNELS)
+    benchmark.group = f"batch_norm T={timesteps}"
+    race(
+        benchmark,
+        version,
+        lambda c: batch_norm(c.detach(), weight, bias, 1e-5, in_place=False)[0],
+        lambda c: F.batch_norm(c.detach(), None, None, weight, bias, training=True),
+        sequence(timesteps).flatten(0, 1),
+    )
+
+
+def test_what_is_timed_is_what_the_device_gets(benchmark: Any) -> None:
+    assert benchmark(backend, DEVICE) == KERNELS

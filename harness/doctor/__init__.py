@@ -25,6 +25,7 @@ def at_rest(results: Path) -> Iterator[Finding]:
     yield machine.cores()
     yield from machine.load()
     yield machine.clocks()
+    yield machine.compiler()
     yield machine.memory()
     yield machine.disk(results)
     yield machine.commit()

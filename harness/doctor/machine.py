@@ -105,6 +105,15 @@ def clocks(root: Path = Path("/")) -> Finding:
     )
 
 
+def compiler(read: Callable[[], str | None] = environment.compiler) -> Finding:
+    """Whether a CPU's neurons and norms run in C++."""
+    found = read()
+    if found is not None:
+        return Finding("compiler", "good", found)
+    advice = "install g++ or clang: a CPU's neurons and norms run on torch's operators without"
+    return Finding("compiler", "fair", "no C++ compiler", advice)
+
+
 def memory() -> Finding:
     """How much memory trials may fill."""
     seen = psutil.virtual_memory()

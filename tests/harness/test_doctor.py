@@ -139,6 +139,12 @@ def test_a_counter_that_is_missing_has_a_remedy(tmp_path: Path) -> None:
         assert (examine(tmp_path).verdict, examine(tmp_path).advice) == ("good", "")
 
 
+def test_the_compiler() -> None:
+    assert machine.compiler(lambda: None).verdict == "fair"
+    assert "install g++" in machine.compiler(lambda: None).advice
+    assert machine.compiler(lambda: "g++ 12") == Finding("compiler", "good", "g++ 12")
+
+
 def test_the_commit() -> None:
     assert machine.commit(lambda: (None, None)).verdict == "fair"
     assert "uncommitted" in machine.commit(lambda: ("abcdef123", True)).found

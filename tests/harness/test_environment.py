@@ -181,3 +181,17 @@ def test_processors_that_the_group_allows(
 def test_what_a_gpu_trial_is_started_with_is_in_the_fingerprint() -> None:
     """A user's own value wins over the one that a trial is given, so it must be recorded."""
     assert set(GPU) <= set(environment.SETTINGS)
+
+
+def test_the_compiler_is_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = tmp_path / "some-c++"
+    named.write_text("#!/bin/sh\necho 'some compiler 1.2'\necho 'no warranty'\n")
+    named.chmod(0o755)
+    monkeypatch.setenv("CXX", str(named))
+    assert environment.compiler() == "some compiler 1.2"
+    named.write_text("#!/bin/sh\nexit 1\n")
+    assert environment.compiler() is None
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert environment.compiler() is None
