@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ratebp.ops import native
-from tests.ratebp.kernels.common import CHECKS, INSTALLED, MISSING, run_checks
+from tests.ratebp.kernels.common import CHECKS, HERE, INSTALLED, MISSING, run, run_checks
 
 
 def test_there_are_checks() -> None:
@@ -20,3 +20,10 @@ def test_in_the_interpreter() -> None:
 @pytest.mark.skipif(bool(native.missing()), reason=native.missing())
 def test_in_cpp() -> None:
     run_checks(RATEBP_OPS="cpp")
+
+
+@pytest.mark.skipif(bool(native.missing()), reason="the other tests run on torch's operators here")
+def test_golden_gradients_and_identities_on_torchs_operators() -> None:
+    """Elsewhere they run on the C++ kernels, where there is a compiler."""
+    beside = HERE.parent
+    run([str(beside / "test_golden.py"), str(beside / "test_identities.py")], RATEBP_OPS="torch")

@@ -50,7 +50,12 @@ def run_checks(**environment: str) -> None:
         {"check_lif_step.py"} if environment.get("RATEBP_OPS") == "cpp" else {"check_norm.py"}
     )
     checks = [str(each) for each in CHECKS if each.name not in left_out]  # by what has kernels
-    command = [sys.executable, "-m", "pytest", *checks, "-p", "no:cacheprovider"]
+    run(checks, **environment)
+
+
+def run(files: list[str], **environment: str) -> None:
+    """Run test files in a process of their own, and fail with what it printed."""
+    command = [sys.executable, "-m", "pytest", *files, "-p", "no:cacheprovider"]
     inherited = {key: value for key, value in os.environ.items() if key not in PASSED}
     done = subprocess.run(
         command,
