@@ -136,6 +136,7 @@ inline W multiply_add(W a, W b, W c) {
 //
 // Adding 1.5 * 2^(bits of the mantissa) rounds to an integer, which then stands in the low bits.
 inline float exp_negative(float x) {
+    const float inside = x < -87.0f ? 0.0f : 1.0f;  // below, the result has no exponent
     x = x < -87.0f ? -87.0f : x;
     const float shifted = x * 1.44269504088896341f + 12582912.0f;
     const float n = shifted - 12582912.0f;
@@ -153,10 +154,11 @@ inline float exp_negative(float x) {
     bits = (bits << 23) + 0x3f800000u;
     float power;
     std::memcpy(&power, &bits, sizeof power);
-    return p * power;
+    return p * power * inside;
 }
 
 inline double exp_negative(double x) {
+    const double inside = x < -708.0 ? 0.0 : 1.0;
     x = x < -708.0 ? -708.0 : x;
     const double shifted = x * 1.44269504088896340736 + 6755399441055744.0;
     const double n = shifted - 6755399441055744.0;
@@ -180,7 +182,7 @@ inline double exp_negative(double x) {
     bits = (bits << 52) + 0x3ff0000000000000u;
     double power;
     std::memcpy(&power, &bits, sizeof power);
-    return p * power;
+    return p * power * inside;
 }
 
 // The constants of a layer, as they are passed.
@@ -189,53 +191,74 @@ struct Constants {
     int64_t hard, detached, surrogate;
 };
 
+// d u[t+1] / d u[t], see ratebp/dynamics.py. No branch and no product with a zero depends on what
+// resets: loops vectorise, and an infinite potential stays infinite.
+template <class W, bool HARD, bool DETACHED>
+struct Jacobian {
+    W decay, threshold;
+
+    W operator()(W u, W h) const {
+        if (!HARD) return DETACHED ? decay : decay * (1 - threshold * h);
+        const W silent = u >= threshold ? W(0) : W(1);
+        return decay * (DETACHED ? silent : silent - u * h);
+    }
+};
+
+template <class W, class J>
+NOINLINE void adjoint_by(J jacobian, const W* __restrict__ d, const W* u, const W* __restrict__ h,
+                         int64_t n, W* __restrict__ later, W* out) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) {
+        const W now = d[i] * h[i] + later[i] * jacobian(u[i], h[i]);
+        later[i] = now;
+        out[i] = now;
+    }
+}
+
+template <bool HARD, class W>
+NOINLINE void charge_by(W decay, W threshold, const W* __restrict__ now, int64_t n,
+                        W* __restrict__ left, W* __restrict__ u, W* __restrict__ s) {
+    for (int64_t i = 0; i < n; i++) {
+        const W charged = left[i] + now[i], spike = charged >= threshold ? W(1) : W(0);
+        u[i] = charged;
+        s[i] = spike;
+        left[i] = (HARD ? charged * (1 - spike) : charged - spike * threshold) * decay;
+    }
+}
+
 // The LIF equation, see ratebp/dynamics.py and ratebp/surrogates.py.
 template <class W>
 struct Lif {
     W decay, threshold, alpha;
-    // Numbers, not flags, with which results are multiplied: loops without branches vectorise.
-    W soft, hard;               // 1 for that reset, else 0
-    W by_threshold, by_u;       // the same, if the Jacobian follows it
+    bool hard, detached;
     int64_t surrogate;
 
     explicit Lif(const Constants& c)
-        : decay(W(c.decay)), threshold(W(c.threshold)), alpha(W(c.alpha)), soft(c.hard ? 0 : 1),
-          hard(1 - soft), by_threshold(c.detached ? 0 : soft), by_u(c.detached ? 0 : hard),
-          surrogate(c.surrogate) {}
-
-    W fire(W u) const { return u >= threshold ? W(1) : W(0); }
-
-    // What is left of potential u after spike s and one leak (`Dynamics.carry`).
-    W carry(W u, W s) const { return (u - s * (soft * threshold + hard * u)) * decay; }
-
-    // d u[t+1] / d u[t] (`Dynamics.carry_grad`).
-    W jacobian(W u, W h) const {
-        return decay * ((1 - hard * fire(u)) - (by_threshold * threshold + by_u * u) * h);
-    }
+        : decay(W(c.decay)), threshold(W(c.threshold)), alpha(W(c.alpha)), hard(c.hard),
+          detached(c.detached), surrogate(c.surrogate) {}
 
     // Charge what is `left` of a block's potentials with a current: potentials u, spikes s, and
     // what is left of them.
-    NOINLINE void charge(const W* __restrict__ now, int64_t n, W* __restrict__ left,
-                         W* __restrict__ u, W* __restrict__ s) const {
-        const Lif lif = *this;
-        for (int64_t i = 0; i < n; i++) {
-            const W charged = left[i] + now[i], spike = lif.fire(charged);
-            u[i] = charged;
-            s[i] = spike;
-            left[i] = lif.carry(charged, spike);
+    void charge(const W* now, int64_t n, W* left, W* u, W* s) const {
+        if (hard) {
+            charge_by<true>(decay, threshold, now, n, left, u, s);
+        } else {
+            charge_by<false>(decay, threshold, now, n, left, u, s);
         }
     }
 
+    // Call f with the temporal Jacobian.
+    template <class F>
+    void with_jacobian(const F& f) const {
+        if (hard && detached) f(Jacobian<W, true, true>{decay, threshold});
+        if (hard && !detached) f(Jacobian<W, true, false>{decay, threshold});
+        if (!hard && detached) f(Jacobian<W, false, true>{decay, threshold});
+        if (!hard && !detached) f(Jacobian<W, false, false>{decay, threshold});
+    }
+
     // out = later = d * h + later * d u[t+1] / d u[t], the adjoint of a block.
-    NOINLINE void adjoint(const W* __restrict__ d, const W* u, const W* __restrict__ h, int64_t n,
-                          W* __restrict__ later, W* out) const {
-        const Lif lif = *this;
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++) {
-            const W now = d[i] * h[i] + later[i] * lif.jacobian(u[i], h[i]);
-            later[i] = now;
-            out[i] = now;
-        }
+    void adjoint(const W* d, const W* u, const W* h, int64_t n, W* later, W* out) const {
+        with_jacobian([=](auto jacobian) { adjoint_by(jacobian, d, u, h, n, later, out); });
     }
 
     // h[i] = h'(u[i] - threshold) for a block of potentials.

@@ -10,14 +10,19 @@ NOINLINE void add(const W* __restrict__ s, int64_t n, W* __restrict__ total) {
     for (int64_t i = 0; i < n; i++) total[i] += s[i];
 }
 
-// g += h rho and rho = 1 + rho d u[t+1] / d u[t], for a block.
-template <class W>
-NOINLINE void accumulate(Lif<W> lif, const W* __restrict__ u, const W* __restrict__ h, int64_t n,
-                         W* __restrict__ g, W* __restrict__ rho) {
+template <class W, class J>
+NOINLINE void accumulate_by(J jacobian, const W* __restrict__ u, const W* __restrict__ h, int64_t n,
+                            W* __restrict__ g, W* __restrict__ rho) {
     for (int64_t i = 0; i < n; i++) {
         g[i] += h[i] * rho[i];
-        rho[i] = rho[i] * lif.jacobian(u[i], h[i]) + 1;
+        rho[i] = rho[i] * jacobian(u[i], h[i]) + 1;
     }
+}
+
+// g += h rho and rho = 1 + rho d u[t+1] / d u[t], for a block.
+template <class W>
+void accumulate(const Lif<W>& lif, const W* u, const W* h, int64_t n, W* g, W* rho) {
+    lif.with_jacobian([=](auto jacobian) { accumulate_by(jacobian, u, h, n, g, rho); });
 }
 
 template <class W>

@@ -58,6 +58,22 @@ def test_a_large_layer() -> None:
     check(currents(*LARGE, dtype=torch.float32), "hard", False)
 
 
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("name", names())
+def test_slopes_far_from_the_threshold(name: str, dtype: torch.dtype) -> None:
+    """Down to where an exponential has no value left, and NaN where the current is NaN."""
+    far = torch.tensor([0.0, 1, 10, 60, 66, 68, 100, 540, 546, 1e6], dtype=torch.float64)
+    current = torch.cat((far, -far, torch.tensor([torch.nan]))).to(DEVICE, dtype).unsqueeze(0)
+    dynamics = dynamics_of("soft", True, name)
+    slopes = []
+    for each in (BACKEND, "torch"):
+        with using(each):
+            leaf = current.clone().requires_grad_()
+            (slope,) = torch.autograd.grad(lif_scan(leaf, dynamics).sum(), leaf)
+        slopes.append(slope)
+    torch.testing.assert_close(*slopes, rtol=4 * TOLERANCE[dtype], atol=1e-37, equal_nan=True)
+
+
 @pytest.mark.parametrize("name", names())
 @pytest.mark.parametrize(("reset", "detach"), RESETS)
 def test_every_surrogate(name: str, reset: str, detach: bool) -> None:
