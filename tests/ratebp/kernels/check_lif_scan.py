@@ -71,7 +71,10 @@ def test_slopes_far_from_the_threshold(name: str, dtype: torch.dtype) -> None:
             leaf = current.clone().requires_grad_()
             (slope,) = torch.autograd.grad(lif_scan(leaf, dynamics).sum(), leaf)
         slopes.append(slope)
-    torch.testing.assert_close(*slopes, rtol=4 * TOLERANCE[dtype], atol=1e-37, equal_nan=True)
+    close = TOLERANCE[dtype]
+    torch.testing.assert_close(*slopes, rtol=4 * close, atol=close / 10, equal_nan=True)
+    if name == "sigmoid":  # nothing is left of it: a silent layer has no gradient
+        assert (slopes[0].abs()[current.abs() == 1e6] == 0).all()
 
 
 @pytest.mark.parametrize("name", names())
