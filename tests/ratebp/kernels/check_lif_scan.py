@@ -58,6 +58,7 @@ def test_a_large_layer() -> None:
     check(currents(*LARGE, dtype=torch.float32), "hard", False)
 
 
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")  # numpy's, interpreted
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 @pytest.mark.parametrize("name", names())
 def test_slopes_far_from_the_threshold(name: str, dtype: torch.dtype) -> None:
