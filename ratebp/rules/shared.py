@@ -31,6 +31,7 @@ from ratebp.ops import (
     Spikes,
     Term,
     affine,
+    backend,
     geometry_of,
     lif_scan_of,
     lif_step_of,
@@ -70,9 +71,8 @@ class SharingNorm(Leaf):
             norm: one of `BATCH_NORMS`.
             readers: of the neurons that take the output.
             follows: whether the running statistics follow; False in a recomputation.
-            beside: if nobody but `readers` reads the output's value, and they add it up
-                themselves where they can: the norms whose outputs they add to it. None if somebody
-                reads it.
+            beside: if nobody but `readers` takes the output, and their kernels add it up
+                themselves: the norms whose outputs they add to it. None if its value is read.
         """
         super().__init__()
         assert isinstance(norm, BATCH_NORMS)
@@ -98,10 +98,14 @@ class SharingNorm(Leaf):
             return affine(xhat, norm.weight, norm.bias)
         for each in self.readers:
             each.put(Normalised(xhat, norm.weight, norm.bias))
-        # A norm beside this one that shares nothing makes the neuron read the sum.
-        read = self.beside is None or not all(uses_batch(each) for each in self.beside)
-        value = None if read else unread(c)
+        value = None if self._is_read(c) else unread(c)
         return norm_replay(c, norm.weight, norm.bias, xhat, inv_std, value=value)
+
+    def _is_read(self, c: Tensor) -> bool:
+        # Torch's operators read the sum that the model makes. So does any neuron for which a norm
+        # beside this one shares nothing.
+        alone = self.beside is not None and all(uses_batch(each) for each in self.beside)
+        return not alone or backend(c.device) == "torch"
 
 
 def unfollowed(norm: nn.Module, c: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class _Recomputed(torch.autograd.Function):
     def forward(ctx: Any, current: Tensor, dynamics: Dynamics, *terms: Tensor | None) -> Tensor:
         ctx.save_for_backward(*terms)
         ctx.dynamics = dynamics
-        return run(_sum(terms, current), dynamics, None)
+        return run(current, dynamics, None)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
@@ -104,10 +104,10 @@ def lif_scan_of(current: Tensor, dynamics: Dynamics, terms: tuple[Term, ...]) ->
     """Return what `lif_scan` returns, keeping only `terms` for the backward.
 
     Args:
-        current: input current, ``[T, B, ...]``; takes the gradient, its value is not read.
+        current: input current, ``[T, B, ...]``, equal to the sum of `terms` in their order. On a
+            backend with kernels its value is not read.
         dynamics: the layer's constants.
-        terms: one or two whose sum is the current, in the type of `current`, which must be
-            float32 or wider.
+        terms: one or two, in the type of `current`, which must be float32 or wider.
 
     Returns:
         Spikes, shape and dtype of `current`.

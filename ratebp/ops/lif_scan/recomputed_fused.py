@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ratebp.dynamics import Dynamics
 from ratebp.ops.backends import kernels_beside
-from ratebp.ops.fused import beside, dense, equation_of, laid_out, operator, serves
-from ratebp.ops.lif_scan import recomputed
+from ratebp.ops.fused import beside, dense, equation_of, laid_out, operator
 from ratebp.ops.lif_scan.fused import lif_spikes
 from ratebp.ops.lif_scan.recomputed import Term, kept_of
 from ratebp.ops.lif_scan.terms import Terms, kind, terms_of
@@ -94,7 +93,5 @@ def lif_scan_of(current: Tensor, dynamics: Dynamics, terms: tuple[Term, ...]) ->
         terms: one or two whose sum is the current, in the type of `current`, which must be
             float32 or wider.
     """
-    if not serves("lif_scan_of", current, dynamics):
-        return recomputed.lif_scan_of(current, dynamics, terms)
     out: Tensor = _Recomputed.apply(current, equation_of(dynamics), *kept_of(terms))
     return out

@@ -53,3 +53,23 @@ def test_exact_counters_see_the_whole_step(name: str) -> None:
     assert by_kernels.flops == on_torch.flops > 0
     assert 0 < by_kernels.count < on_torch.count
     assert 0 < by_kernels.elem_bytes < on_torch.elem_bytes
+
+
+def test_a_norm_in_eval_mode_beside_one_in_training_mode() -> None:
+    """It shares nothing, so the neuron reads the sum, which every norm before it then makes."""
+    torch.manual_seed(0)
+    model = ratebp.models.build("tiny_resnet", num_classes=3, in_channels=1, width=0.25)
+    model = model.double().to(DEVICE)
+    x, y = torch.rand(3, 4, 1, 8, 8, device=DEVICE).double(), torch.arange(4, device=DEVICE) % 3
+    norms = [each for each in model.modules() if isinstance(each, torch.nn.BatchNorm2d)]
+    for frozen in norms:
+        model.train()
+        frozen.eval()
+        found = []
+        for each in (BACKEND, "torch"):
+            model.zero_grad()
+            with using(each):
+                ratebp.methods.get("bptt_m").bind(model, 3).step(x, y)
+            found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+        for got, want in zip(*found, strict=True):
+            torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
