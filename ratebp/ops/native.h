@@ -1,7 +1,9 @@
 // What the C++ kernels share: the LIF equation, blocks of neurons, memory of several types.
 //
 // A kernel takes one block of neurons after the other through all its time steps, their state in
-// local arrays that stay in the cache. Each loop over a block is one that compilers vectorise.
+// local arrays that stay in the cache. Each loop over a block is one that compilers vectorise, and
+// the next block's memory is fetched meanwhile: time steps lie megabytes apart, which a processor
+// does not foresee.
 // Products and sums are not fused (-ffp-contract=off), so that a potential has the rounding of the
 // readable version.
 #pragma once
@@ -296,7 +298,9 @@ struct Lif {
 template <class F>
 void blocks(int64_t number, int64_t threads, const F& f) {
 #pragma omp parallel for num_threads(threads) if (threads > 1 && number > LARGE)
-    for (int64_t first = 0; first < number; first += BLOCK) f(first, std::min(BLOCK, number - first));
+    for (int64_t first = 0; first < number; first += BLOCK) {
+        f(first, std::min(BLOCK, number - first));
+    }
 }
 
 // Call f with a 0 of the type in which potentials of `like` integrate: double or float.

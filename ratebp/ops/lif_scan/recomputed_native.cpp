@@ -83,7 +83,8 @@ template <class W>
 struct Currents {
     const Term &a, &b;
     int64_t first, n;
-    alignas(64) W a_scale[BLOCK], a_shift[BLOCK], b_scale[BLOCK], b_shift[BLOCK], a_bits[BLOCK], b_bits[BLOCK];
+    alignas(64) W a_scale[BLOCK], a_shift[BLOCK], b_scale[BLOCK], b_shift[BLOCK];
+    alignas(64) W a_bits[BLOCK], b_bits[BLOCK];
 
     Currents(const Term& a, const Term& b, int64_t first, int64_t n)
         : a(a), b(b), first(first), n(n) {

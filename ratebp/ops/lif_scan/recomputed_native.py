@@ -23,8 +23,8 @@ def backward(equation: str, grad: Tensor, terms: Terms, out: Tensor) -> None:
 
 def _passed(terms: Terms, like: Tensor) -> tuple[Any, ...]:
     steps, number = like.shape[0], like[0].numel()
-    factors = (x if x is None else x.to(like.dtype) for x in terms[1:3] + terms[4:6])
-    a_weight, a_bias, b_weight, b_bias = factors
+    dense = (x if x is None else x.to(like.dtype).contiguous() for x in terms[1:3] + terms[4:6])
+    a_weight, a_bias, b_weight, b_bias = dense
     return (
         *(terms.a, a_weight, a_bias, terms.b, b_weight, b_bias),
         *(terms.channels, terms.pixels(like), terms.channels_last),

@@ -18,6 +18,17 @@ def _serves(x: Tensor) -> bool:
     return backend(x.device) == "cpp" and x.dtype in floats and x.is_contiguous()
 
 
+def _factors(
+    weight: Tensor | None, bias: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor | None, Tensor | None]:
+    """Return scale and shift as the kernels read them: one after the other, in `dtype`."""
+
+    def dense(x: Tensor | None) -> Tensor | None:
+        return None if x is None else x.detach().to(dtype).flatten().contiguous()
+
+    return dense(weight), dense(bias)
+
+
 def _extent(x: Tensor) -> tuple[int, int, int]:
     """Return images, channels, and values of one channel in an image."""
     images, channels = x.shape[:2]
@@ -95,7 +106,7 @@ def batch_norm(
     """Return what `batch.batch_norm` returns, in three passes where there are C++ kernels."""
     if not _serves(c):
         return batch.batch_norm(c, weight, bias, eps, in_place=in_place)
-    factors = (x if x is None else x.detach().to(c.dtype) for x in (weight, bias))
+    factors = _factors(weight, bias, c.dtype)
     found: tuple[Tensor, Tensor, Tensor, Tensor]
     found = (c, *_batch_norm_(c, *factors, eps)) if in_place else _batch_norm(c, *factors, eps)
     return found
@@ -105,8 +116,7 @@ def affine(xhat: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """Return what `maps.affine` returns, in one pass where there are C++ kernels."""
     if not _serves(xhat):
         return maps.affine(xhat, weight, bias)
-    factors = (x if x is None else x.detach().flatten().to(xhat.dtype) for x in (weight, bias))
-    found: Tensor = _affine(xhat.detach(), *factors)
+    found: Tensor = _affine(xhat.detach(), *_factors(weight, bias, xhat.dtype))
     return found
 
 
@@ -114,6 +124,5 @@ def affine_(xhat: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """Return what `affine` returns, to the bit, in the memory of `xhat`."""
     if not _serves(xhat):
         return maps.affine_(xhat, weight, bias)
-    factors = (x if x is None else x.detach().flatten().to(xhat.dtype) for x in (weight, bias))
-    _affine_(xhat, *factors)
+    _affine_(xhat, *_factors(weight, bias, xhat.dtype))
     return xhat

@@ -30,7 +30,8 @@ void scan(Lif<W> lif, const Memory& current, int64_t step, const Memory& spikes,
           const Memory& count, const Memory& eligibility, int64_t timesteps, int64_t number,
           int64_t threads) {
     blocks(number, threads, [=](int64_t first, int64_t n) {
-        alignas(64) W u[BLOCK], h[BLOCK], left[BLOCK] = {}, rho[BLOCK], total[BLOCK] = {}, converted[BLOCK], fired[BLOCK];
+        alignas(64) W left[BLOCK] = {}, total[BLOCK] = {}, rho[BLOCK], u[BLOCK], h[BLOCK];
+        alignas(64) W converted[BLOCK], fired[BLOCK];
         W* g = eligibility.as<W>(first);
         std::fill(g, g + n, W(0));
         std::fill(rho, rho + n, W(1));

@@ -20,7 +20,8 @@ FACTORS = [(True, True), (True, False), (False, True), (False, False)]
 def factors(
     shape: tuple[int, ...], given: tuple[bool, bool], dtype: torch.dtype
 ) -> list[Tensor | None]:
-    return [currents(shape[1], dtype=dtype) if each else None for each in given]
+    # Strided, as a column of a larger parameter is.
+    return [currents(shape[1], 2, dtype=dtype)[:, 0] if each else None for each in given]
 
 
 @pytest.fixture(params=[1, 2])
