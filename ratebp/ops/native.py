@@ -23,6 +23,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ratebp.ops.fused import SURROGATES
+
 _HERE = Path(__file__).parent
 _FLAGS = (
     "-std=c++17",
@@ -46,8 +48,6 @@ TYPES = {
     torch.bool: 4,
 }
 """The types of elements that the kernels read and write, by the numbers of native.h."""
-
-_SURROGATES = ("sigmoid", "triangle", "atan", "rectangle", "fast_sigmoid")
 
 
 class _Memory(ctypes.Structure):
@@ -122,7 +122,7 @@ def _constants(equation: str) -> _Constants:
         float(alpha),
         reset == "hard",
         detach == "detached",
-        _SURROGATES.index(surrogate),
+        SURROGATES.index(surrogate),  # the order of native.h
     )
 
 
