@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-_LARGE = 1 << 18  # elements; below, a piece costs more time than its temporaries are worth
+_LARGE = 1 << 20  # elements; below, a piece costs more time than its temporaries are worth
 
 
 def pieces(dim: int, *tensors: Tensor, most: int = 2) -> Iterator[tuple[Tensor, ...]]:
