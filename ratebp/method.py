@@ -40,6 +40,7 @@ from ratebp.roles import Role, role_of
 from ratebp.rules.dropout import Masks
 from ratebp.rules.exact import scan_neuron, step_neuron
 from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.repeated import repeated_rule
 from ratebp.schedules import Loss, Result
 from ratebp.views import Rule, View, Wrap, view
 from ratebp.wiring import Wiring, trace
@@ -79,6 +80,7 @@ class Binding:
             Role.DROPOUT: self.masks.rule,
             **rules,
         }
+        rules[Role.NORM] = repeated_rule(rules[Role.NORM], self.wiring, self.timesteps)
         return view(
             self.model, rules, wiring=self.wiring, wrap=self.wrap, builds_graph=builds_graph
         )

@@ -59,8 +59,7 @@ GRAD_SCALES: dict[str, Callable[[int], float]] = {"one": _one, "inverse_t": _inv
 
 def layer_by_layer(view: View, x: Tensor) -> tuple[Tensor, ...]:
     """Run a view with time folded into the batch; return T outputs ``[B, K]``."""
-    out: Tensor = view(x.flatten(0, 1)).unflatten(0, (x.shape[0], -1))
-    return out.unbind(0)
+    return view.over_time(x).unbind(0)
 
 
 def step_by_step(view: View, x: Tensor) -> tuple[Tensor, ...]:

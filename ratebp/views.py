@@ -31,15 +31,40 @@ Wrap = Callable[[nn.Module, bool], nn.Module]
 
 
 class Leaf(nn.Module):
-    """A method's variant of one leaf. `stateful` ones must run once a time step."""
+    """A method's variant of one leaf. `stateful` ones must run once a time step.
+
+    Attributes:
+        stateful: whether it keeps something from call to call.
+        once: whether, of folded time steps ``[T*B, ...]``, it also takes a single one ``[B, ...]``
+            that stands for all of them (`View.over_time`).
+    """
 
     stateful = False
+    once = False
 
     def reset(self) -> None:
         """Forget what was kept from an earlier sequence."""
 
     def detach(self) -> None:
         """Cut the graph to earlier time steps, keeping the values."""
+
+
+class Folded(Leaf):
+    """A leaf of T time steps at once, folded ``[T*B, ...]``, or of one that stands for all.
+
+    Attributes:
+        timesteps: T.
+        batch: B of the sequence that runs, None between sequences.
+    """
+
+    once = True
+    timesteps: int
+    batch: int | None = None
+
+    def steps(self, x: Tensor) -> Tensor:
+        """Return `x` as ``[T, B, ...]``, or as ``[1, B, ...]`` where one step stands for all."""
+        steps: Tensor = x.unflatten(0, (1 if len(x) == self.batch else self.timesteps, -1))
+        return steps
 
 
 class View:
@@ -50,10 +75,23 @@ class View:
     """
 
     def __init__(
-        self, model: nn.Module, pairs: list[tuple[nn.Module, nn.Module]], module: nn.Module
+        self,
+        model: nn.Module,
+        pairs: list[tuple[nn.Module, nn.Module]],
+        module: nn.Module,
+        *,
+        once: bool = False,
     ) -> None:
-        """Keep the finished `module` and the `pairs` of a model's module and its copy."""
+        """Keep the finished `module`.
+
+        Args:
+            model: what the view is of.
+            pairs: of a module of the model and its copy.
+            module: the copied tree.
+            once: whether it takes one folded time step in place of T equal ones.
+        """
         self.module = module
+        self._once = once
         self._leaves = [m for m in module.modules() if isinstance(m, Leaf)]
         self._pairs = pairs
         self._tensors = [
@@ -67,6 +105,23 @@ class View:
         """Run the view on `x`: folded ``[T*B, ...]`` or one step ``[B, ...]``, as leaves want."""
         out: Tensor = self.module(x)
         return out
+
+    def over_time(self, x: Tensor) -> Tensor:
+        """Run all time steps of ``x [T, B, ...]`` at once, folded; return ``[T, B, ...]``.
+
+        A constant input (direct coding: a stride of 0 over time) is one step up to the first
+        neurons: synapses and norms there compute once what is the same T times.
+        """
+        folded = [leaf for leaf in self._leaves if isinstance(leaf, Folded)]
+        for leaf in folded:
+            leaf.batch = x.shape[1]
+        try:
+            constant = self._once and x.stride(0) == 0
+            out: Tensor = self(x[0] if constant else x.flatten(0, 1)).unflatten(0, (len(x), -1))
+            return out
+        finally:
+            for leaf in folded:
+                leaf.batch = None
 
     def reset(self) -> None:
         """Forget all state of the leaves."""
@@ -163,7 +218,18 @@ def view(
             _refuse_reuse(variants[id(leaf)], path, wiring)
         tree = _put(tree, path, variants[id(leaf)])
         swapped.append(path)
-    return View(model, pairs, wrap(tree, builds_graph) if wrap is not None else tree)
+    return View(
+        model,
+        pairs,
+        wrap(tree, builds_graph) if wrap is not None else tree,
+        once=wiring is not None and _runs_once(tree, wiring),
+    )
+
+
+def _runs_once(tree: nn.Module, wiring: Wiring) -> bool:
+    """Do all leaves that one step could run instead of T take it?"""
+    variants = [m for path in wiring.once for m in tree.get_submodule(path).modules()]
+    return bool(variants) and all(m.once for m in variants if isinstance(m, Leaf))
 
 
 def _put(tree: nn.Module, path: str, variant: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,9 @@ class Wiring:
             else, are its input; absent for any other input.
         readers: for a leaf, the leaves that take its output, alone or as a term of a sum; absent if
             anything else takes it, so that nobody else can change it in place.
+        once: the leaves up to the first neurons, and these, if all operations before them treat
+            samples alike or normalise them, and nothing else takes what they make: of a constant
+            input, one time step of it stands for all. Empty otherwise.
     """
 
     calls: Mapping[str, int]
@@ -46,6 +49,7 @@ class Wiring:
     only_norms: frozenset[str]
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     readers: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    once: frozenset[str] = frozenset()
 
 
 class RoleTracer(fx.Tracer):
@@ -85,37 +89,39 @@ def trace(model: nn.Module) -> Wiring:
     modules = dict(model.named_modules())
     all_roles = {path: role_of(module) for path, module in modules.items()}
     roles = {path: role for path, role in all_roles.items() if role is not Role.DROPOUT}
-    called = [str(n.target) for n in graph.nodes if n.op == "call_module"]
+    called = Counter(str(n.target) for n in graph.nodes if n.op == "call_module")
     leaves = [n for n in graph.nodes if n.op == "call_module" and roles.get(n.target) is not None]
 
     def is_neuron(node: fx.Node) -> bool:
         return node.op == "call_module" and roles.get(str(node.target)) is Role.NEURON
 
-    def reach(node: fx.Node, attribute: str) -> frozenset[str]:
-        found: set[str] = set()
-        seen: set[fx.Node] = set()
-        todo: list[fx.Node] = list(getattr(node, attribute))
-        while todo:
-            near = todo.pop()
-            if near in seen:
-                continue
-            seen.add(near)
-            if is_neuron(near):
-                found.add(str(near.target))
-            else:
-                todo.extend(getattr(near, attribute))
-        return frozenset(found)
-
     sums = _Sums({n: str(n.target) for n in leaves}, modules)
     return Wiring(
-        calls=Counter(path for path in called if all_roles[path] is not None),
-        behind=_union((str(n.target), reach(n, "users")) for n in leaves),
-        before=_union((str(n.target), reach(n, "all_input_nodes")) for n in leaves),
+        calls={path: calls for path, calls in called.items() if all_roles[path] is not None},
+        behind=_union((str(n.target), _reached(n, "users", is_neuron)) for n in leaves),
+        before=_union((str(n.target), _reached(n, "all_input_nodes", is_neuron)) for n in leaves),
         only_norms=frozenset(str(n.target) for n in leaves if _feeds_only_norms(n, roles))
         - {str(n.target) for n in leaves if not _feeds_only_norms(n, roles)},
         sources=sums.sources(),
         readers=sums.readers(),
+        once=_once(graph, modules, called),
     )
+
+
+def _reached(node: fx.Node, attribute: str, is_neuron: Callable[[fx.Node], bool]) -> frozenset[str]:
+    found: set[str] = set()
+    seen: set[fx.Node] = set()
+    todo: list[fx.Node] = list(getattr(node, attribute))
+    while todo:
+        near = todo.pop()
+        if near in seen:
+            continue
+        seen.add(near)
+        if is_neuron(near):
+            found.add(str(near.target))
+        else:
+            todo.extend(getattr(near, attribute))
+    return frozenset(found)
 
 
 def _feeds_only_norms(node: fx.Node, roles: Mapping[str, Role | None]) -> bool:
@@ -171,6 +177,45 @@ class _Sums:
     def readers(self) -> dict[str, frozenset[str]]:
         found = {path: self._takers(node) for node, path in self._leaves.items()}
         return {path: takers for path, takers in found.items() if takers is not None}
+
+
+def _once(
+    graph: fx.Graph, modules: Mapping[str, nn.Module], called: Mapping[str, int]
+) -> frozenset[str]:
+    constant: set[fx.Node] = set()
+    found: list[str] = []
+    for node in graph.nodes:
+        inputs = set(node.all_input_nodes)
+        if node.op == "placeholder":
+            constant.add(node)
+        elif constant & inputs:
+            leaf = modules.get(str(node.target)) if node.op == "call_module" else None
+            role = None if leaf is None else role_of(leaf)
+            if inputs - constant or (role is not Role.NEURON and not _alike(node, leaf)):
+                return frozenset()
+            if role is not None:
+                found.append(str(node.target))
+            if role is not Role.NEURON:
+                constant.add(node)
+    return frozenset(found) if all(called[path] == 1 for path in found) else frozenset()
+
+
+def _alike(node: fx.Node, leaf: nn.Module | None) -> bool:
+    """Does an operation make of T equal batches T times what it makes of one?
+
+    Batch norm does; its running variance is another matter (`ratebp.rules.repeated`).
+    """
+    if leaf is None:
+        flattened = node.target in ("flatten", torch.flatten) and node.args[1:] == (1,)
+        return flattened or node.target in (operator.add, torch.add)
+    known = role_of(leaf) in (Role.SYNAPSE, Role.DROPOUT) or type(leaf) in _ALIKE
+    return known or (isinstance(leaf, nn.Flatten) and leaf.start_dim >= 1)
+
+
+_ALIKE = (
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.Identity, nn.ReLU),
+    *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
+)
 
 
 def _union(pairs: Iterable[tuple[str, frozenset[str]]]) -> dict[str, frozenset[str]]:

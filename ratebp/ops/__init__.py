@@ -37,6 +37,7 @@ from ratebp.ops.norm_replay import (
 from ratebp.ops.pieces import pieces
 from ratebp.ops.rate_step import RateState, advance, at_rest, rate_scan, rate_step, replay_rate
 from ratebp.ops.spike import spike
+from ratebp.ops.steps import every_step, sum_of_steps
 from ratebp.ops.synapse import (
     AsItIs,
     Bits,
@@ -70,6 +71,7 @@ __all__ = [
     "at_rest",
     "backend",
     "batch_norm",
+    "every_step",
     "geometry_of",
     "last_spike",
     "lif_scan",
@@ -91,6 +93,7 @@ __all__ = [
     "rate_step",
     "replay_rate",
     "spike",
+    "sum_of_steps",
     "synapse",
     "unpack",
     "using",

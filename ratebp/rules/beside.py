@@ -23,6 +23,7 @@ class Beside(Leaf):
     """A leaf of the spike pass that takes its input from records, or hands its output to some."""
 
     stateful = True
+    once = True
 
     def __init__(
         self,

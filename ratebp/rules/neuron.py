@@ -8,12 +8,21 @@ import torch
 from torch import Tensor
 
 from ratebp.neurons import LIF
-from ratebp.ops import RateState, advance, at_rest, lif_scan, lif_step, rate_scan, replay_rate
+from ratebp.ops import (
+    RateState,
+    advance,
+    at_rest,
+    every_step,
+    lif_scan,
+    lif_step,
+    rate_scan,
+    replay_rate,
+)
 from ratebp.rules.record import RateRecord, unread, widened
-from ratebp.views import Leaf
+from ratebp.views import Folded, Leaf
 
 
-class ScanLIF(Leaf):
+class ScanLIF(Folded):
     """All time steps at once: folded current ``[T*B, ...]`` to folded spikes, exact gradient."""
 
     def __init__(self, lif: LIF, timesteps: int) -> None:
@@ -24,7 +33,8 @@ class ScanLIF(Leaf):
 
     def forward(self, current: Tensor) -> Tensor:
         """Return spikes, shape of `current`."""
-        return lif_scan(current.unflatten(0, (self.timesteps, -1)), self.dynamics).flatten(0, 1)
+        steps = every_step(self.steps(current), self.timesteps)
+        return lif_scan(steps, self.dynamics).flatten(0, 1)
 
 
 class StepLIF(Leaf):
@@ -89,13 +99,13 @@ class _RateNeuron(Leaf):
         return torch.uint8 if self.narrow else current.dtype
 
 
-class RecordNeuronScan(_RateNeuron):
+class RecordNeuronScan(_RateNeuron, Folded):
     """All time steps at once, folded ``[T*B, ...]``, recording the rate statistics."""
 
     def forward(self, current: Tensor) -> Tensor:
         """Return spikes, shape of `current`."""
-        folded = current.unflatten(0, (self.timesteps, -1))
-        spikes, count, eligibility = rate_scan(folded, self.dynamics, self._type(current))
+        steps = every_step(self.steps(current), self.timesteps)
+        spikes, count, eligibility = rate_scan(steps, self.dynamics, self._type(current))
         self.record.put(count, eligibility)
         return spikes.flatten(0, 1)
 

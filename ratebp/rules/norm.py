@@ -8,9 +8,16 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.errors import BindError
-from ratebp.ops import affine_, along_channels, batch_norm, norm_recomputed, norm_replay
+from ratebp.ops import (
+    affine_,
+    along_channels,
+    batch_norm,
+    norm_recomputed,
+    norm_replay,
+    sum_of_steps,
+)
 from ratebp.rules.record import RateRecord, unread, widened
-from ratebp.views import Leaf
+from ratebp.views import Folded, Leaf
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -78,20 +85,6 @@ def _move(running: Tensor | None, now: Tensor, momentum: float | None) -> None:
         running.mul_(1 - momentum).add_(now, alpha=momentum)
 
 
-def _mean_of_steps(steps: Tensor) -> Tensor:
-    """Return the mean over dimension 0 in float32 at least; a CPU's own is five times as slow."""
-    wide = widened(steps.dtype)
-    if not _by_hand(steps):
-        return steps.mean(0, dtype=wide)
-    first, *rest = steps.unbind(0)
-    if not rest:
-        return first.to(wide, copy=True)
-    total = first + rest[0] if steps.dtype == wide else first.to(wide).add_(rest[0])
-    for now in rest[1:]:
-        total.add_(now)
-    return total.div_(len(steps))
-
-
 class _RateNorm(Leaf):
     """A batch norm of the spike pass."""
 
@@ -133,19 +126,20 @@ class _RateNorm(Leaf):
         return normalised(norm, c, norm.weight, norm.bias, in_place=self.in_place)
 
 
-class RecordNormScan(_RateNorm):
+class RecordNormScan(_RateNorm, Folded):
     """Statistics over ``T*B`` jointly, folded ``[T*B, C, ...]``; records ``xhat`` of the mean."""
 
     def forward(self, c: Tensor) -> Tensor:
         """Return the normalised activations."""
-        xhat = _mean_of_steps(c.unflatten(0, (self.timesteps, -1)))
+        steps = self.steps(c)
+        xhat = sum_of_steps(steps, widened(c.dtype)).div_(len(steps))
         out, mean, inv_std = self._normalised(c)
         xhat.sub_(along_channels(mean, xhat)).mul_(along_channels(inv_std, xhat))
         self.record.put(xhat, inv_std)
         return out
 
 
-class RecordStatistics(_RateNorm):
+class RecordStatistics(_RateNorm, Folded):
     """Statistics over ``T*B`` jointly, folded ``[T*B, C, ...]``; records nothing else."""
 
     def forward(self, c: Tensor) -> Tensor:

@@ -32,6 +32,7 @@ from ratebp.ops import (
     Term,
     affine,
     backend,
+    every_step,
     geometry_of,
     lif_scan_of,
     lif_step_of,
@@ -56,6 +57,7 @@ class SharingNorm(Leaf):
     """A batch norm that keeps ``xhat`` and shows it to the neurons behind."""
 
     stateful = True
+    once = True
 
     def __init__(
         self,
@@ -142,8 +144,8 @@ class SharingLIF(ScanLIF):
         """Return spikes, shape of `current`."""
         terms = tuple(term for each in self.terms for term in each.take())
         if terms and len(terms) == len(self.terms) and torch.is_grad_enabled():
-            folded = current.unflatten(0, (self.timesteps, -1))
-            spikes = lif_scan_of(folded, self.dynamics, terms).flatten(0, 1)
+            steps = every_step(self.steps(current), self.timesteps)
+            spikes = lif_scan_of(steps, self.dynamics, terms).flatten(0, 1)
         else:
             spikes = super().forward(current)
         show(spikes, self.readers)
@@ -219,6 +221,7 @@ class ShowingNeuron(Leaf):
     """Any neuron, showing its spikes as bits to the synapses behind."""
 
     stateful = True
+    once = True
 
     def __init__(self, neuron: Leaf, readers: Sequence[RateRecord]) -> None:
         """Share `readers` with the synapses that keep these spikes as bits."""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ratebp.dynamics import Dynamics
 from ratebp.errors import BindError
 from ratebp.neurons import LIF
-from ratebp.ops import lif_scan
+from ratebp.ops import every_step, lif_scan
 from ratebp.rules.neuron import RecordNeuronScan
 from ratebp.rules.record import widened
 from ratebp.views import Leaf
@@ -138,10 +138,10 @@ class RecordRectifiedScan(RecordNeuronScan):
 
     def forward(self, current: Tensor) -> Tensor:
         """Return spikes, shape of `current`."""
-        folded = current.detach().unflatten(0, (self.timesteps, -1))
-        spikes = lif_scan(folded, self.dynamics)
+        steps = self.steps(current.detach())
+        spikes = lif_scan(every_step(steps, self.timesteps), self.dynamics)
         wide = widened(spikes.dtype)
-        slope = rectified(folded.mean(0, dtype=wide), self.dynamics)
+        slope = rectified(steps.mean(0, dtype=wide), self.dynamics)
         self.record.put(spikes.sum(0, dtype=wide), self.timesteps * slope)
         return spikes.flatten(0, 1)
 

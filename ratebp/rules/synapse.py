@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ratebp.ops import AsItIs, Counts, Origin, Stored, geometry_of, naive_synapse, pieces, synapse
 from ratebp.rules.record import RateRecord, unread
-from ratebp.views import Leaf
+from ratebp.views import Folded, Leaf
 
 
 class Trace:
@@ -136,7 +136,7 @@ def _type_of(layer: nn.Module, device: str) -> torch.dtype:
     return next(layer.parameters()).dtype
 
 
-class RecordSynapseScan(_RateSynapse):
+class RecordSynapseScan(_RateSynapse, Folded):
     """All time steps at once, folded ``[T*B, ...]``."""
 
     most = 8
@@ -144,7 +144,7 @@ class RecordSynapseScan(_RateSynapse):
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output."""
         out = self._output(x)
-        steps = out.unflatten(0, (self.timesteps, -1))
+        steps = self.steps(out)
         self.record.put(steps.mean(0) if self.keep_value else unread(steps[0]))
         return out
 

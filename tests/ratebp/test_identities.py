@@ -211,7 +211,10 @@ def test_rate_needs_t_plus_2_network_forwards(name: str, timesteps: int) -> None
     forward = flops(lambda: ratebp.infer(model, x[:1]))
     first = flops(lambda: next(m for m in model.modules() if isinstance(m, nn.Conv2d))(x[0]))
     # The backward is two forwards of arithmetic, less the first layer's gradient by its input.
-    assert flops(lambda: bound.step(x, y)) == (timesteps + 2) * forward - first
+    # Layer by layer, the first layer convolves a constant input once.
+    again = timesteps - 1 if name == "rate_m" else 0
+    assert flops(lambda: bound.step(x, y)) == (timesteps + 2) * forward - (1 + again) * first
+    assert flops(lambda: bound.step(x.contiguous(), y)) == (timesteps + 2) * forward - first
 
 
 class WrittenElements(TorchDispatchMode):

@@ -45,7 +45,7 @@ from tests.ratebp.test_ops import (
 
 __all__ = ["poisoned_memory"]  # applied to every test here
 
-WIDE = (3, 4, 70000)  # a step of it is large enough to run in pieces
+WIDE = (3, 4, 280000)  # a step of it is large enough to run in pieces
 
 
 @pytest.mark.parametrize("shape", [(1,), (8,), (9,), (3, 5, 7), (64, 3)], ids=str)
@@ -165,13 +165,18 @@ def test_norm_recomputed(index: int, affine_too: bool) -> None:
 )
 @pytest.mark.parametrize(("reset", "detach"), RESETS)
 @pytest.mark.parametrize("residual", ["none", "spikes", "norm"])
-def test_lif_scan_of(shape: tuple[int, ...], residual: str, reset: str, detach: bool) -> None:
-    """Time and batch are folded in the terms, as a norm sees them."""
+@pytest.mark.parametrize("one", [False, True])
+def test_lif_scan_of(
+    shape: tuple[int, ...], residual: str, reset: str, detach: bool, one: bool
+) -> None:
+    """Time and batch are folded in the terms, as a norm sees them; or one step stands for all."""
     torch.manual_seed(0)
     xhat, other = (torch.randn(shape, dtype=torch.float64).flatten(0, 1) for _ in range(2))
+    xhat = xhat[: shape[1]] if one else xhat
     weight, bias = (torch.randn(shape[2], dtype=torch.float64) for _ in range(2))
     terms: list[Normalised | Spikes] = [Normalised(xhat, weight, bias)]
     current = affine(xhat, weight, bias)
+    current = torch.cat([current] * shape[0]) if one else current
     if residual == "spikes":
         terms.append(Spikes(pack((other > 0).double())))
         current = current + (other > 0).double()

@@ -17,7 +17,10 @@ from ratebp.ops.spike import slope, slope_
 
 @dataclass(frozen=True)
 class Normalised:
-    """A term ``weight * xhat + bias`` of a current; the norm before keeps `xhat` anyway."""
+    """A term ``weight * xhat + bias`` of a current; the norm before keeps `xhat` anyway.
+
+    It is that of all steps, folded ``[T*B, ...]``, or ``[B, ...]`` where one stands for all.
+    """
 
     xhat: Tensor
     weight: Tensor | None
@@ -56,7 +59,9 @@ def _sum(kept: tuple[Tensor | None, ...], like: Tensor) -> Tensor:
     for a, weight, bias in zip(kept[::3], kept[1::3], kept[2::3], strict=True):
         assert a is not None
         if a.dtype != torch.uint8:
-            term = affine(a, weight, bias).view(like.shape)
+            term = affine(a, weight, bias).unflatten(0, (-1, like.shape[1]))
+            if total is None and len(term) < len(like):  # one step that stands for all
+                term = term.expand(like.shape).contiguous()
         elif total is None:
             term = unpack(a, like.shape, like.dtype)
         else:

@@ -16,7 +16,7 @@ from torch import Tensor
 from ratebp.ops.bits.fused import bytes_for
 from ratebp.ops.fused import FORWARD, constants
 from ratebp.ops.kernels import carry, carry_grad, cast, derivative, launch, type_of
-from ratebp.ops.lif_scan.terms import Terms, kind
+from ratebp.ops.lif_scan.terms import Terms, kind, step_of
 
 
 @triton.jit
@@ -45,7 +45,8 @@ def _term(
 
 @triton.jit
 def _run(
-    a, a_weight, a_bias, b, b_weight, b_bias, size, timesteps, channels, pixels, out, i, number,
+    a, a_weight, a_bias, b, b_weight, b_bias, a_step, b_step, size, timesteps, channels, pixels,
+    out, i, number,
     A: tl.constexpr, A_WEIGHT: tl.constexpr, A_BIAS: tl.constexpr,
     B: tl.constexpr, B_WEIGHT: tl.constexpr, B_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr,
     SPIKES: tl.constexpr, WIDE: tl.constexpr, DECAY: tl.constexpr, THRESHOLD: tl.constexpr,
@@ -64,22 +65,25 @@ def _run(
     ba = _factor(a_bias, channel, inside, 0.0, A_BIAS, WIDE)
     wb = _factor(b_weight, channel, inside, 1.0, B_WEIGHT, WIDE)
     bb = _factor(b_bias, channel, inside, 0.0, B_BIAS, WIDE)
-    index = i
+    index, in_a, in_b = i, i, i
     u = tl.zeros([BLOCK], WIDE)
     for _ in range(timesteps):
-        current = _term(a, index, logical, inside, size, wa, ba, A, WIDE)
+        current = _term(a, in_a, logical, inside, size, wa, ba, A, WIDE)
         if B != "none":
-            current += _term(b, index, logical, inside, size, wb, bb, B, WIDE)
+            current += _term(b, in_b, logical, inside, size, wb, bb, B, WIDE)
         u += current
         tl.store(out + index, cast(u >= THRESHOLD, WIDE) if SPIKES else u, mask=inside)
         u = carry(u, DECAY, THRESHOLD, RESET)
         index += number
         logical += number
+        in_a += a_step
+        in_b += b_step
 
 
 @triton.jit
 def _forward(
-    a, a_weight, a_bias, b, b_weight, b_bias, size, timesteps, channels, pixels, out, number,
+    a, a_weight, a_bias, b, b_weight, b_bias, a_step, b_step, size, timesteps, channels, pixels,
+    out, number,
     A: tl.constexpr, A_WEIGHT: tl.constexpr, A_BIAS: tl.constexpr,
     B: tl.constexpr, B_WEIGHT: tl.constexpr, B_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr,
     WIDE: tl.constexpr, DECAY: tl.constexpr, THRESHOLD: tl.constexpr, RESET: tl.constexpr,
@@ -87,7 +91,8 @@ def _forward(
 ):  # fmt: skip
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     _run(
-        a, a_weight, a_bias, b, b_weight, b_bias, size, timesteps, channels, pixels, out, i, number,
+        a, a_weight, a_bias, b, b_weight, b_bias, a_step, b_step, size, timesteps, channels, pixels,
+        out, i, number,
         A, A_WEIGHT, A_BIAS, B, B_WEIGHT, B_BIAS, CHANNELS_LAST, True, WIDE, DECAY, THRESHOLD,
         RESET, BLOCK,
     )  # fmt: skip
@@ -95,8 +100,8 @@ def _forward(
 
 @triton.jit
 def _backward(
-    a, a_weight, a_bias, b, b_weight, b_bias, size, timesteps, channels, pixels, out,
-    grad, step, last, last_grad, number,
+    a, a_weight, a_bias, b, b_weight, b_bias, a_step, b_step, size, timesteps, channels, pixels,
+    out, grad, step, last, last_grad, number,
     A: tl.constexpr, A_WEIGHT: tl.constexpr, A_BIAS: tl.constexpr,
     B: tl.constexpr, B_WEIGHT: tl.constexpr, B_BIAS: tl.constexpr, CHANNELS_LAST: tl.constexpr,
     WIDE: tl.constexpr, DECAY: tl.constexpr, THRESHOLD: tl.constexpr, RESET: tl.constexpr,
@@ -104,7 +109,8 @@ def _backward(
 ):  # fmt: skip
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     _run(
-        a, a_weight, a_bias, b, b_weight, b_bias, size, timesteps, channels, pixels, out, i, number,
+        a, a_weight, a_bias, b, b_weight, b_bias, a_step, b_step, size, timesteps, channels, pixels,
+        out, i, number,
         A, A_WEIGHT, A_BIAS, B, B_WEIGHT, B_BIAS, CHANNELS_LAST, False, WIDE, DECAY, THRESHOLD,
         RESET, BLOCK,
     )  # fmt: skip
@@ -134,7 +140,7 @@ def _launched(
     }
     launch(
         kernel, number, like,
-        *(like if x is None else x for x in operands),
+        *(like if x is None else x for x in operands), step_of(terms.a), step_of(terms.b),
         bytes_for(timesteps * number), timesteps, terms.channels, terms.pixels(like), out, *args,
         **given | {"A": kind(terms.a), "B": kind(terms.b)},
         CHANNELS_LAST=terms.channels_last, WIDE=type_of(out.dtype), **values,

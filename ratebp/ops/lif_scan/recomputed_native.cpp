@@ -20,6 +20,7 @@ struct Shape {
 
 struct Term {
     Memory values, weight, bias;
+    int64_t step;  // between time steps of values
     Shape shape;
 
     // Write what the values of neurons [first, first + n) are multiplied with and shifted by.
@@ -52,7 +53,7 @@ struct Term {
     // Values of neurons [first, first + n) at a time step, where they are or in `buffer`.
     template <class W>
     const W* read(int64_t t, int64_t first, int64_t n, W* buffer) const {
-        if (values.type != BYTE) return values.as<W>(t * shape.number + first);
+        if (values.type != BYTE) return values.as<W>(t * step + first);
         const uint8_t* bytes = values.as<uint8_t>();
         for (int64_t done = 0; done < n;) {  // element e is bit e / size of byte e % size
             const int64_t e = t * shape.number + shape.logical(first + done);
@@ -141,26 +142,27 @@ void backward(Lif<W> lif, const Term& a, const Term& b, const Memory& grad, int6
 
 extern "C" {
 
-void ratebp_lif_spikes_of(Constants constants, Memory a, Memory a_weight, Memory a_bias, Memory b,
-                          Memory b_weight, Memory b_bias, int64_t channels, int64_t pixels,
-                          int64_t channels_last, int64_t size, int64_t timesteps, int64_t number,
-                          Memory out, int64_t threads) {
+void ratebp_lif_spikes_of(Constants constants, Memory a, Memory a_weight, Memory a_bias,
+                          int64_t a_step, Memory b, Memory b_weight, Memory b_bias, int64_t b_step,
+                          int64_t channels, int64_t pixels, int64_t channels_last, int64_t size,
+                          int64_t timesteps, int64_t number, Memory out, int64_t threads) {
     const Shape shape{channels, pixels, channels_last, size, timesteps, number};
     in_type_of(out, [&](auto w) {
-        forward(Lif<decltype(w)>(constants), {a, a_weight, a_bias, shape},
-                {b, b_weight, b_bias, shape}, out, threads);
+        forward(Lif<decltype(w)>(constants), {a, a_weight, a_bias, a_step, shape},
+                {b, b_weight, b_bias, b_step, shape}, out, threads);
     });
 }
 
 void ratebp_lif_recomputed_backward(Constants constants, Memory a, Memory a_weight, Memory a_bias,
-                                    Memory b, Memory b_weight, Memory b_bias, int64_t channels,
-                                    int64_t pixels, int64_t channels_last, int64_t size,
-                                    int64_t timesteps, int64_t number, Memory grad, int64_t step,
-                                    Memory out, int64_t threads) {
+                                    int64_t a_step, Memory b, Memory b_weight, Memory b_bias,
+                                    int64_t b_step, int64_t channels, int64_t pixels,
+                                    int64_t channels_last, int64_t size, int64_t timesteps,
+                                    int64_t number, Memory grad, int64_t step, Memory out,
+                                    int64_t threads) {
     const Shape shape{channels, pixels, channels_last, size, timesteps, number};
     in_type_of(out, [&](auto w) {
-        backward(Lif<decltype(w)>(constants), {a, a_weight, a_bias, shape},
-                 {b, b_weight, b_bias, shape}, grad, step, out, threads);
+        backward(Lif<decltype(w)>(constants), {a, a_weight, a_bias, a_step, shape},
+                 {b, b_weight, b_bias, b_step, shape}, grad, step, out, threads);
     });
 }
 

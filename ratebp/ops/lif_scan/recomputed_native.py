@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ratebp.ops.bits.fused import bytes_for
-from ratebp.ops.lif_scan.terms import Terms
+from ratebp.ops.lif_scan.terms import Terms, step_of
 from ratebp.ops.native import call
 
 
@@ -26,7 +26,8 @@ def _passed(terms: Terms, like: Tensor) -> tuple[Any, ...]:
     dense = (x if x is None else x.to(like.dtype).contiguous() for x in terms[1:3] + terms[4:6])
     a_weight, a_bias, b_weight, b_bias = dense
     return (
-        *(terms.a, a_weight, a_bias, terms.b, b_weight, b_bias),
+        *(terms.a, a_weight, a_bias, step_of(terms.a)),
+        *(terms.b, b_weight, b_bias, step_of(terms.b)),
         *(terms.channels, terms.pixels(like), terms.channels_last),
         *(bytes_for(like.numel()), steps, number),
     )

@@ -15,7 +15,8 @@ class Terms(NamedTuple):
     """A current ``[T, B, ...]`` in its terms: ``a_weight a + a_bias + b_weight b + b_bias``.
 
     Attributes:
-        a: values, or spikes packed by `ratebp.ops.bits`; then the only term.
+        a: values, of stride 0 where one step stands for all; or spikes packed by
+            `ratebp.ops.bits`; then the only term.
         a_weight: ``[C]``; None for 1.
         a_bias: ``[C]``; None for 0.
         b: the same, also where `a` are values; None where there is one term.
@@ -43,6 +44,11 @@ class Terms(NamedTuple):
         return _strides(shape, self.channels_last)
 
 
+def step_of(term: Tensor | None) -> int:
+    """Return how far apart time steps of values lie in memory; 0 for bits or none."""
+    return term.stride(0) if term is not None and kind(term) == "values" else 0
+
+
 def kind(term: Tensor | None) -> str:
     """Return "values", "bits" or "none"."""
     if term is None:
@@ -58,7 +64,8 @@ def terms_of(kept: Sequence[Tensor | None], shape: torch.Size) -> Terms:
     for place in range(0, len(kept), 3):
         x = kept[place]
         if x is not None and kind(x) == "values":
-            x = laid_out(x.view(shape), _strides(shape, last), 0)
+            steps = x.unflatten(0, (-1, shape[1]))  # T of them, or one that stands for all
+            x = laid_out(steps, _strides(shape, last), 0).expand(shape)
             found = [x, *kept[place + 1 : place + 3], *found]  # a sum of two, either way round
         else:
             found += [x, None, None]

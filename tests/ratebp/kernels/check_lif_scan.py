@@ -139,17 +139,20 @@ def test_layouts(name: str) -> None:
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 2, 3), (3, 2, 5, 4, 13)], ids=str)
 @pytest.mark.parametrize(("reset", "detach"), [("soft", True), ("hard", False)])
-@pytest.mark.parametrize("terms", ["norm", "norm spikes", "spikes norm", "norm norm", "spikes"])
+@pytest.mark.parametrize(
+    "terms",
+    ["norm", "norm spikes", "spikes norm", "norm norm", "spikes", "one", "one spikes", "norm one"],
+)
 def test_lif_scan_of(
     shape: tuple[int, ...], terms: str, reset: str, detach: bool, channels_last: bool
 ) -> None:
-    """Time and batch are folded in the terms, as a norm sees them."""
+    """Time and batch are folded in the terms, as a norm sees them; "one" stands for all steps."""
     if channels_last and len(shape) < 5:
         return
     kept: list[Normalised | Spikes] = []
     total: Tensor | None = None
     for index, kind in enumerate(terms.split()):
-        folded = currents(*shape).flatten(0, 1)
+        folded = currents(1 if kind == "one" else shape[0], *shape[1:]).flatten(0, 1)
         if channels_last:
             folded = folded.contiguous(memory_format=torch.channels_last)
         weight = torch.randn(shape[2], dtype=folded.dtype, device=DEVICE) if index == 0 else None
@@ -159,6 +162,7 @@ def test_lif_scan_of(
             kept.append(Spikes(pack(value)))
         else:
             value = affine(folded, weight, bias)
+            value = torch.cat([value] * shape[0]) if kind == "one" else value
             kept.append(Normalised(folded, weight, bias))
         total = value if total is None else total + value
     assert total is not None
