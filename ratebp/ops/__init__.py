@@ -31,6 +31,7 @@ from ratebp.ops.norm_replay import (
     along_channels,
     batch_norm,
     naive_norm_replay,
+    norm_of_batch,
     norm_recomputed,
     norm_replay,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "naive_pack",
     "naive_synapse",
     "naive_unpack",
+    "norm_of_batch",
     "norm_recomputed",
     "norm_replay",
     "pack",

@@ -13,26 +13,10 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import functional_call
 
 from ratebp.errors import BindError
+from ratebp.rules.batch_norm import BatchNorm
 from ratebp.rules.neuron import StepLIF
 from ratebp.rules.norm import BATCH_NORMS
-from ratebp.rules.shared import unfollowed
 from ratebp.views import Leaf
-
-
-class RerunNorm(Leaf):
-    """A batch norm of the recomputation: normalises the same, and updates no statistics."""
-
-    def __init__(self, norm: nn.Module) -> None:
-        """Take one of `BATCH_NORMS`."""
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, c: Tensor) -> Tensor:
-        """Return the normalised activations ``[B, C, ...]``."""
-        if self.norm.training:
-            return unfollowed(self.norm, c)
-        out: Tensor = self.norm(c)
-        return out
 
 
 def rerun_norm(norm: nn.Module, path: str) -> nn.Module:
@@ -42,7 +26,7 @@ def rerun_norm(norm: nn.Module, path: str) -> nn.Module:
         BindError: for a norm with buffers that is none of torch's BatchNorm1d/2d/3d.
     """
     if type(norm) in BATCH_NORMS:
-        return RerunNorm(norm)
+        return BatchNorm(norm, follows=False)
     if next(norm.buffers(), None) is not None:
         raise BindError(
             f"checkpointing has no rule for {type(norm).__name__} with running statistics at "

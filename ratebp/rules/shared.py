@@ -18,7 +18,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -40,6 +39,7 @@ from ratebp.ops import (
     pack,
     synapse,
 )
+from ratebp.rules.batch_norm import unfollowed
 from ratebp.rules.neuron import ScanLIF, StepLIF
 from ratebp.rules.norm import BATCH_NORMS, normalised, uses_batch
 from ratebp.rules.record import RateRecord, unread
@@ -92,7 +92,7 @@ class SharingNorm(Leaf):
         norm = self.norm
         whole = uses_batch(norm)
         if not whole or c.dtype.itemsize < 4 or torch.compiler.is_compiling():
-            plain: Tensor = norm(c) if not whole or self.follows else unfollowed(norm, c)
+            plain: Tensor = norm(c) if self.follows else unfollowed(norm, c)
             return plain
         with torch.no_grad():
             xhat, _, inv_std = normalised(norm, c.detach(), None, None, follows=self.follows)
@@ -108,12 +108,6 @@ class SharingNorm(Leaf):
         # beside this one shares nothing.
         alone = self.beside is not None and all(uses_batch(each) for each in self.beside)
         return not alone or backend(c.device) == "torch"
-
-
-def unfollowed(norm: nn.Module, c: Tensor) -> Tensor:
-    """Return what a batch norm in training mode makes of `c`, its running statistics unchanged."""
-    assert isinstance(norm, BATCH_NORMS)
-    return F.batch_norm(c, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
 
 
 class SharingLIF(ScanLIF):

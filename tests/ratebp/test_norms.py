@@ -256,3 +256,52 @@ def test_standardised_synapses_take_the_trace_in_weight_gain_and_bias() -> None:
         found.append([p.grad for p in model.parameters() if p.grad is not None])
     for each in found[1:]:
         same(each, found[0])
+
+
+PLAIN = {
+    "2d": (nn.BatchNorm2d, (4, 3, 5, 2)),
+    "1d": (nn.BatchNorm1d, (6, 3)),
+    "1d in rows": (nn.BatchNorm1d, (2, 3, 7)),
+    "3d": (nn.BatchNorm3d, (1, 3, 1, 2, 5)),
+}
+SETTINGS: list[dict[str, Any]] = [
+    {},
+    {"momentum": None},
+    {"affine": False},
+    {"track_running_stats": False},
+]
+
+
+@pytest.mark.parametrize("layout", ["as it is", "channels last"])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("settings", SETTINGS, ids=str)
+@pytest.mark.parametrize("kind", PLAIN)
+def test_torchs_batch_norms(
+    kind: str, settings: dict[str, Any], training: bool, layout: str
+) -> None:
+    """Value, every gradient and the running statistics, at the first step and later."""
+    cls, shape = PLAIN[kind]
+    torch.manual_seed(0)
+    steps = 50 + 3 * torch.randn(3, *shape, dtype=torch.float64)
+    found = []
+    for wrapped in (False, True):
+        torch.manual_seed(1)
+        norm = cls(3, **settings).double().train(training)
+        for p in norm.parameters():
+            nn.init.uniform_(p, 0.5, 2)
+        leaf = norm_rule("single", 3)(norm, "here") if wrapped else norm
+        assert (type(leaf) is not cls) == wrapped
+        results = []
+        for step in steps:
+            now = (
+                step.transpose(1, -1).contiguous().transpose(1, -1)
+                if layout != "as it is"
+                else step
+            )
+            x = now.clone(memory_format=torch.preserve_format).requires_grad_()
+            out = leaf(x)
+            results += [out, *all_gradients(out, x, norm), *(b.clone() for b in norm.buffers())]
+            with torch.no_grad():
+                torch.testing.assert_close(leaf(x), out.detach())
+        found.append(results)
+    same(*found)

@@ -1,0 +1,57 @@
+"""Torch's batch norms in training mode, by the library's own passes over memory."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ratebp.ops import norm_of_batch
+from ratebp.rules.norm import BATCH_NORMS, normalised, uses_batch
+from ratebp.views import Leaf
+
+
+class BatchNorm(Leaf):
+    """A batch norm for methods that have no variant of their own.
+
+    The same function as the module, which it calls where the running statistics normalise, where
+    inputs are narrower than the parameters (autocast) or have their channels last in memory, and in
+    graphs of torch.compile.
+    """
+
+    stateful = True
+    once = True
+
+    def __init__(self, norm: nn.Module, *, follows: bool = True) -> None:
+        """Take one of `BATCH_NORMS`.
+
+        Args:
+            norm: the module.
+            follows: whether the running statistics follow; False in a recomputation.
+        """
+        super().__init__()
+        assert isinstance(norm, BATCH_NORMS)
+        self.norm = norm
+        self.follows = follows
+
+    def forward(self, c: Tensor) -> Tensor:
+        """Return the norm's output for ``[B, C, ...]``, or all steps folded ``[T*B, C, ...]``."""
+        norm = self.norm
+        wide = c.dtype.itemsize >= 4 and c.is_contiguous()
+        if not wide or not uses_batch(norm) or torch.compiler.is_compiling():
+            plain: Tensor = norm(c) if self.follows else unfollowed(norm, c)
+            return plain
+        with torch.no_grad():
+            value, mean, inv_std = normalised(
+                norm, c.detach(), norm.weight, norm.bias, follows=self.follows
+            )
+        return norm_of_batch(c, norm.weight, norm.bias, value, mean, inv_std)
+
+
+def unfollowed(norm: nn.Module, c: Tensor) -> Tensor:
+    """Return what a batch norm makes of `c`, its running statistics unchanged."""
+    assert isinstance(norm, BATCH_NORMS)
+    if not uses_batch(norm):
+        out: Tensor = norm(c)
+        return out
+    return F.batch_norm(c, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
