@@ -157,7 +157,8 @@ class View:
                     "after moving the model."
                 )
         for origin, twin in self._pairs:
-            twin.training = origin.training
+            if twin.training != origin.training:  # a module's assignments are slow
+                twin.training = origin.training
 
     def no_sync(self) -> AbstractContextManager[None]:
         """Return DDP's `no_sync` when the view is wrapped in it, else nothing."""

@@ -21,19 +21,25 @@ void pack(const Memory& spikes, const Memory& bits, int64_t elements, int64_t nu
     });
 }
 
+NOINLINE void bit(const uint8_t* __restrict__ byte, int64_t n, int64_t k, float* __restrict__ s) {
+    const uint8_t mask = uint8_t(1 << k);
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) s[i] = byte[i] & mask ? 1.0f : 0.0f;
+}
+
+// Bit by bit, so that what is written follows what was written before.
 void unpack(const Memory& bits, const Memory& spikes, int64_t elements, int64_t number,
             int64_t threads) {
-    blocks(number, threads, [=](int64_t first, int64_t n) {
+    blocks(elements, threads, [=](int64_t first, int64_t n) {
         alignas(64) float narrow[BLOCK];
-        const uint8_t* byte = bits.as<uint8_t>() + first;
-        for (int64_t k = 0; k < 8; k++) {
-            const int64_t at = k * number + first, inside = std::min(n, elements - at);
-            if (inside <= 0) break;
-            float* s = spikes.slot<float>(at, narrow);
-#pragma omp simd
-            for (int64_t i = 0; i < inside; i++) s[i] = byte[i] >> k & 1;
-            spikes.written<float>(s, at, inside);
+        float* s = spikes.slot<float>(first, narrow);
+        for (int64_t done = 0; done < n;) {
+            const int64_t k = (first + done) / number, place = (first + done) % number;
+            const int64_t run = std::min(n - done, number - place);
+            bit(bits.as<uint8_t>() + place, run, k, s + done);
+            done += run;
         }
+        spikes.written<float>(s, first, n);
     });
 }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ratebp.ops.norm_replay.maps import affine_
+from ratebp.ops.norm_replay.maps import affine_, along_channels
 
 
 def batch_norm(
@@ -39,6 +39,48 @@ def batch_norm(
     inv_std = torch.rsqrt(variance + eps)
     affine_(out, inv_std if weight is None else inv_std * weight, bias)
     return out, mean, variance, inv_std
+
+
+def batch_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    mean: Tensor | None,
+    spread: Tensor | None,
+    offset: Tensor | None = None,
+    *,
+    frozen: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients by the input of batch norm, by its weight and by its bias.
+
+    ::
+
+        xhat = (x - mean) * spread,   m(.) the mean over all dimensions but the channel
+        weight * spread * (grad - m(grad) - (xhat - offset) * m(grad * xhat))
+        sum(grad * xhat),   sum(grad)
+
+    Args:
+        grad: gradient by the output, ``[N, C, ...]``, of the type of `x`.
+        x: float32 or wider.
+        weight: ``[C]``, or None for 1.
+        mean: ``[C]``, or None for 0.
+        spread: ``[C]``, or None for 1.
+        offset: ``[C]``, or None for 0.
+        frozen: mean and spread are constants: the first is ``weight * spread * grad``.
+    """
+    channels = x.shape[1]
+    # Torch's kernel for rows of one value reads factors as if they were contiguous.
+    mean = x.new_zeros(channels) if mean is None else mean.contiguous()
+    spread = x.new_ones(channels) if spread is None else spread.contiguous()
+    weight = None if weight is None else weight.contiguous()
+    # Torch's own kernel: one pass, and no temporary of the layer's size.
+    dx, dweight, dbias = torch.ops.aten.native_batch_norm_backward(
+        grad, x, weight, mean, spread**-2, mean, spread, not frozen, 0.0, [True] * 3
+    )
+    if offset is not None and not frozen:
+        scale = spread if weight is None else spread * weight
+        dx.add_(along_channels(scale * offset * dweight * (channels / x.numel()), x))
+    return dx, dweight, dbias
 
 
 def _rows(c: Tensor) -> Tensor:

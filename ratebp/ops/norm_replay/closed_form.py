@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ratebp.ops.norm_replay.fused import affine
+from ratebp.ops.norm_replay.fused import affine, batch_norm_backward
 
 
 class _NormReplay(torch.autograd.Function):
@@ -51,17 +51,9 @@ def norm_gradients(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the gradients by the norm's input, weight and bias, as in `norm_replay`."""
     scale = inv_std if weight is None else inv_std * weight
-    # Batch norm's own kernel with xhat as its input, which already has mean 0 and deviation 1:
-    # one pass, and no temporary of the layer's size.
-    zero, one = torch.zeros_like(inv_std), torch.ones_like(inv_std)
-    dc, sum_grad_xhat, sum_grad = torch.ops.aten.native_batch_norm_backward(
-        grad.to(xhat.dtype), xhat, scale, zero, one, zero, one, not frozen, 0.0, [True] * 3
-    )
-    if offset is not None and not frozen:
-        shape = [-1 if d == 1 else 1 for d in range(xhat.dim())]
-        count = grad.numel() // grad.shape[1]
-        dc.add_((scale * offset * sum_grad_xhat / count).view(shape))
-    return dc.to(grad.dtype), sum_grad_xhat, sum_grad
+    given = grad.to(xhat.dtype)
+    dc, dw, db = batch_norm_backward(given, xhat, scale, None, None, offset, frozen=frozen)
+    return dc.to(grad.dtype), dw, db
 
 
 def norm_replay(

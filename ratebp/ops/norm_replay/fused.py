@@ -21,7 +21,7 @@ def _serves(x: Tensor) -> bool:
 def _factors(
     weight: Tensor | None, bias: Tensor | None, dtype: torch.dtype
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Return scale and shift as the kernels read them: one after the other, in `dtype`."""
+    """Return two factors as the kernels read them: one value after the other, in `dtype`."""
 
     def dense(x: Tensor | None) -> Tensor | None:
         return None if x is None else x.detach().to(dtype).flatten().contiguous()
@@ -100,6 +100,26 @@ def _(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:
     return None
 
 
+@operator("batch_norm_backward")
+def _backward(
+    grad: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor | None, spread: Tensor | None,
+    offset: Tensor | None, frozen: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    out, by_weight, by_bias = torch.empty_like(x), x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
+    results = out, by_weight, by_bias
+    operands = weight, mean, spread, offset
+    call("batch_norm_backward", grad, x, *operands, frozen, *results, *_extent(x))
+    return results
+
+
+@_backward.register_fake
+def _(
+    grad: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor | None, spread: Tensor | None,
+    offset: Tensor | None, frozen: bool,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    return torch.empty_like(x), x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
+
+
 def batch_norm(
     c: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, *, in_place: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -109,6 +129,26 @@ def batch_norm(
     factors = _factors(weight, bias, c.dtype)
     found: tuple[Tensor, Tensor, Tensor, Tensor]
     found = (c, *_batch_norm_(c, *factors, eps)) if in_place else _batch_norm(c, *factors, eps)
+    return found
+
+
+def batch_norm_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    mean: Tensor | None,
+    spread: Tensor | None,
+    offset: Tensor | None = None,
+    *,
+    frozen: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what `batch.batch_norm_backward` returns, in two passes where there are kernels."""
+    if not _serves(x) or x.dtype != grad.dtype:
+        operands = grad, x, weight, mean, spread, offset
+        return batch.batch_norm_backward(*operands, frozen=frozen)
+    factors = *_factors(weight, mean, x.dtype), *_factors(spread, offset, x.dtype)
+    found: tuple[Tensor, Tensor, Tensor]
+    found = _backward(grad.contiguous(), x, *factors, frozen)
     return found
 
 

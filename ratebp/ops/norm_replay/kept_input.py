@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ratebp.ops.norm_replay.closed_form import wanted
+from ratebp.ops.norm_replay.fused import batch_norm_backward
+
 
 class _BatchNorm(torch.autograd.Function):
     @staticmethod
@@ -25,16 +28,8 @@ class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         c, weight, mean, inv_std = ctx.saved_tensors
-        wanted = list(ctx.needs_input_grad[:3])
-        dc, dw, db = torch.ops.aten.native_batch_norm_backward(
-            grads[0], c, weight, None, None, mean, inv_std, True, 0.0, wanted
-        )
-        return (
-            *(each if asked else None for each, asked in zip((dc, dw, db), wanted, strict=True)),
-            None,
-            None,
-            None,
-        )
+        dc, dw, db = batch_norm_backward(grads[0], c, weight, mean, inv_std)
+        return dc, *wanted(ctx, dw, db), None, None, None
 
 
 def norm_of_batch(

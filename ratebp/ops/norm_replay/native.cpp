@@ -1,6 +1,8 @@
-// Batch norm: means and variances by channel, then the affine map, each one pass over the input.
+// Batch norm: means and variances by channel, then the affine map, each one pass over the input;
+// and its backward: sums by channel, then the gradient.
 //
-// An image has `pixels` values of one channel in a row. Long rows are gone through one by one;
+// A few channels at a time go through all passes, so that the later ones find them in the cache. An
+// image has `pixels` values of one channel in a row. Long rows are gone through one by one;
 // where they are short, an image's channels are gone through as one long row, with an
 // accumulator and factors for each of its values.
 #include <vector>
@@ -14,6 +16,7 @@ namespace {
 constexpr int64_t RUN = 4096;   // values that are added up in W before they go to a double
 constexpr int64_t IMAGES = 64;  // the same, for short rows
 constexpr int64_t LONG = 64;
+constexpr int64_t STRETCH = 1024;  // values of an image that are gone through in a row
 
 template <class W>
 NOINLINE W sum(const W* x, int64_t n) {
@@ -29,6 +32,21 @@ NOINLINE W squares(const W* x, int64_t n, W centre) {
 #pragma omp simd reduction(+ : total)
     for (int64_t i = 0; i < n; i++) total += (x[i] - centre) * (x[i] - centre);
     return total;
+}
+
+template <class W>
+NOINLINE W products(const W* x, const W* y, int64_t n, W centre) {
+    W total = 0;
+#pragma omp simd reduction(+ : total)
+    for (int64_t i = 0; i < n; i++) total += x[i] * (y[i] - centre);
+    return total;
+}
+
+// out = x * by_x + y * by_y + shift
+template <class W>
+NOINLINE void combine(const W* x, const W* y, int64_t n, W by_x, W by_y, W shift, W* out) {
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++) out[i] = x[i] * by_x + y[i] * by_y + shift;
 }
 
 template <class W>
@@ -49,6 +67,19 @@ NOINLINE void add_squares(const W* __restrict__ x, const W* __restrict__ centre,
 }
 
 template <class W>
+NOINLINE void add_products(const W* __restrict__ x, const W* __restrict__ y,
+                           const W* __restrict__ centre, int64_t n, W* __restrict__ totals) {
+    for (int64_t i = 0; i < n; i++) totals[i] += x[i] * (y[i] - centre[i]);
+}
+
+template <class W>
+NOINLINE void combine_each(const W* __restrict__ x, const W* __restrict__ y,
+                           const W* __restrict__ by_x, const W* __restrict__ by_y,
+                           const W* __restrict__ shift, int64_t n, W* __restrict__ out) {
+    for (int64_t i = 0; i < n; i++) out[i] = x[i] * by_x[i] + y[i] * by_y[i] + shift[i];
+}
+
+template <class W>
 NOINLINE void map_each(const W* x, const W* __restrict__ centre, const W* __restrict__ scale,
                        const W* __restrict__ shift, int64_t n, W* out) {
 #pragma omp simd
@@ -62,14 +93,14 @@ struct Channels {
     int64_t values() const { return number * pixels; }
     bool rows_are_long() const { return pixels >= LONG; }
 
-    // Add up f(channel, first, n) over all rows, in runs; into `totals`, by channel.
+    // Call f(channel, first, n) for all rows, in runs.
     template <class F>
-    void rows(double* totals, const F& f) const {
+    void rows(const F& f) const {
         for (int64_t image = 0; image < images; image++)
             for (int64_t k = 0; k < number; k++)
                 for (int64_t done = 0; done < pixels; done += RUN) {
                     const int64_t first = image * step + (from + k) * pixels + done;
-                    totals[k] += double(f(k, first, std::min(RUN, pixels - done)));
+                    f(k, first, std::min(RUN, pixels - done));
                 }
     }
 
@@ -115,20 +146,38 @@ void apply(const W* x, const W* centre, const W* scale, const W* shift, W* out,
 }
 
 template <class W>
+void blend(const W* x, const W* y, const W* by_x, const W* by_y, const W* shift, W* out,
+           const Channels& of) {
+    if (of.rows_are_long()) {
+        of.rows([=](int64_t k, int64_t at, int64_t n) {
+            combine(x + at, y + at, n, by_x[k], by_y[k], shift[k], out + at);
+        });
+        return;
+    }
+    const std::vector<W> of_x = of.spread(by_x), of_y = of.spread(by_y), shifts = of.spread(shift);
+    for (int64_t image = 0; image < of.images; image++) {
+        const int64_t at = image * of.step + of.from * of.pixels;
+        combine_each(x + at, y + at, of_x.data(), of_y.data(), shifts.data(), of.values(),
+                     out + at);
+    }
+}
+
+template <class W>
 void normalise(const W* c, const W* weight, const W* bias, double eps, W* out, W* mean,
                W* variance, W* inv_std, const Channels& of) {
     const double share = 1.0 / double(of.images * of.pixels);
     std::vector<double> sums(of.number), deviations(of.number);
     std::vector<W> scale(of.number), shift(of.number);
     if (of.rows_are_long()) {
-        of.rows(sums.data(), [=](int64_t, int64_t at, int64_t n) { return sum(c + at, n); });
+        of.rows([&](int64_t k, int64_t at, int64_t n) { sums[k] += double(sum(c + at, n)); });
     } else {
         of.images_of<W>(sums.data(), [=](int64_t at, W* part) { add(c + at, of.values(), part); });
     }
     for (int64_t k = 0; k < of.number; k++) mean[k] = W(sums[k] * share);
     if (of.rows_are_long()) {
-        of.rows(deviations.data(),
-                [=](int64_t k, int64_t at, int64_t n) { return squares(c + at, n, mean[k]); });
+        of.rows([&](int64_t k, int64_t at, int64_t n) {
+            deviations[k] += double(squares(c + at, n, mean[k]));
+        });
     } else {
         const std::vector<W> centres = of.spread(mean);
         of.images_of<W>(deviations.data(), [&](int64_t at, W* part) {
@@ -142,6 +191,42 @@ void normalise(const W* c, const W* weight, const W* bias, double eps, W* out, W
         shift[k] = bias ? bias[k] : W(0);
     }
     apply(c, mean, scale.data(), shift.data(), out, of);
+}
+
+// The gradients of y = weight * xhat + bias by x, weight and bias, xhat = (x - mean) * spread.
+template <class W>
+void differentiate(const W* grad, const W* x, const W* weight, const W* mean, const W* spread,
+                   const W* offset, bool frozen, W* out, W* by_weight, W* by_bias,
+                   const Channels& of) {
+    const double share = frozen ? 0 : 1.0 / double(of.images * of.pixels);
+    std::vector<double> sums(of.number), moments(of.number);
+    std::vector<W> centre(of.number), by_grad(of.number), by_x(of.number), shift(of.number);
+    if (mean) std::copy(mean, mean + of.number, centre.begin());
+    if (of.rows_are_long()) {
+        of.rows([&](int64_t k, int64_t at, int64_t n) {
+            sums[k] += double(sum(grad + at, n));
+            moments[k] += double(products(grad + at, x + at, n, centre[k]));
+        });
+    } else {
+        const std::vector<W> centres = of.spread(centre.data());
+        of.images_of<W>(sums.data(),
+                        [=](int64_t at, W* part) { add(grad + at, of.values(), part); });
+        of.images_of<W>(moments.data(), [&](int64_t at, W* part) {
+            add_products(grad + at, x + at, centres.data(), of.values(), part);
+        });
+    }
+    for (int64_t k = 0; k < of.number; k++) {
+        const double one = spread ? double(spread[k]) : 1;
+        const double scale = weight ? double(weight[k]) * one : one;
+        const double moment = moments[k] * one, slope = scale * moment * share;
+        by_weight[k] = W(moment);
+        by_bias[k] = W(sums[k]);
+        by_grad[k] = W(scale);
+        by_x[k] = W(-slope * one);
+        shift[k] = W(slope * (double(centre[k]) * one + (offset ? double(offset[k]) : 0)) -
+                     scale * sums[k] * share);
+    }
+    blend(grad, x, by_grad.data(), by_x.data(), shift.data(), out, of);
 }
 
 // Call f for shares of the channels, a thread for each.
@@ -169,6 +254,24 @@ void ratebp_batch_norm(Memory c, Memory weight, Memory bias, double eps, Memory 
             const int64_t k = of.from;
             normalise(c.as<W>(), scale ? scale + k : scale, shift ? shift + k : shift, eps,
                       out.as<W>(), mean.as<W>() + k, variance.as<W>() + k, inv_std.as<W>() + k, of);
+        });
+    });
+}
+
+void ratebp_batch_norm_backward(Memory grad, Memory x, Memory weight, Memory mean, Memory spread,
+                                Memory offset, int64_t frozen, Memory out, Memory by_weight,
+                                Memory by_bias, int64_t images, int64_t channels, int64_t pixels,
+                                int64_t threads) {
+    in_type_of(x, [&](auto w) {
+        using W = decltype(w);
+        const auto from = [](const Memory& each, int64_t k) {
+            return each.given() ? each.as<W>() + k : nullptr;
+        };
+        shares(images, channels, pixels, threads, [=](const Channels& of) {
+            const int64_t k = of.from;
+            differentiate<W>(grad.as<W>(), x.as<W>(), from(weight, k), from(mean, k),
+                             from(spread, k), from(offset, k), frozen, out.as<W>(),
+                             from(by_weight, k), from(by_bias, k), of);
         });
     });
 }

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ratebp.ops import affine, affine_, batch_norm, using
 from ratebp.ops.norm_replay import fused
+from ratebp.ops.norm_replay.fused import batch_norm_backward
 from tests.ratebp.kernels.common import TOLERANCE, currents, poisoned_memory
 
 __all__ = ["poisoned_memory"]  # applied to every check here
@@ -46,6 +47,59 @@ def test_batch_norm(shape: tuple[int, ...], given: tuple[bool, bool], dtype: tor
     for got in (apart, within):
         for a, b in zip(got, want, strict=True):
             torch.testing.assert_close(a, b, rtol=4 * TOLERANCE[dtype], atol=4 * TOLERANCE[dtype])
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("given", FACTORS, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_batch_norm_backward(
+    shape: tuple[int, ...], given: tuple[bool, bool], frozen: bool, dtype: torch.dtype
+) -> None:
+    """Given or not: a weight and an offset; the mean and the spread of the input."""
+    x, grad = currents(*shape, dtype=dtype) + 3, currents(*shape, dtype=dtype)
+    weight, offset = factors(shape, given, dtype)
+    mean, spread = factors(shape, (given[0] != given[1],) * 2, dtype)
+    spread = None if spread is None else spread.abs() + 0.1
+    found = []
+    for each in ("torch", "cpp"):
+        with using(each):
+            operands = grad, x, weight, mean, spread, offset
+            found.append(batch_norm_backward(*operands, frozen=frozen))
+    # Sums of many terms whose parts cancel.
+    scale = {torch.float64: 1e-10, torch.float32: 2e-4}[dtype]
+    for want, got in zip(*found, strict=True):
+        torch.testing.assert_close(got, want, rtol=scale, atol=scale)
+
+
+@pytest.mark.parametrize("given", FACTORS, ids=str)
+@pytest.mark.parametrize("shape", [(5, 7, 3, 3), (3, 2, 9, 8), (33, 40, 31)])
+def test_the_backward_is_autograds(shape: tuple[int, ...], given: tuple[bool, bool]) -> None:
+    """Of the formula itself, in both forms: from the input, and from what it was normalised to."""
+    c = (currents(*shape) + 3).requires_grad_()
+    weight, bias = (
+        None if each is None else each.clone().requires_grad_()
+        for each in factors(shape, given, torch.float64)
+    )
+    others = [d for d in range(c.dim()) if d != 1]
+    variance, mean = torch.var_mean(c, others, correction=0, keepdim=True)
+    xhat = (c - mean) * torch.rsqrt(variance + 1e-5)
+    along = [-1 if d == 1 else 1 for d in range(c.dim())]
+    out = xhat if weight is None else xhat * weight.view(along)
+    out = out if bias is None else out + bias.view(along)
+    grad = currents(*shape)
+    wanted = [each for each in (c, weight, bias) if each is not None]
+    want = torch.autograd.grad(out, wanted, grad)
+    inv_std = torch.rsqrt(variance + 1e-5).flatten()
+    scale = inv_std if weight is None else inv_std * weight
+    with torch.no_grad(), using("cpp"):
+        by_input = batch_norm_backward(grad, c, weight, mean.flatten(), inv_std)
+        by_xhat = batch_norm_backward(grad, xhat, scale, None, None)
+    for got in (by_input, by_xhat):
+        asked = [x for x, each in zip(got, (c, weight, bias), strict=True) if each is not None]
+        for a, b in zip(asked, want, strict=True):
+            torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
 @pytest.mark.usefixtures("threads")

@@ -73,11 +73,12 @@ CALLS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "replay_rate_backward": lambda: (x(), x(), 3),
     "batch_norm": lambda: (x(), x(2)[:2], None, 1e-5),
     "batch_norm_": lambda: (x(), None, x(2)[:2], 1e-5),
+    "batch_norm_backward": lambda: (x(), x(), x(2)[:2], x(2)[:2], None, None, False),
     "affine": lambda: (x(), x(2)[:2], None),
     "affine_": lambda: (x(), x(2)[:2], x(2)[:2]),
 }  # fmt: skip
 TRITON_ALONE = {"lif_step", "lif_step_traced", "lif_step_backward", "replay_rate_backward"}
-CPP_ALONE = {"batch_norm", "batch_norm_", "affine", "affine_"}
+CPP_ALONE = {"batch_norm", "batch_norm_", "batch_norm_backward", "affine", "affine_"}
 HERE = sorted(set(CALLS) - (TRITON_ALONE if BACKEND == "cpp" else CPP_ALONE))
 
 
