@@ -80,7 +80,8 @@ class Binding:
             Role.DROPOUT: self.masks.rule,
             **rules,
         }
-        rules[Role.NORM] = repeated_rule(rules[Role.NORM], self.wiring, self.timesteps)
+        if self.layout == "multi":
+            rules[Role.NORM] = repeated_rule(rules[Role.NORM], self.wiring, self.timesteps)
         return view(
             self.model, rules, wiring=self.wiring, wrap=self.wrap, builds_graph=builds_graph
         )

@@ -26,12 +26,13 @@ class RepeatedNorm(Folded):
         """Put `variant` right, which runs `norm` on `timesteps` steps or one."""
         super().__init__()
         self.variant = variant
-        self.norm = norm
+        self._norm = (norm,)  # of the variant: one name for each parameter
         self.timesteps = timesteps
 
     def forward(self, c: Tensor) -> Tensor:
         """Return what the variant makes of ``[T*B, C, ...]``, or of ``[B, C, ...]``."""
-        norm, var, count = self.norm, self.norm.running_var, c.numel() // c.shape[1]
+        (norm,) = self._norm
+        var, count = norm.running_var, c.numel() // c.shape[1]
         once = len(c) == self.batch and self.timesteps > 1
         if once and count == 1:  # torch's norms refuse a single sample
             c, once = torch.cat([c] * self.timesteps), False

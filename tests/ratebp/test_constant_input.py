@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import ratebp
 from ratebp.method import Bound
 from ratebp.ops import every_step, sum_of_steps
-from ratebp.testing import problem, seeded_step
+from ratebp.testing import fitting, problem, seeded_step
 from ratebp.wiring import trace
 
 RATES = {"pre_activations": "recomputed"}
@@ -169,3 +169,17 @@ def test_the_gradient_of_every_step_is_their_sum() -> None:
     torch.testing.assert_close(got, upstream.sum(0, keepdim=True))
     assert every_step(upstream, 4) is upstream
     assert torch.autograd.gradcheck(lambda x: every_step(x, 4), one)
+
+
+@pytest.mark.parametrize("name", ratebp.methods.names())
+def test_views_have_the_models_parameters_after_a_step(name: str) -> None:
+    """Each under the names it has in the model's own tree, and no other in its place."""
+    method = ratebp.methods.get(name)
+    case = fitting(method, norm="batch")
+    bound = method.bind(case.model, case.timesteps)
+    seeded_step(bound, ratebp.direct(case.x[0], case.timesteps), case.y)
+    own = {id(p) for p in case.model.parameters()}
+    for view in bound._views.values():
+        named = [(n, p) for n, p in view.module.named_parameters(remove_duplicate=False)]
+        assert {id(p) for _, p in named} <= own
+        assert len(named) == len({n for n, _ in named})
