@@ -23,7 +23,7 @@ from ratebp.neurons import LIF
 from ratebp.ops import every_step, lif_scan
 from ratebp.rules.neuron import RecordNeuronScan
 from ratebp.rules.record import widened
-from ratebp.views import Leaf
+from ratebp.views import Folded
 
 Slope = Callable[[Tensor, Dynamics], Tensor]
 """``slope(mean current, constants) -> d rate / d current``, elementwise."""
@@ -77,7 +77,7 @@ FORMS: dict[str, tuple[Slope, Weights]] = {
 }
 
 
-class RepresentedLIF(Leaf):
+class RepresentedLIF(Folded):
     """All time steps at once, folded ``[T*B, ...]``: the LIF's spikes, a backward even in time.
 
     ::
@@ -95,7 +95,7 @@ class RepresentedLIF(Leaf):
 
     def forward(self, current: Tensor) -> Tensor:
         """Return spikes, shape of `current`."""
-        folded = current.unflatten(0, (self.timesteps, -1))
+        folded = every_step(self.steps(current), self.timesteps)
         still = folded.detach()
         w = still.new_tensor(self.weights, dtype=widened(still.dtype))
         w = w.view(-1, *[1] * (still.dim() - 1))
@@ -108,7 +108,7 @@ class RepresentedLIF(Leaf):
         return out.flatten(0, 1)
 
 
-class FittedLIF(Leaf):
+class FittedLIF(Folded):
     """All time steps at once, folded ``[T*B, ...]``: the LIF's spikes, one slope for all steps.
 
     ::
@@ -125,7 +125,7 @@ class FittedLIF(Leaf):
 
     def forward(self, current: Tensor) -> Tensor:
         """Return spikes, shape of `current`."""
-        folded = current.unflatten(0, (self.timesteps, -1))
+        folded = every_step(self.steps(current), self.timesteps)
         still = folded.detach()
         mean = still.mean(0, dtype=widened(still.dtype))
         slope = self.slope(mean, self.dynamics).to(current.dtype)

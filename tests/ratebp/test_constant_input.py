@@ -22,6 +22,8 @@ METHODS: list[tuple[str, dict[str, Any]]] = [
     ("rate_m", {}),
     ("rate_m", RATES),
     ("tandem", {}),
+    ("dsr", {}),
+    ("rga", {}),
 ]
 ALL = pytest.mark.parametrize(("name", "options"), METHODS)
 
@@ -50,8 +52,9 @@ def test_a_step_is_that_of_any_input(
     """Values, gradients and running statistics, in less arithmetic."""
     found, counts = [], []
     for copied in (False, True):
-        case = problem(norm=norm if name != "tandem" else "none", timesteps=timesteps)
-        bound = ratebp.methods.get(name, **options).bind(case.model, timesteps)
+        method = ratebp.methods.get(name, **options)
+        case = fitting(method, norm=norm, timesteps=timesteps)
+        bound = method.bind(case.model, timesteps)
         x = ratebp.direct(case.x[0], timesteps)
         x = x.clone(memory_format=torch.contiguous_format) if copied else x
         found.append(after(case.model, step(bound, x, case.y)))
