@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp.ops import norm_of_batch
-from ratebp.rules.norm import BATCH_NORMS, normalised, uses_batch
+from ratebp.rules.norm import BATCH_NORMS, by_hand, normalised, uses_batch
 from ratebp.views import Leaf
 
 
@@ -15,8 +15,8 @@ class BatchNorm(Leaf):
     """A batch norm for methods that have no variant of their own.
 
     The same function as the module, which it calls where the running statistics normalise, where
-    inputs are narrower than the parameters (autocast) or have their channels last in memory, and in
-    graphs of torch.compile.
+    inputs are narrower than the parameters (autocast) or have their channels last in memory, on a
+    GPU, and in graphs of torch.compile.
     """
 
     stateful = True
@@ -37,8 +37,9 @@ class BatchNorm(Leaf):
     def forward(self, c: Tensor) -> Tensor:
         """Return the norm's output for ``[B, C, ...]``, or all steps folded ``[T*B, C, ...]``."""
         norm = self.norm
-        wide = c.dtype.itemsize >= 4 and c.is_contiguous()
-        if not wide or not uses_batch(norm) or torch.compiler.is_compiling():
+        served = by_hand(c) and c.is_contiguous() and c.dtype.itemsize >= 4
+        several = c.numel() > c.shape[1]  # torch refuses a single value a channel
+        if not (served and several and uses_batch(norm)):
             plain: Tensor = norm(c) if self.follows else unfollowed(norm, c)
             return plain
         with torch.no_grad():

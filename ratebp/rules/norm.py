@@ -62,7 +62,7 @@ def normalised(
         if momentum is None:
             momentum = 1.0 / float(norm.num_batches_tracked)
     running = (norm.running_mean, norm.running_var) if update else (None, None)
-    if c.dtype.itemsize < 4 or not _by_hand(c):
+    if c.dtype.itemsize < 4 or not by_hand(c):
         out, mean, inv_std = torch.native_batch_norm(
             c, weight, bias, *running, True, momentum or 0.0, norm.eps
         )
@@ -74,9 +74,12 @@ def normalised(
     return out, mean, inv_std
 
 
-def _by_hand(c: Tensor) -> bool:
-    # On a CPU: elsewhere, and compiled, torch's own reductions are the faster ones. Meta tensors
-    # are counted as a CPU's.
+def by_hand(c: Tensor) -> bool:
+    """Are the passes that the library writes out for `c` faster than torch's own norm?
+
+    They are on a CPU; elsewhere, and compiled, torch's reductions are. Meta tensors are counted as
+    a CPU's.
+    """
     return c.device.type in ("cpu", "meta") and not torch.compiler.is_compiling()
 
 

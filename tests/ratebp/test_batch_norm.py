@@ -57,3 +57,9 @@ def test_value_gradients_and_running_statistics(
         found.append(results)
     for got, want in zip(*found, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-11, atol=1e-12)
+
+
+def test_a_single_value_a_channel_is_refused() -> None:
+    leaf = norm_rule("single", 3)(nn.BatchNorm1d(3), "here")
+    with pytest.raises(ValueError, match="more than 1 value per channel"):
+        leaf(torch.randn(1, 3))
