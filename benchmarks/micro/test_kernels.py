@@ -37,6 +37,7 @@ from ratebp.ops import (
     unpack,
     using,
 )
+from ratebp.ops.norm_replay.fused import batch_norm_backward
 
 ON_GPU = torch.cuda.is_available()
 DEVICE, KERNELS = ("cuda", "triton") if ON_GPU else ("cpu", "cpp")
@@ -200,3 +201,29 @@ def test_batch_norm(benchmark: BenchmarkFixture, version: str, timesteps: int) -
 
 def test_what_is_timed_is_what_the_device_gets(benchmark: Any) -> None:
     assert benchmark(backend, DEVICE) == KERNELS
+
+
+@pytest.mark.skipif(ON_GPU, reason="a GPU has no kernels for batch norm's backward")
+@versions
+@over_time
+def test_batch_norm_backward(benchmark: BenchmarkFixture, version: str, timesteps: int) -> None:
+    grad, c = (sequence(timesteps).flatten(0, 1) for _ in range(2))
+    weight, mean, spread = torch.rand(CHANNELS), c.mean((0, 2, 3)), torch.rand(CHANNELS) + 0.5
+
+    def readable(d: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        along, others = (1, -1, 1, 1), (0, 2, 3)
+        d, xhat = d.detach(), (x.detach() - mean.view(along)) * spread.view(along)
+        by_weight, by_bias = (d * xhat).sum(others), d.sum(others)
+        share = CHANNELS / x.numel()
+        left = d - share * by_bias.view(along) - xhat * (share * by_weight).view(along)
+        return (weight * spread).view(along) * left, by_weight, by_bias
+
+    benchmark.group = f"batch_norm_backward T={timesteps}"
+    race(
+        benchmark,
+        version,
+        lambda d, x: batch_norm_backward(d.detach(), x.detach(), weight, mean, spread),
+        readable,
+        grad,
+        c,
+    )

@@ -6,7 +6,7 @@ C++ by `native.py` and `native.cpp`. `backend` says which runs on a device. Test
 micro-benchmarks compare with that same readable version.
 """
 
-from ratebp.ops.backends import BACKENDS, backend, using
+from ratebp.ops.backends import BACKENDS, backend, by_hand, using
 from ratebp.ops.bits import naive_pack, naive_unpack, pack, unpack
 from ratebp.ops.lif_scan import (
     Normalised,
@@ -72,6 +72,7 @@ __all__ = [
     "at_rest",
     "backend",
     "batch_norm",
+    "by_hand",
     "every_step",
     "geometry_of",
     "last_spike",

@@ -82,6 +82,14 @@ def backend(device: torch.device | str) -> str:
     return "torch" if missing else chosen
 
 
+def by_hand(x: Tensor) -> bool:
+    """Are reductions that are written out pass by pass faster for `x` than torch's own?
+
+    They are on a CPU; elsewhere, and compiled, torch's are. Meta tensors are counted as a CPU's.
+    """
+    return x.device.type in ("cpu", "meta") and not torch.compiler.is_compiling()
+
+
 @contextmanager
 def using(name: str) -> Iterator[None]:
     """Force the backend `name` inside the block, for comparisons; blocks may nest.

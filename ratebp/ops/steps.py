@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ratebp.ops.backends import by_hand
+
 
 class _EveryStep(torch.autograd.Function):
     @staticmethod
@@ -34,12 +36,8 @@ def every_step(steps: Tensor, timesteps: int) -> Tensor:
 
 
 def sum_of_steps(steps: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the sum over dimension 0 in `dtype`, in fresh memory.
-
-    On a CPU by additions: torch's own sum takes several times as long there. Meta tensors are
-    counted as a CPU's.
-    """
-    if steps.device.type not in ("cpu", "meta") or torch.compiler.is_compiling():
+    """Return the sum over dimension 0 in `dtype`, in fresh memory."""
+    if not by_hand(steps):
         return steps.sum(0, dtype=dtype)
     first, *rest = steps.unbind(0)
     fresh = not rest or steps.dtype != dtype

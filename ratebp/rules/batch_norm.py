@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ratebp.ops import norm_of_batch
-from ratebp.rules.norm import BATCH_NORMS, by_hand, normalised, uses_batch
+from ratebp.ops import by_hand, norm_of_batch
+from ratebp.rules.norm import BATCH_NORMS, normalised, uses_batch
 from ratebp.views import Leaf
 
 
@@ -40,8 +40,7 @@ class BatchNorm(Leaf):
         served = by_hand(c) and c.is_contiguous() and c.dtype.itemsize >= 4
         several = c.numel() > c.shape[1]  # torch refuses a single value a channel
         if not (served and several and uses_batch(norm)):
-            plain: Tensor = norm(c) if self.follows else unfollowed(norm, c)
-            return plain
+            return by_module(norm, c, follows=self.follows)
         with torch.no_grad():
             value, mean, inv_std = normalised(
                 norm, c.detach(), norm.weight, norm.bias, follows=self.follows
@@ -49,10 +48,16 @@ class BatchNorm(Leaf):
         return norm_of_batch(c, norm.weight, norm.bias, value, mean, inv_std)
 
 
-def unfollowed(norm: nn.Module, c: Tensor) -> Tensor:
-    """Return what a batch norm makes of `c`, its running statistics unchanged."""
+def by_module(norm: nn.Module, c: Tensor, *, follows: bool) -> Tensor:
+    """Return what a batch norm's own forward makes of `c`, unless its statistics must not follow.
+
+    Args:
+        norm: one of `BATCH_NORMS`.
+        c: its input ``[N, C, ...]``.
+        follows: whether the running statistics follow.
+    """
     assert isinstance(norm, BATCH_NORMS)
-    if not uses_batch(norm):
+    if follows or not uses_batch(norm):
         out: Tensor = norm(c)
         return out
     return F.batch_norm(c, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)

@@ -12,6 +12,7 @@ from ratebp.ops import (
     affine_,
     along_channels,
     batch_norm,
+    by_hand,
     norm_recomputed,
     norm_replay,
     sum_of_steps,
@@ -72,15 +73,6 @@ def normalised(
     _move(running[0], mean, momentum)
     _move(running[1], variance * (count / max(count - 1, 1)), momentum)
     return out, mean, inv_std
-
-
-def by_hand(c: Tensor) -> bool:
-    """Are the passes that the library writes out for `c` faster than torch's own norm?
-
-    They are on a CPU; elsewhere, and compiled, torch's reductions are. Meta tensors are counted as
-    a CPU's.
-    """
-    return c.device.type in ("cpu", "meta") and not torch.compiler.is_compiling()
 
 
 def _move(running: Tensor | None, now: Tensor, momentum: float | None) -> None:

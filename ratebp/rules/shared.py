@@ -39,7 +39,7 @@ from ratebp.ops import (
     pack,
     synapse,
 )
-from ratebp.rules.batch_norm import unfollowed
+from ratebp.rules.batch_norm import by_module
 from ratebp.rules.neuron import ScanLIF, StepLIF
 from ratebp.rules.norm import BATCH_NORMS, normalised, uses_batch
 from ratebp.rules.record import RateRecord, unread
@@ -92,8 +92,7 @@ class SharingNorm(Leaf):
         norm = self.norm
         whole = uses_batch(norm)
         if not whole or c.dtype.itemsize < 4 or torch.compiler.is_compiling():
-            plain: Tensor = norm(c) if self.follows else unfollowed(norm, c)
-            return plain
+            return by_module(norm, c, follows=self.follows)
         with torch.no_grad():
             xhat, _, inv_std = normalised(norm, c.detach(), None, None, follows=self.follows)
         if not torch.is_grad_enabled():

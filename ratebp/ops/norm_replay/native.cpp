@@ -1,8 +1,8 @@
 // Batch norm: means and variances by channel, then the affine map, each one pass over the input;
 // and its backward: sums by channel, then the gradient.
 //
-// A few channels at a time go through all passes, so that the later ones find them in the cache. An
-// image has `pixels` values of one channel in a row. Long rows are gone through one by one;
+// All channels of a thread go through one pass after the other: images lie a power of two apart, so
+// that the rows of one channel would compete for the same lines of the cache. An image has `pixels` values of one channel in a row. Long rows are gone through one by one;
 // where they are short, an image's channels are gone through as one long row, with an
 // accumulator and factors for each of its values.
 #include <vector>
@@ -16,7 +16,6 @@ namespace {
 constexpr int64_t RUN = 4096;   // values that are added up in W before they go to a double
 constexpr int64_t IMAGES = 64;  // the same, for short rows
 constexpr int64_t LONG = 64;
-constexpr int64_t STRETCH = 1024;  // values of an image that are gone through in a row
 
 template <class W>
 NOINLINE W sum(const W* x, int64_t n) {
