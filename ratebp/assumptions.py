@@ -229,11 +229,10 @@ def _directions(
     paths = [path for path, part in model.named_modules() if role_of(part) is Role.SYNAPSE]
     rate = _Gradients(model)
     try:
-        bound = methods.get("rate_m").bind(model, len(x))
+        with buffers_kept(model):
+            methods.get("rate_m").bind(model, len(x)).step(x, y, loss=loss, context=rate)
     except BindError as error:
         return dict.fromkeys(paths, str(error))
-    with buffers_kept(model):
-        bound.step(x, y, loss=loss, context=rate)
     found: dict[str, float | str] = {}
     for path in paths:
         a, b = exact.get(f"{path}.weight"), rate.found.get(f"{path}.weight")

@@ -8,12 +8,10 @@ training flags, as all views do: after ``model.eval()`` it is their inference.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ratebp.method import Bound, Method
 from ratebp.schedules import layer_by_layer
-from ratebp.views import Wrap
-from ratebp.wiring import Wiring
 
 
 def mean_frame(x: Tensor) -> Tensor:
@@ -34,7 +32,7 @@ class FrameBound(Bound):
         Returns:
             Mean logits ``[B, K]``.
         """
-        self._check(x)
+        self._prepare(x)
         net = self._views["net"]
         net.refresh()
         with torch.no_grad(), net.sequence(), self._binding.masks.sequence(*x.shape[:2]):
@@ -54,14 +52,7 @@ class Control(Method):
         """Return the sequence that is run instead of ``x [T, B, ...]``: the mean frame."""
         return mean_frame(x)
 
-    def bind(
-        self,
-        model: nn.Module,
-        timesteps: int,
-        *,
-        wiring: Wiring | None = None,
-        wrap: Wrap | None = None,
-    ) -> FrameBound:
-        """Bind as every method, to a `FrameBound`."""
-        bound = super().bind(model, timesteps, wiring=wiring, wrap=wrap)
-        return FrameBound(self, bound._binding, bound._views)
+    @property
+    def bound_class(self) -> type[Bound]:
+        """What `bind` returns: a `FrameBound`."""
+        return FrameBound

@@ -5,6 +5,7 @@ passes over time). It is one final, frozen dataclass in one file; its options ar
 
 - `info` and `identities` are class attributes: claims, each measured by the contract tests.
 - `neurons` are the classes of neurons that the method can train; `bind` refuses all others.
+- `needs` are what operations between leaves must be (`ratebp.needs`); what is not is refused.
 - `build` is called once by `bind` and returns the method's views. It may look at the model and its
   wiring, and refuses with `BindError` what the method cannot train, naming the place and a way out.
 - `step` is called once per optimiser update (or more often, to accumulate). It adds to the model's
@@ -21,7 +22,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import field, fields, replace
 from typing import Any, ClassVar
 
 import torch
@@ -29,21 +30,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp import schedules
+from ratebp.binding import Binding as Binding
 from ratebp.claims import Identity as Identity
 from ratebp.claims import Info as Info
 from ratebp.errors import BindError, OptionError
 from ratebp.inference import infer
 from ratebp.losses import Scoped
+from ratebp.needs import Need
 from ratebp.neurons import LIF, Delay, Neuron
 from ratebp.phases import StepContext
+from ratebp.reader import Reader
 from ratebp.roles import Role, role_of
-from ratebp.rules.dropout import Masks
 from ratebp.rules.exact import scan_neuron, step_neuron
-from ratebp.rules.norm_time import norm_rule
-from ratebp.rules.repeated import repeated_rule
 from ratebp.schedules import Loss, Result
-from ratebp.views import Rule, View, Wrap, view
-from ratebp.wiring import Wiring, trace
+from ratebp.views import Rule, View, Wrap
+from ratebp.wiring import Wiring
 
 _EXACT = {"multi": "bptt_m", "single": "bptt_s"}
 _OUTPUTS = {
@@ -51,40 +52,6 @@ _OUTPUTS = {
     "per_step": "the outputs of single steps",
     "weighted_mean": "a weighted mean of the outputs",
 }
-
-
-@dataclass(frozen=True)
-class Binding:
-    """What `Method.build` works with.
-
-    Attributes:
-        model: the user's model, to be read only.
-        timesteps: T.
-        wiring: which leaf comes after which.
-        wrap: what is put around each view, or None.
-        layout: the method's, which decides how norms with parameters per time step run.
-        masks: of dropout, one a sequence for all views.
-    """
-
-    model: nn.Module
-    timesteps: int
-    wiring: Wiring
-    wrap: Wrap | None
-    layout: str
-    masks: Masks = field(default_factory=Masks)
-
-    def view(self, rules: Mapping[Role, Rule], *, builds_graph: bool = True) -> View:
-        """Return a view of the model with leaves swapped by `rules`."""
-        rules = {
-            Role.NORM: norm_rule(self.layout, self.timesteps),
-            Role.DROPOUT: self.masks.rule,
-            **rules,
-        }
-        if self.layout == "multi":
-            rules[Role.NORM] = repeated_rule(rules[Role.NORM], self.wiring, self.timesteps)
-        return view(
-            self.model, rules, wiring=self.wiring, wrap=self.wrap, builds_graph=builds_graph
-        )
 
 
 def option(default: str, *choices: str) -> Any:
@@ -103,6 +70,7 @@ class Method(ABC):
     info: ClassVar[Info]
     identities: ClassVar[tuple[Identity, ...]]
     neurons: ClassVar[tuple[type[nn.Module], ...]] = (LIF,)
+    needs: ClassVar[tuple[Need, ...]] = ()
 
     def __post_init__(self) -> None:
         """Refuse option values that their fields do not allow."""
@@ -187,8 +155,14 @@ class Method(ABC):
                 "activations are."
             )
         self._refuse_neurons(model)
-        binding = Binding(model, timesteps, wiring or trace(model), wrap, self.info.layout)
-        return Bound(self, binding, self.build(binding))
+        folds = (Need.SAMPLES,) if self.info.layout == "multi" else ()
+        reader = Reader(model, self.info.label, {*folds, *self.needs}, wiring)
+        return self.bound_class(self, model, timesteps, reader, wrap)
+
+    @property
+    def bound_class(self) -> type[Bound]:
+        """What `bind` returns."""
+        return Bound
 
     def _refuse_neurons(self, model: nn.Module) -> None:
         for path, module in model.named_modules():
@@ -209,13 +183,23 @@ class Method(ABC):
 class Bound:
     """A method bound to a model: call `step` once per batch."""
 
-    def __init__(self, method: Method, binding: Binding, views: dict[str, View]) -> None:
-        """Keep the views; `Method.bind` makes this."""
+    def __init__(
+        self,
+        method: Method,
+        model: nn.Module,
+        timesteps: int,
+        reader: Reader,
+        wrap: Wrap | None,
+    ) -> None:
+        """Build the views, unless the forward can only be read with inputs; `bind` makes this."""
         self.method = method
-        self.timesteps = binding.timesteps
-        self._binding = binding
-        self._views = views
+        self.timesteps = timesteps
+        self._reader = reader
+        self._binding = Binding(model, timesteps, wrap, method.info.layout, reader)
+        self._views: dict[str, View] = {}
         self._plain: View | None = None
+        if reader.wiring is not None:
+            self._views = method.build(self._binding)
 
     def step(
         self,
@@ -238,7 +222,7 @@ class Bound:
                 an output that the method does not have.
             StaleViewError: when the model's tensors were replaced after `bind`.
         """
-        self._check(x)
+        self._prepare(x)
         for each in self._views.values():
             each.refresh()
         method = self.method.under(loss)
@@ -257,7 +241,7 @@ class Bound:
         Returns:
             Mean logits ``[B, K]``.
         """
-        self._check(x)
+        self._prepare(x)
         multi = self.method.info.layout == "multi"
         if self._plain is None:
             rules = self.method.forward_rules(self.timesteps)
@@ -275,7 +259,17 @@ class Bound:
         Args:
             x: inputs, time-major ``[T, B, ...]``, of any T.
         """
+        self._read(x)
         return self.method.infer(self._binding, self._views, x)
+
+    def _prepare(self, x: Tensor) -> None:
+        self._check(x)
+        self._read(x)
+
+    def _read(self, x: Tensor) -> None:
+        if self._reader.sees(x) or not self._views:
+            self._plain = None
+            self._views = self.method.build(self._binding)
 
     def _check(self, x: Tensor) -> None:
         if x.dim() < 2 or x.shape[0] != self.timesteps:

@@ -207,6 +207,8 @@ def view(
     """
     _refuse_hooks(model)
     tree, pairs = _copy(model)
+    modules = dict(tree.named_modules())
+    called = None if wiring is None else {id(modules.get(path)) for path in wiring.calls}
     variants: dict[int, nn.Module] = {}
     swapped: list[str] = []
     for path, leaf in list(tree.named_modules(remove_duplicate=False)):
@@ -214,6 +216,8 @@ def view(
         rule = rules.get(role) if role is not None else None
         if rule is None or any(path.startswith(f"{outer}.") for outer in swapped):
             continue
+        if role is not Role.NEURON and called is not None and id(leaf) not in called:
+            continue  # a module that the forward reads and does not call stays what it is
         if id(leaf) not in variants:
             variants[id(leaf)] = rule(leaf, path)
             _refuse_reuse(variants[id(leaf)], path, wiring)

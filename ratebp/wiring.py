@@ -1,4 +1,4 @@
-"""Which leaf comes after which, read once with `torch.fx` when a method is bound.
+"""Which leaf comes after which: what rules ask of a model's graph.
 
 Nothing here runs a model: the graph only answers questions, such as which neuron stands behind a
 synapse (its decay is the decay of the synapse's presynaptic trace).
@@ -6,18 +6,16 @@ synapse (its decay is the decay of the synapse's presynaptic trace).
 
 from __future__ import annotations
 
-import operator
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-from torch import fx, nn
+from torch import nn
 
 from ratebp.errors import BindError
+from ratebp.graph import Graph, Node, Unreadable, read
 from ratebp.neurons import Recurrent
-from ratebp.roles import Role, role_of
+from ratebp.roles import Role
 
 
 @dataclass(frozen=True)
@@ -27,10 +25,10 @@ class Wiring:
     Dropouts are among what signals go through; only their calls are counted.
 
     A path is the leaf's dotted name in the model. "Reach" means through any operations, other
-    synapses and norms included, but never through a neuron.
+    synapses and norms included, but never through a neuron, and never by a size that was read.
 
     Attributes:
-        calls: how often one forward calls each leaf.
+        calls: how often one forward calls each leaf; leaves that it never calls are absent.
         behind: for each leaf, the neurons that its output reaches.
         before: for each leaf, the neurons whose output reaches it.
         only_norms: the leaves all of whose direct consumers are norm leaves.
@@ -52,104 +50,61 @@ class Wiring:
     once: frozenset[str] = frozenset()
 
 
-class RoleTracer(fx.Tracer):
-    """Stop at every leaf that has a role, whatever package it comes from."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        """Say so of every module with a role."""
-        return role_of(m) is not None or super().is_leaf_module(m, module_qualified_name)
-
-
-class _Changed(fx.Proxy):
-    """A proxy that notes ``+=``, which torch.fx takes for a functional addition."""
-
-    def __iadd__(self, other: Any) -> fx.Proxy:
-        return self.tracer.create_proxy("call_function", operator.iadd, (self, other), {})
-
-
-class _ChangeTracer(RoleTracer):
-    def proxy(self, node: fx.Node) -> fx.Proxy:
-        return _Changed(node, self)
+def wiring_of(graph: Graph) -> Wiring:
+    """Return what `graph` says of the leaves."""
+    leaves = [node for node in graph.leaves if node.role is not Role.DROPOUT]
+    sums = _Sums(leaves)
+    norms = {node.path for node in leaves if _feeds_only_norms(node)}
+    return Wiring(
+        calls=graph.calls,
+        behind=_union((node.path, graph.behind(node)) for node in leaves),
+        before=_union((node.path, graph.before(node)) for node in leaves),
+        only_norms=frozenset(norms - {n.path for n in leaves if not _feeds_only_norms(n)}),
+        sources=sums.sources(),
+        readers=sums.readers(),
+        once=_once(graph),
+    )
 
 
 def trace(model: nn.Module) -> Wiring:
-    """Read the wiring of `model`.
+    """Read the wiring of `model` without running it.
 
     Raises:
         BindError: when `torch.fx` cannot trace the model's forward.
     """
     try:
-        graph = _ChangeTracer().trace(model)
-    except Exception as error:
+        return wiring_of(read(model))
+    except Unreadable as error:
         raise BindError(
-            f"the forward of {type(model).__name__} cannot be traced by torch.fx ({error}). "
-            "Remove control flow that depends on tensor values, or pass "
-            "bind(..., wiring=ratebp.Wiring(...)) that says which neuron follows each synapse."
+            f"the forward of {type(model).__name__} cannot be traced by torch.fx ({error})."
         ) from error
-    modules = dict(model.named_modules())
-    all_roles = {path: role_of(module) for path, module in modules.items()}
-    roles = {path: role for path, role in all_roles.items() if role is not Role.DROPOUT}
-    called = Counter(str(n.target) for n in graph.nodes if n.op == "call_module")
-    leaves = [n for n in graph.nodes if n.op == "call_module" and roles.get(n.target) is not None]
-
-    def is_neuron(node: fx.Node) -> bool:
-        return node.op == "call_module" and roles.get(str(node.target)) is Role.NEURON
-
-    sums = _Sums({n: str(n.target) for n in leaves}, modules)
-    return Wiring(
-        calls={path: calls for path, calls in called.items() if all_roles[path] is not None},
-        behind=_union((str(n.target), _reached(n, "users", is_neuron)) for n in leaves),
-        before=_union((str(n.target), _reached(n, "all_input_nodes", is_neuron)) for n in leaves),
-        only_norms=frozenset(str(n.target) for n in leaves if _feeds_only_norms(n, roles))
-        - {str(n.target) for n in leaves if not _feeds_only_norms(n, roles)},
-        sources=sums.sources(),
-        readers=sums.readers(),
-        once=_once(graph, modules, called),
-    )
 
 
-def _reached(node: fx.Node, attribute: str, is_neuron: Callable[[fx.Node], bool]) -> frozenset[str]:
-    found: set[str] = set()
-    seen: set[fx.Node] = set()
-    todo: list[fx.Node] = list(getattr(node, attribute))
-    while todo:
-        near = todo.pop()
-        if near in seen:
-            continue
-        seen.add(near)
-        if is_neuron(near):
-            found.add(str(near.target))
-        else:
-            todo.extend(getattr(near, attribute))
-    return frozenset(found)
-
-
-def _feeds_only_norms(node: fx.Node, roles: Mapping[str, Role | None]) -> bool:
-    return bool(node.users) and all(
-        user.op == "call_module" and roles.get(str(user.target)) is Role.NORM for user in node.users
-    )
+def _feeds_only_norms(node: Node) -> bool:
+    return bool(node.users) and all(user.role is Role.NORM for user in node.users)
 
 
 class _Sums:
     """Follows outputs of leaves through functional additions and `nn.Identity`, nothing else."""
 
-    def __init__(self, leaves: Mapping[fx.Node, str], modules: Mapping[str, nn.Module]) -> None:
-        self._modules = modules
-        calls = Counter(leaves.values())
-        self._leaves = {node: path for node, path in leaves.items() if calls[path] == 1}
+    def __init__(self, leaves: Iterable[Node]) -> None:
+        leaves = [*leaves]
+        paths = [node.path for node in leaves]
+        self._leaves = {node: node.path for node in leaves if paths.count(node.path) == 1}
 
-    def _passes(self, node: fx.Node) -> bool:
-        if node.op == "call_module":
-            return type(self._modules[str(node.target)]) is nn.Identity
-        return (
-            node.op == "call_function"
-            and node.target in (operator.add, torch.add)
-            and len(node.args) == 2
-            and not node.kwargs
+    def _passes(self, node: Node) -> bool:
+        if node.name == "identity":
+            return True
+        if node.name != "add" or len(node.args) != 2 or node.kwargs:
+            return False
+        # Where shapes are known, a sum that broadcasts is no sum of what leaves keep.
+        return all(
+            isinstance(each, Node) and (each.shape is None or each.shape == node.shape)
+            for each in node.args
         )
 
     def _terms(self, value: Any) -> tuple[str, ...] | None:
-        if not isinstance(value, fx.Node):
+        if not isinstance(value, Node):
             return None
         if value in self._leaves:
             return (self._leaves[value],)
@@ -162,7 +117,7 @@ class _Sums:
         found = {p: self._terms(n.args[0] if n.args else None) for n, p in self._leaves.items()}
         return {path: terms for path, terms in found.items() if terms is not None}
 
-    def _takers(self, node: fx.Node) -> frozenset[str] | None:
+    def _takers(self, node: Node) -> frozenset[str] | None:
         found: frozenset[str] = frozenset()
         for user in node.users:
             if user in self._leaves:
@@ -179,43 +134,53 @@ class _Sums:
         return {path: takers for path, takers in found.items() if takers is not None}
 
 
-def _once(
-    graph: fx.Graph, modules: Mapping[str, nn.Module], called: Mapping[str, int]
-) -> frozenset[str]:
-    constant: set[fx.Node] = set()
+def _once(graph: Graph) -> frozenset[str]:
+    constant: set[Node] = set()
     found: list[str] = []
     for node in graph.nodes:
-        inputs = set(node.all_input_nodes)
-        if node.op == "placeholder":
+        inputs = set(node.tensors)
+        if node.name == "input":
             constant.add(node)
         elif constant & inputs:
-            leaf = modules.get(str(node.target)) if node.op == "call_module" else None
-            role = None if leaf is None else role_of(leaf)
-            if inputs - constant or (role is not Role.NEURON and not _alike(node, leaf)):
+            if inputs - constant or (node.role is not Role.NEURON and not _alike(node)):
                 return frozenset()
-            if role is not None:
-                found.append(str(node.target))
-            if role is not Role.NEURON:
+            if node.role is not None:
+                found.append(node.path)
+            if node.role is not Role.NEURON:
                 constant.add(node)
-    return frozenset(found) if all(called[path] == 1 for path in found) else frozenset()
+    return frozenset(found) if all(graph.calls[path] == 1 for path in found) else frozenset()
 
 
-def _alike(node: fx.Node, leaf: nn.Module | None) -> bool:
+_ALIKE = frozenset(
+    [
+        "identity",
+        "relu",
+        "avg_pool1d",
+        "avg_pool2d",
+        "avg_pool3d",
+        "max_pool1d",
+        "max_pool2d",
+        "max_pool3d",
+    ]
+)
+_ALIKE_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
+
+
+def _alike(node: Node) -> bool:
     """Does an operation make of T equal batches T times what it makes of one?
 
     Batch norm does; its running variance is another matter (`ratebp.rules.repeated`).
     """
-    if leaf is None:
-        flattened = node.target in ("flatten", torch.flatten) and node.args[1:] == (1,)
-        return flattened or node.target in (operator.add, torch.add)
-    known = role_of(leaf) in (Role.SYNAPSE, Role.DROPOUT) or type(leaf) in _ALIKE
-    return known or (isinstance(leaf, nn.Flatten) and leaf.start_dim >= 1)
-
-
-_ALIKE = (
-    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm, nn.Identity, nn.ReLU),
-    *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d),
-)
+    if node.role is Role.NORM:
+        return type(node.module) in _ALIKE_NORMS
+    if node.role is not None:
+        return True
+    if node.changes:
+        return False
+    if node.name == "flatten":
+        start = node.option("start_dim", 1, 0)
+        return start == 1 or (node.module is not None and start > 1)
+    return node.name == "add" or (node.name in _ALIKE and node.module is not None)
 
 
 def _union(pairs: Iterable[tuple[str, frozenset[str]]]) -> dict[str, frozenset[str]]:

@@ -100,9 +100,10 @@ class BpttCkpt(Method):
         segment = binding.timesteps if self.over == "layers" else self.segment
         modules = model.named_modules(remove_duplicate=False)
         places = {path for path, module in modules if role_of(module) is Role.NEURON}
+        code = binding.code
 
         def chained(tree: nn.Module, builds_graph: bool) -> nn.Module:
-            chain = by_layers(tree, rerun.module, places, again, segment)
+            chain = by_layers(tree, rerun.module, code, places, again, segment)
             return wrap(chain, builds_graph) if wrap is not None else chain
 
         return {"net": replace(binding, wrap=chained).view(net.rules()), "rerun": rerun}

@@ -77,8 +77,7 @@ class Eprop(Method):
         read = frozenset[str]().union(*(wiring.before[path] for path in ends))
         exact = read if self.feedback == "symmetric" else frozenset[str]()
         leaves = EpropLeaves(
-            model,
-            wiring,
+            binding,
             listens=read if self.feedback != "random" else (),
             ends=ends,
             drifts=ends if self.feedback == "adaptive" else (),

@@ -56,7 +56,7 @@ class NdotA(Method):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Let neurons make traces, and synapses read them."""
-        return {"net": binding.view(ndot_rules(binding.model, binding.wiring, self.potential))}
+        return {"net": binding.view(ndot_rules(binding, self.potential))}
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

@@ -69,7 +69,7 @@ class Ostl(Method):
         """Give recurrent layers and their synapses influences, all others the traces of OTTT."""
         model, wiring = binding.model, binding.wiring
         refuse_unless_soft_and_detached("ostl", model)
-        mixed = mixings("ostl", model, wiring)
+        mixed = mixings("ostl", binding)
         plain = ottt_rules(model, wiring, "spiking")
 
         def neuron(each: nn.Module, path: str) -> nn.Module:

@@ -49,7 +49,7 @@ class SafE(Method):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the view on accumulations, or refuse what they cannot cross."""
-        return {"net": accumulated_view("saf_e", binding.model, binding.wiring, binding.wrap)}
+        return {"net": accumulated_view("saf_e", binding)}
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

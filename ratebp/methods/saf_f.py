@@ -49,10 +49,7 @@ class SafF(Method):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the view on accumulations, or refuse what they cannot cross."""
-        net = accumulated_view(
-            "saf_f", binding.model, binding.wiring, binding.wrap, outside=LogitsAndRate
-        )
-        return {"net": net}
+        return {"net": accumulated_view("saf_f", binding, outside=LogitsAndRate)}
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

@@ -16,31 +16,20 @@ Source: Saiin et al. 2024, arXiv 2310.02772.
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
+from ratebp.bindable import Bindable
 from ratebp.errors import BindError
+from ratebp.graph import Graph, Kind, Node
 from ratebp.neurons import LIF
 from ratebp.ops import geometry_of, spike
-from ratebp.roles import Role, role_of
+from ratebp.roles import Role
 from ratebp.rules.record import widened
-from ratebp.views import Leaf, View, Wrap, view
-from ratebp.wiring import Wiring
-
-_POOLS = (nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
-_ADAPTIVE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
-_MODULES = frozenset({nn.Identity, nn.Flatten, nn.Unflatten, *_POOLS, *_ADAPTIVE})
-_POOLING = frozenset({F.avg_pool1d, F.avg_pool2d, F.avg_pool3d}) | frozenset(
-    {F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d}
-)
-_FUNCTIONS = _POOLING | {torch.flatten, torch.reshape, operator.getitem}
-_METHODS = frozenset({"flatten", "view", "reshape", "size"})
-_ADDS = (operator.add, torch.add, "add")
+from ratebp.views import Leaf, View, view
 
 
 def _accumulate(now: Tensor, last: Tensor | None, decay: float) -> Tensor:
@@ -180,25 +169,22 @@ class LogitsAndRate(SpikingLogits):
 
 def accumulated_view(
     method: str,
-    model: nn.Module,
-    wiring: Wiring,
-    wrap: Wrap | None,
+    binding: Bindable,
     outside: Callable[[nn.Module, float], nn.Module] = SpikingLogits,
 ) -> View:
-    """Return a view that runs `model` on accumulations.
+    """Return a view that runs the model on accumulations.
 
     Args:
         method: name of the method that asks, for messages.
-        model: what is bound.
-        wiring: of that model.
-        wrap: what the user puts around a view.
+        binding: what is bound.
         outside: `SpikingLogits` or `LogitsAndRate`.
 
     Raises:
         BindError: for a neuron or an operation that accumulations cannot cross, by place.
     """
+    model, wrap = binding.model, binding.wrap
     decay = _one_decay(method, model)
-    _refuse_what_does_not_commute(method, model)
+    _refuse_what_does_not_commute(method, binding.graph)
 
     def enclosed(net: nn.Module, builds_graph: bool) -> nn.Module:
         whole = outside(net, decay)
@@ -210,7 +196,7 @@ def accumulated_view(
             Role.NEURON: lambda lif, _: AccumulatedLIF(lif),
             Role.SYNAPSE: lambda layer, _: AccumulatedSynapse(layer, decay),
         },
-        wiring=wiring,
+        wiring=binding.wiring,
         wrap=enclosed,
     )
 
@@ -241,43 +227,26 @@ def _one_decay(method: str, model: nn.Module) -> float:
     return next(iter(decays.values()))
 
 
-class _Tracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return role_of(m) is not None or super().is_leaf_module(m, module_qualified_name)
-
-
-def _refuse_what_does_not_commute(method: str, model: nn.Module) -> None:
-    try:
-        graph = _Tracer().trace(model)
-    except Exception as error:
-        raise BindError(
-            f"{method} must see every operation of {type(model).__name__}, but torch.fx cannot "
-            f"trace its forward ({error}). Remove control flow that depends on tensor values, or "
-            "train with ottt_a or sltt and bind(..., wiring=ratebp.Wiring(...))."
-        ) from error
-    modules = dict(model.named_modules())
+def _refuse_what_does_not_commute(method: str, graph: Graph) -> None:
     for node in graph.nodes:
-        if node.op in ("placeholder", "output") or _commutes(node, modules):
+        if node.name in ("input", "output", "parameter") or _commutes(node, graph):
             continue
-        place = next(reversed(node.meta.get("nn_module_stack") or {"": None}))
-        what = getattr(node.target, "__name__", str(node.target))
-        if node.op == "call_module":
-            place, what = str(node.target), type(modules[node.target]).__name__
+        what = f"{node.name} ({node.where})"
+        if node.module is not None:
+            what = f"{type(node.module).__name__} at `{node.path}`"
         raise BindError(
-            f"{method} cannot cross {what} at `{place or '(the model)'}`: it hands on accumulated "
+            f"{method} cannot cross {what}: it hands on accumulated "
             "spikes, so what lies around synapses and neurons must be linear and the same at every "
             "step: a + b, flatten, view, reshape, average pools, Identity. Take a "
             "model without norms and the like, or train with ottt_a or sltt."
         )
 
 
-def _commutes(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
-    if node.op == "call_module":
-        module = modules[str(node.target)]
-        silent = isinstance(module, _DropoutNd) and module.p == 0
-        return role_of(module) in (Role.NEURON, Role.SYNAPSE) or type(module) in _MODULES or silent
-    if node.target in _ADDS:  # a plain number would be an offset
-        return all(isinstance(each, fx.Node) for each in node.args)
-    if node.target is getattr:
-        return node.args[1] == "shape"
-    return node.target in (_METHODS if node.op == "call_method" else _FUNCTIONS)
+def _commutes(node: Node, graph: Graph) -> bool:
+    if node.role is not None:
+        silent = isinstance(node.module, _DropoutNd) and node.module.p == 0
+        return node.role in (Role.NEURON, Role.SYNAPSE) or silent
+    kinds = graph.kinds[node]
+    # A parameter that is learned would need a trace of its own.
+    learned = any(each.name == "parameter" for each in node.tensors)
+    return not node.signal or (Kind.LINEAR in kinds and Kind.RANDOM not in kinds and not learned)

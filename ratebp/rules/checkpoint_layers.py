@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
 from ratebp.errors import BindError
+from ratebp.graph import Graph
 from ratebp.ops import Spikes, pack, unpack
 from ratebp.rules.cut import Layer, cut
 from ratebp.rules.record import unread
@@ -237,7 +238,12 @@ class Chain(nn.Module):
 
 
 def by_layers(
-    net: nn.Module, rerun: nn.Module, neurons: Collection[str], sharing: Sharing, segment: int
+    net: nn.Module,
+    rerun: nn.Module,
+    graph: Graph,
+    neurons: Collection[str],
+    sharing: Sharing,
+    segment: int,
 ) -> Chain:
     """Return `net` as a chain of checkpointed layers.
 
@@ -245,14 +251,15 @@ def by_layers(
         net: the tree of the forward, with `StepLIF` neurons.
         rerun: the tree of the recomputation: neurons of the same state, norms that give the same
             values and update no statistics.
+        graph: of the model, with its code.
         neurons: paths of the neurons; a layer ends behind each.
         sharing: of `rerun`.
         segment: time steps that are recomputed at once.
 
     Raises:
-        BindError: when `torch.fx` cannot cut the model's forward.
+        BindError: for a forward that must not be cut into layers.
     """
-    (chain, layers), (_, again) = cut(net, neurons), cut(rerun, neurons)
+    (chain, layers), (_, again) = (cut(tree, graph, neurons) for tree in (net, rerun))
     for name, layer in layers.items():
         chain.set_submodule(name, CheckpointedLayer(layer, again[name], sharing, segment))
     return Chain(net, chain)

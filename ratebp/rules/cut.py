@@ -11,8 +11,7 @@ from torch import fx, nn
 from torch.fx.passes.split_module import split_module
 
 from ratebp.errors import BindError
-from ratebp.roles import role_of
-from ratebp.views import Leaf
+from ratebp.graph import OUT_OF_PLACE, Graph
 
 
 @dataclass(frozen=True)
@@ -31,25 +30,24 @@ class Layer:
     spikes: tuple[str, ...]
 
 
-class _LeafTracer(fx.Tracer):
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        known = isinstance(m, Leaf) or role_of(m) is not None
-        # A module that has parameters and no children belongs to one layer as a whole.
-        alone = not any(m.children()) and any(True for _ in m.parameters())
-        return known or alone or super().is_leaf_module(m, module_qualified_name)
-
-
-def cut(tree: nn.Module, neurons: Collection[str]) -> tuple[fx.GraphModule, dict[str, Layer]]:
+def cut(
+    tree: nn.Module, graph: Graph, neurons: Collection[str]
+) -> tuple[fx.GraphModule, dict[str, Layer]]:
     """Return the chain of layers of `tree`, and each layer by its name in the chain.
 
+    Args:
+        tree: a view of the model, its leaves swapped.
+        graph: of the model, with its code.
+        neurons: paths of the neurons; a layer ends behind each.
+
     Raises:
-        BindError: when `torch.fx` cannot cut the tree's forward.
+        BindError: for a forward that must not be cut.
     """
-    graph = _traced(tree)
+    code = _code_of(graph)
     layer_of: dict[fx.Node, int] = {}
     paths: defaultdict[str, set[str]] = defaultdict(set)
     number = 0
-    for node in graph.nodes:
+    for node in code.nodes:
         layer_of[node] = number
         if node.op == "call_module":
             paths[f"submod_{number}"].add(str(node.target))
@@ -61,7 +59,7 @@ def cut(tree: nn.Module, neurons: Collection[str]) -> tuple[fx.GraphModule, dict
                 "over='time', or train with bptt_s."
             )
     by_module = {id(tree.get_submodule(path)): path for path in neurons}
-    chain = split_module(fx.GraphModule(tree, graph), tree, layer_of.__getitem__)
+    chain = split_module(fx.GraphModule(tree, code), tree, layer_of.__getitem__)
     returned = _returning(chain)
     layers = {}
     for name, module in chain.named_children():
@@ -92,26 +90,27 @@ def _spikes(layer: fx.GraphModule, neurons: Mapping[int, str]) -> tuple[str, ...
     return tuple(path(node) for node in _outputs(layer))
 
 
-def _traced(tree: nn.Module) -> fx.Graph:
-    mode = {module: module.training for module in tree.modules()}
-    graphs = []
-    try:
-        for training in (True, False):
-            tree.train(training)
-            graphs.append(_LeafTracer().trace(tree))
-    except Exception as error:
+def _code_of(graph: Graph) -> fx.Graph:
+    """Return a copy of the code of the model's forward, which runs swapped leaves as well.
+
+    Raises:
+        BindError: where it must not be cut.
+    """
+    if graph.training_read:
         raise BindError(
-            f"torch.fx cannot cut the forward of {type(tree).__name__} into layers ({error}). Use "
-            "over='time', which needs no cut, or train with bptt_s."
-        ) from error
-    finally:
-        for module, training in mode.items():
-            module.training = training
-    sources = {graph.python_code("self").src for graph in graphs}
-    if len(sources) > 1:
-        raise BindError(
-            f"the forward of {type(tree).__name__} reads `self.training` outside of torch's own "
+            "the forward reads `self.training` outside of torch's own "
             "layers, which a cut into layers would freeze. Use modules such as nn.Dropout there, "
             "or over='time'."
         )
-    return graphs[0]
+    assert graph.code is not None
+    code = fx.Graph()
+    code.output(code.graph_copy(graph.code, {}))
+    for node in code.nodes:
+        if node.target in OUT_OF_PLACE and not _read_later(node.args[0], node):
+            node.target = OUT_OF_PLACE[node.target]  # nobody sees the difference
+    return code
+
+
+def _read_later(value: Any, change: fx.Node) -> bool:
+    """Does anything take `value` after the `change` of it in place?"""
+    return any(user is not change and change < user for user in value.users)

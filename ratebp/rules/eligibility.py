@@ -8,21 +8,17 @@ between a synapse and its neuron must treat the halves alike: it must be linear.
 
 from __future__ import annotations
 
-import operator
-
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from ratebp.errors import BindError
+from ratebp.graph import Graph, Kind, Node
 from ratebp.neurons import LIF
 from ratebp.ops import naive_synapse, synapse
-from ratebp.roles import Role, role_of
+from ratebp.roles import Role
 from ratebp.rules.neuron import DetachedLIF
 from ratebp.rules.synapse import Trace, TracedSynapse
-from ratebp.wiring import RoleTracer, Wiring
-
-_ADDS = (operator.add, operator.iadd, torch.add, "add")
-_LINEAR = (nn.Identity, nn.Flatten, nn.AvgPool1d, nn.AvgPool2d, nn.AdaptiveAvgPool2d)
+from ratebp.wiring import Wiring
 
 
 class TwoTraceLIF(DetachedLIF):
@@ -96,38 +92,36 @@ class TwoTraceSynapse(TracedSynapse):
         return synapse(x, weight, bias, self.geometry, source=source, value=value, bias_scale=ones)
 
 
-def refuse_unless_halves_are_alike(method: str, model: nn.Module, wiring: Wiring) -> None:
+def refuse_unless_halves_are_alike(method: str, graph: Graph, wiring: Wiring) -> None:
     """Check what lies between synapses and the neurons behind them.
 
     Args:
         method: name of the method that asks, for messages.
-        model: what will be bound; `torch.fx` must be able to trace it.
-        wiring: of that model.
+        graph: of what will be bound.
+        wiring: of the same.
 
     Raises:
         BindError: for anything but sums of currents, average pools and flattening there, by place.
     """
-    modules = dict(model.named_modules())
-    twofold: set[fx.Node] = set()
-    for node in RoleTracer().trace(model).nodes:
-        module = modules[str(node.target)] if node.op == "call_module" else None
-        role = None if module is None else role_of(module)
-        inputs = node.all_input_nodes
-        touched, pure = not twofold.isdisjoint(inputs), bool(inputs) and twofold.issuperset(inputs)
-        if role is Role.NEURON:
+    twofold: set[Node] = set()
+    for node in graph.nodes:
+        inputs = set(node.tensors)
+        touched, pure = not twofold.isdisjoint(inputs), bool(inputs) and twofold >= inputs
+        if node.role is Role.NEURON:
             legal = pure
-        elif role is Role.SYNAPSE:
+        elif node.role is Role.SYNAPSE:
             legal = not touched
         else:
-            linear = isinstance(module, _LINEAR) or (node.target in _ADDS and len(inputs) == 2)
-            legal = not touched or (pure and linear)
+            legal = not touched or (pure and Kind.LINEAR in graph.kinds[node])
         if not legal:
-            what = f"{type(module).__name__} at `{node.target}`" if module else f"`{node.name}`"
+            what = f"`{node.name}` ({node.where})"
+            if node.module is not None:
+                what = f"{type(node.module).__name__} at `{node.path}`"
             raise BindError(
                 f"{method} cannot cross {what}: between a synapse and the neuron behind it there "
                 "may be sums of currents, average pools and flattening, and a neuron must follow a "
                 "synapse. Take a model without norms and the like, or train with ottt_a or sltt."
             )
-        behind = role is Role.SYNAPSE and bool(wiring.behind.get(str(node.target)))
-        if behind or (touched and role is None):
+        behind = node.role is Role.SYNAPSE and bool(wiring.behind.get(node.path))
+        if behind or (touched and node.role is None):
             twofold.add(node)

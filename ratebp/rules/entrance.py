@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import fx, nn
+from torch import nn
 
 from ratebp.errors import BindError
-from ratebp.roles import Role, role_of
-from ratebp.wiring import RoleTracer, Wiring
+from ratebp.graph import Graph
+from ratebp.roles import Role
+from ratebp.wiring import Wiring
 
 
 def entrances(
     method: str,
-    model: nn.Module,
+    graph: Graph,
     wiring: Wiring,
     layers: Mapping[str, nn.Module],
     instead: str,
@@ -22,8 +23,8 @@ def entrances(
 
     Args:
         method: name of the method that asks, for messages.
-        model: what will be bound; with any of `layers`, `torch.fx` must be able to trace it.
-        wiring: of that model.
+        graph: of what will be bound.
+        wiring: of the same.
         layers: neurons of the model that must have such a synapse, by path.
         instead: the methods that need none, for messages.
 
@@ -31,26 +32,21 @@ def entrances(
         BindError: where what reaches a layer is anything but the current of one `nn.Linear` that
             goes nowhere else.
     """
-    if not layers:
-        return {}
-    modules = dict(model.named_modules())
-    neurons = {path for path, m in modules.items() if role_of(m) is Role.NEURON}
+    neurons = {path for path, role in graph.roles.items() if role is Role.NEURON}
     found = {}
-    for node in _traced(method, model, instead).nodes:
-        if node.op == "call_module" and node.target in layers:
-            (before,) = node.all_input_nodes
-            source = modules[str(before.target)] if before.op == "call_module" else None
-            reaching = {p for p, behind in wiring.behind.items() if node.target in behind}
-            alone = reaching - neurons == {before.target} and len(before.users) == 1
-            if type(source) is not nn.Linear or not alone:
-                what = before.name if source is None else before.target
+    for node in graph.leaves:
+        if node.path in layers:
+            (before,) = node.tensors
+            reaching = {path for path, behind in wiring.behind.items() if node.path in behind}
+            alone = reaching - neurons == {before.path} and len(before.users) == 1
+            if type(before.module) is not nn.Linear or not alone:
                 raise BindError(
                     f"{method} needs one nn.Linear straight before the "
-                    f"{type(layers[node.target]).__name__} at `{node.target}`, whose output goes "
-                    f"nowhere else, but finds `{what}`. Remove what lies between, or train with "
-                    f"{instead}."
+                    f"{type(layers[node.path]).__name__} at `{node.path}`, whose output goes "
+                    f"nowhere else, but finds `{before.path or before.name}`. Remove what lies "
+                    f"between, or train with {instead}."
                 )
-            found[str(node.target)] = str(before.target)
+            found[node.path] = before.path
     return found
 
 
@@ -66,14 +62,3 @@ def linear_within(method: str, path: str, synapse: nn.Module, instead: str) -> n
             f"`{path}`: give it nn.Linear, or train with {instead}."
         )
     return synapse
-
-
-def _traced(method: str, model: nn.Module, instead: str) -> fx.Graph:
-    try:
-        return RoleTracer().trace(model)
-    except Exception as error:
-        raise BindError(
-            f"{method} must see what stands before recurrent layers and adaptive neurons of "
-            f"{type(model).__name__}, which torch.fx cannot trace ({error}). Remove control flow "
-            f"that depends on tensor values, or train with {instead} and bind(..., wiring=...)."
-        ) from error

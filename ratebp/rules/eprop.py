@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from torch import nn
 
+from ratebp.bindable import Bindable
 from ratebp.neurons import ALIF, LIF, Recurrent
 from ratebp.rules.adaptive_eligibility import AdaptiveSynapse, Slope, SlopedALIF
 from ratebp.rules.entrance import entrances, linear_within
@@ -14,7 +15,7 @@ from ratebp.rules.neuron import StepLIF
 from ratebp.rules.recurrent import HeardNeuron, refuse_unless_synapse
 from ratebp.rules.synapse import Trace
 from ratebp.views import Leaf
-from ratebp.wiring import Wiring, common_decay
+from ratebp.wiring import common_decay
 
 _INSTEAD = "bptt_m or bptt_s"
 
@@ -23,8 +24,7 @@ class EpropLeaves:
     """Makes the leaves of e-prop for one model.
 
     Args:
-        model: what will be bound; with ALIF neurons `torch.fx` must be able to trace it.
-        wiring: of that model.
+        binding: what is bound.
         listens: paths of the neurons that take the gradient of those who read their spikes.
         drifts: paths of the readouts that send back what they learnt, see `DriftedReadout`.
         ends: paths of all readouts.
@@ -36,15 +36,15 @@ class EpropLeaves:
 
     def __init__(
         self,
-        model: nn.Module,
-        wiring: Wiring,
+        binding: Bindable,
         *,
         listens: Collection[str],
         ends: Collection[str],
         drifts: Collection[str],
     ) -> None:
         """Find the synapses that need an eligibility for each sample and weight."""
-        self._model, self._wiring = model, wiring
+        model = self._model = binding.model
+        self._wiring = binding.wiring
         self._listens, self._ends, self._drifts = listens, ends, drifts
         within = {id(m.neuron) for m in model.modules() if isinstance(m, Recurrent)}
         layers = {
@@ -52,7 +52,7 @@ class EpropLeaves:
             for path, m in model.named_modules()
             if isinstance(_inner(m), ALIF) and id(m) not in within
         }
-        into = entrances("eprop", model, wiring, layers, _INSTEAD)
+        into = entrances("eprop", binding.graph, binding.wiring, layers, _INSTEAD)
         self._slopes = {path: Slope() for path in layers}
         self._adaptive = {synapse: path for path, synapse in into.items()}
 

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ratebp.bindable import Bindable
 from ratebp.errors import BindError
 from ratebp.neurons import LIF, Recurrent
 from ratebp.roles import Role, role_of
@@ -18,7 +19,6 @@ from ratebp.rules.entrance import entrances, linear_within
 from ratebp.rules.neuron import DetachedLIF
 from ratebp.rules.recurrent import heard
 from ratebp.views import Leaf
-from ratebp.wiring import Wiring
 
 _INSTEAD = "eprop, bptt_m or bptt_s"
 
@@ -126,22 +126,22 @@ class InfluenceRecurrent(DetachedLIF):
             self.mixing.jacobian = torch.diag_embed(alone) + weight * h.unsqueeze(-2)
 
 
-def mixings(method: str, model: nn.Module, wiring: Wiring) -> dict[str, Mixing]:
-    """Return a new `Mixing` for each recurrent layer of `model`, by path.
+def mixings(method: str, binding: Bindable) -> dict[str, Mixing]:
+    """Return a new `Mixing` for each recurrent layer of the model, by path.
 
     Args:
         method: name of the method that asks, for messages.
-        model: what will be bound; with recurrent layers `torch.fx` must be able to trace it.
-        wiring: of that model.
+        binding: what is bound.
 
     Raises:
         BindError: where a recurrent layer is not linear, or what reaches it is anything but the
             current of one linear synapse that goes nowhere else.
     """
-    layers = {path: m for path, m in model.named_modules() if isinstance(m, Recurrent)}
+    layers = {path: m for path, m in binding.model.named_modules() if isinstance(m, Recurrent)}
     for path, layer in layers.items():
         linear_within(method, path, layer.synapse, _INSTEAD)
-    entrances(method, model, wiring, layers, _INSTEAD)
+    if layers:
+        entrances(method, binding.graph, binding.wiring, layers, _INSTEAD)
     return {path: Mixing() for path in layers}
 
 

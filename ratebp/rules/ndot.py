@@ -14,6 +14,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ratebp.bindable import Bindable
 from ratebp.neurons import LIF
 from ratebp.ops import last_spike
 from ratebp.roles import Role
@@ -21,7 +22,7 @@ from ratebp.rules.neuron import DetachedLIF
 from ratebp.rules.synapse import Trace, TracedSynapse
 from ratebp.rules.trace_paths import trace_paths
 from ratebp.views import Rule
-from ratebp.wiring import Wiring, common_decay
+from ratebp.wiring import common_decay
 
 
 def bounded_ratio(now: Tensor, last: Tensor, decay: float) -> Tensor:
@@ -129,20 +130,20 @@ class NdotTrace(Trace):
         return trace
 
 
-def ndot_rules(model: nn.Module, wiring: Wiring, potential: str) -> dict[Role, Rule]:
-    """Return the rules of NDOT for `model`.
+def ndot_rules(binding: Bindable, potential: str) -> dict[Role, Rule]:
+    """Return the rules of NDOT for the model of `binding`.
 
     Synapses that no spikes reach directly (the first layer) and all biases have OTTT's trace.
 
     Args:
-        model: what will be bound.
-        wiring: of that model.
+        binding: what is bound.
         potential: "formula" or "published", see `NdotLIF` and `PublishedNdotLIF`.
 
     Raises:
         BindError: as `trace_paths`, and for a synapse that feeds neurons of different decay.
     """
-    paths = trace_paths(model)
+    model, wiring = binding.model, binding.wiring
+    paths = trace_paths(model, binding.code)
     slots: defaultdict[str, Slot] = defaultdict(Slot)
 
     def trace(layer: nn.Module, path: str) -> nn.Module:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
-from typing import Protocol
 
 from torch import nn
 
+from ratebp.bindable import Bindable
 from ratebp.neurons import LIF
 from ratebp.roles import Role
 from ratebp.rules.beside import Beside
@@ -24,26 +23,10 @@ from ratebp.rules.rate_flow import RateFlow
 from ratebp.rules.record import RateRecord
 from ratebp.rules.synapse import RecordSynapseScan, RecordSynapseStep, ReplaySynapse
 from ratebp.views import Leaf, Rule, View
-from ratebp.wiring import Wiring
-
-
-class _Binding(Protocol):
-    """What is bound: `ratebp.method.Binding`."""
-
-    @property
-    def model(self) -> nn.Module: ...
-
-    @property
-    def wiring(self) -> Wiring: ...
-
-    @property
-    def timesteps(self) -> int: ...
-
-    def view(self, rules: Mapping[Role, Rule], *, builds_graph: bool = True) -> View: ...
 
 
 def rate_views(
-    binding: _Binding,
+    binding: Bindable,
     neuron: type[RecordNeuronScan | RecordNeuronStep],
     synapse: type[RecordSynapseScan | RecordSynapseStep],
     norm: type[RecordNormScan | RecordNormStep],

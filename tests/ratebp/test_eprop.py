@@ -18,7 +18,6 @@ from ratebp.rules.exact import step_neuron
 from ratebp.rules.feedback import feedback_matrix
 from ratebp.testing import seeded_step
 from ratebp.testing.contracts import differences
-from ratebp.wiring import trace
 
 DECAY = 0.6
 
@@ -80,7 +79,8 @@ def test_e13_the_leaves_of_a_recurrent_layer_with_the_total_derivative(bias: boo
     want = {n: model.get_parameter(n).grad for n in names}
     model.zero_grad()
 
-    leaves = EpropLeaves(model, trace(model), listens=("1",), ends=("2",), drifts=())
+    binding = ratebp.methods.get("eprop").bind(model, len(x))._binding
+    leaves = EpropLeaves(binding, listens=("1",), ends=("2",), drifts=())
     synapse, neuron = leaves.synapse(into, "0"), leaves.neuron(layer, "1")
     for now, signal, s in zip(x, signals, spikes, strict=True):
         seen = neuron(synapse(now))

@@ -18,7 +18,6 @@ from ratebp.rules.exact import step_neuron
 from ratebp.rules.feedback import feedback_matrix
 from ratebp.testing import seeded_step
 from ratebp.testing.contracts import differences
-from ratebp.wiring import trace
 
 CONSTANTS = {"decay": 0.6, "threshold": 0.9, "adaptation": 0.4, "adaptation_decay": 0.8}
 
@@ -137,7 +136,8 @@ def test_e13_the_leaves_of_an_adaptive_layer_with_the_total_derivative(
     want = {n: model.get_parameter(n).grad for n in names}
     model.zero_grad()
 
-    leaves = EpropLeaves(model, trace(model), listens=("1",), ends=("2",), drifts=())
+    binding = ratebp.methods.get("eprop").bind(model, len(x))._binding
+    leaves = EpropLeaves(binding, listens=("1",), ends=("2",), drifts=())
     synapse, neuron = leaves.synapse(into, "0"), leaves.neuron(layer, "1")
     for k, (now, s) in enumerate(zip(x, spikes, strict=True)):
         seen = neuron(synapse(now))

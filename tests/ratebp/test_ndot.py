@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -12,15 +13,20 @@ from torch import Tensor, nn
 
 import ratebp
 from ratebp.errors import BindError
+from ratebp.graph import read
 from ratebp.models.blocks import parts
 from ratebp.models.sew import SEWBlock
 from ratebp.ops import spike
 from ratebp.rules.ndot import NdotLIF, PublishedNdotLIF, Slot, bounded_ratio
-from ratebp.rules.trace_paths import trace_paths
+from ratebp.rules.trace_paths import TracePath, trace_paths
 from ratebp.testing.contracts import gradients_of
 
 DECAY, THRESHOLD = 0.6, 0.9
 lif = partial(ratebp.LIF, decay=DECAY, threshold=THRESHOLD)
+
+
+def ways_of(model: nn.Module) -> dict[str, TracePath]:
+    return trace_paths(model, read(model))
 
 
 def mlp() -> nn.Sequential:
@@ -222,13 +228,13 @@ def stack(*between: nn.Module) -> nn.Sequential:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        (Through(lambda s, c: s + c), r"`last` through `add`, where .* \(`lif` and `first`\)"),
-        (Through(lambda s, _: s * s), r"synapse `last` through `mul`\. Between"),
-        (Through(lambda s, _: s + 1), r"synapse `last` through `add`\. Between"),
-        (Through(lambda s, _: torch.add(input=s, other=1)), r"`last` through `add`\. Between"),
-        (Through(lambda s, _: s.add_(s)), r"`last` through `add_`\. Between"),
-        (Through(lambda s, _: torch.relu(s)), r"synapse `last` through `relu`\. Between"),
-        (Through(lambda s, _: branch(s)), r"torch.fx cannot trace"),
+        (Through(lambda s, c: s + c), r"`last` through `add` .*, where .* \(`lif` and `first`\)"),
+        (Through(lambda s, _: s * s), r"synapse `last` through `mul` .*Between"),
+        (Through(lambda s, _: s + 1), r"synapse `last` through `add` .*Between"),
+        (Through(lambda s, _: torch.add(input=s, other=1)), r"`last` through `add` .*Between"),
+        (Through(lambda s, _: s.add_(s)), r"`last` through `add_` .*Between"),
+        (Through(lambda s, _: torch.relu(s)), r"synapse `last` through `relu` .*Between"),
+        (Through(lambda s, _: branch(s)), "cannot be cut into pieces"),
         (stack(nn.Dropout(0.1)), r"synapse `3` through `2` \(Dropout\)"),
         (stack(nn.BatchNorm1d(4)), r"synapse `3` through `2` \(BatchNorm1d\)"),
         (ratebp.models.build("sew_resnet34", width=0.05), r"through `stem.pool` \(MaxPool2d\)"),
@@ -239,7 +245,7 @@ def test_what_traces_cannot_pass_is_refused_by_name(model: nn.Module, message: s
     wiring = ratebp.Wiring({}, {}, {}, frozenset())  # so that only this method reads the graph
     with pytest.raises(BindError, match=message) as caught:
         method.bind(model, 2, wiring=wiring)
-    assert "ottt_a" in str(caught.value)
+    assert re.search("ottt_a|bptt_s", str(caught.value))
 
 
 def test_sums_multiples_and_views_are_taken() -> None:
@@ -265,7 +271,7 @@ def test_pools_may_be_written_as_functions(pool: Callable[[Tensor], Tensor]) -> 
             out: Tensor = self[2](pool(self[1](self[0](x))))
             return out
 
-    way = trace_paths(Net(nn.Conv2d(2, 3, 1), lif(), nn.Linear(3, 5)))["2"]
+    way = ways_of(Net(nn.Conv2d(2, 3, 1), lif(), nn.Linear(3, 5)))["2"]
     assert way.neurons == ("1",)
     trace = torch.randn(4, 3, 8, 8)
     torch.testing.assert_close(way.plumbing(trace), trace.mean((2, 3)))
@@ -273,13 +279,13 @@ def test_pools_may_be_written_as_functions(pool: Callable[[Tensor], Tensor]) -> 
 
 def test_a_synapse_behind_a_synapse_has_a_trace_of_its_own() -> None:
     model = nn.Sequential(nn.Linear(4, 4), lif(), nn.Linear(4, 4), nn.Linear(4, 3))
-    assert set(trace_paths(model)) == {"2"}
+    assert set(ways_of(model)) == {"2"}
     assert len(gradients_of("ndot_a", model, torch.randn(3, 2, 4), torch.tensor([0, 1]))) == 6
 
 
 def test_residual_sums_of_spikes_add_their_traces() -> None:
     block = SEWBlock(4, 4, 1, parts(None))
-    ways = trace_paths(nn.Sequential(nn.Conv2d(1, 4, 1), ratebp.LIF(), block, nn.Conv2d(4, 3, 1)))
+    ways = ways_of(nn.Sequential(nn.Conv2d(1, 4, 1), ratebp.LIF(), block, nn.Conv2d(4, 3, 1)))
     neurons = {path: way.neurons for path, way in ways.items()}
     second = {"2.second.conv": ("2.first.lif",), "3": ("2.second.lif", "1")}
     assert neurons == {"2.first.conv": ("1",), **second}
@@ -288,6 +294,6 @@ def test_residual_sums_of_spikes_add_their_traces() -> None:
 
 @pytest.mark.parametrize("name", ["resnet18", "preact_resnet34"])
 def test_spikes_may_meet_currents_on_the_way_to_a_neuron(name: str) -> None:
-    ways = trace_paths(ratebp.models.build(name, width=0.05))
+    ways = ways_of(ratebp.models.build(name, width=0.05))
     assert len(ways) > 16
     assert {len(way.neurons) for way in ways.values()} == {1}

@@ -170,7 +170,7 @@ def test_a_recurrent_model_that_cannot_be_traced_is_refused() -> None:
 
     wiring = ratebp.wiring.trace(Sums(fork=False))
     with pytest.raises(
-        BindError, match=r"recurrent layers and adaptive neurons of Choosy.*train with eprop"
+        BindError, match=r"forward of Choosy depends on the values.*train with bptt_s"
     ):
         ratebp.methods.get("ostl").bind(Choosy(fork=False), 2, wiring=wiring)
 

@@ -235,11 +235,14 @@ def put(*layers: nn.Module) -> nn.Sequential:
         (put(nn.MaxPool2d(2)), "cannot cross MaxPool2d at `1`"),
         (put(nn.Dropout(0.5)), "cannot cross Dropout at `1`"),
         (put(nn.ReLU()), "cannot cross ReLU at `1`"),
-        (Odd(lambda m, x: m.b(m.lif(m.a(x)).relu())), r"cannot cross relu at `\(the model\)`"),
-        (nn.Sequential(Odd(lambda m, x: m.b(m.lif(m.a(x) + 1)))), "cannot cross add at `0`"),
-        (Odd(lambda m, x: m.b(m.lif(m.a(x)).add_(x))), "cannot cross add_ at"),
-        (Odd(lambda m, x: m.b(m.lif(m.a(x)) @ m.a.weight)), "cannot cross a.weight at"),
-        (Odd(lambda m, x: m.b(m.lif(x)) if x.sum() > 0 else x), "torch.fx cannot trace"),
+        (Odd(lambda m, x: m.b(m.lif(m.a(x)).relu())), r"cannot cross relu \(test_saf.py"),
+        (
+            nn.Sequential(Odd(lambda m, x: m.b(m.lif(m.a(x) + 1)))),
+            r"cannot cross add \(test_saf.py",
+        ),
+        (Odd(lambda m, x: m.b(m.lif(m.a(x)).add_(x))), "cannot cross add_"),
+        (Odd(lambda m, x: m.b(m.lif(m.a(x)) @ m.a.weight)), "cannot cross matmul"),
+        (Odd(lambda m, x: m.b(m.lif(x)) if x.sum() > 0 else x), "depends on the values of tensors"),
         (mlp(reset="hard"), "neuron `1` with reset='hard'.*Use reset='soft'"),
         (mlp(detach_reset=False), "neuron `1` with detach_reset=False.*Use detach_reset=True"),
         (put(ratebp.LIF(decay=0.5)), "one decay.*`1` 0.5, `2` 0.2"),
@@ -249,7 +252,7 @@ def test_what_accumulations_cannot_cross_is_refused_by_place(
     name: str, model: nn.Module, message: str
 ) -> None:
     wiring = ratebp.Wiring({}, {}, {}, frozenset())  # a given wiring does not lift the check
-    with pytest.raises(ratebp.BindError, match=f"{name} .*{message}"):
+    with pytest.raises(ratebp.BindError, match=message):
         ratebp.methods.get(name).bind(model, 2, wiring=wiring)
 
 

@@ -1,0 +1,88 @@
+"""What a method is given when it is bound to a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from ratebp.errors import BindError
+from ratebp.graph import Graph
+from ratebp.reader import Reader
+from ratebp.roles import Role
+from ratebp.rules.dropout import Masks
+from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.repeated import repeated_rule
+from ratebp.views import Rule, View, Wrap, view
+from ratebp.wiring import Wiring
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What `Method.build` works with.
+
+    Attributes:
+        model: the user's model, to be read only.
+        timesteps: T.
+        wrap: what is put around each view, or None.
+        layout: the method's, which decides how norms with parameters per time step run.
+        reader: of the model's forward.
+        masks: of dropout, one a sequence for all views.
+    """
+
+    model: nn.Module
+    timesteps: int
+    wrap: Wrap | None
+    layout: str
+    reader: Reader
+    masks: Masks = field(default_factory=Masks)
+
+    @property
+    def wiring(self) -> Wiring:
+        """Which leaf comes after which."""
+        assert self.reader.wiring is not None  # or nothing is built yet
+        return self.reader.wiring
+
+    @property
+    def graph(self) -> Graph:
+        """The operations of one forward.
+
+        Raises:
+            BindError: where it is not known, since control flow depends on the values of tensors.
+        """
+        if self.reader.graph is None:
+            raise BindError(
+                f"the forward of {type(self.model).__name__} depends on the values of tensors, so "
+                "its operations are not known. Remove that control flow, or train with bptt_s and "
+                "bind(..., wiring=ratebp.Wiring(...))."
+            )
+        return self.reader.graph
+
+    @property
+    def code(self) -> Graph:
+        """The same with the code that `torch.fx` made of it, for what runs in pieces.
+
+        Raises:
+            BindError: where it made none.
+        """
+        if self.reader.code is None:
+            raise BindError(
+                f"the forward of {type(self.model).__name__} cannot be cut into pieces, since "
+                f"torch.fx cannot trace it ({self.reader.reason}). Take control flow that depends "
+                "on shapes or values out of it, or train with bptt_s."
+            )
+        return self.reader.code
+
+    def view(self, rules: Mapping[Role, Rule], *, builds_graph: bool = True) -> View:
+        """Return a view of the model with leaves swapped by `rules`."""
+        rules = {
+            Role.NORM: norm_rule(self.layout, self.timesteps),
+            Role.DROPOUT: self.masks.rule,
+            **rules,
+        }
+        if self.layout == "multi":
+            rules[Role.NORM] = repeated_rule(rules[Role.NORM], self.wiring, self.timesteps)
+        return view(
+            self.model, rules, wiring=self.wiring, wrap=self.wrap, builds_graph=builds_graph
+        )

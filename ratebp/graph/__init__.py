@@ -1,0 +1,26 @@
+"""What a model's forward does, read once when a method is bound.
+
+`read` follows it by `torch.fx`, without shapes; `record` runs one time step on tensors without
+values, with shapes. Both give a `Graph` of named operations, each of known kinds.
+"""
+
+from ratebp.graph.batch import At, Lost, Samples
+from ratebp.graph.graph import Graph
+from ratebp.graph.node import Node
+from ratebp.graph.operations import OUT_OF_PLACE, Kind, kinds_of
+from ratebp.graph.recorded import record
+from ratebp.graph.symbolic import Unreadable, read
+
+__all__ = [
+    "OUT_OF_PLACE",
+    "At",
+    "Graph",
+    "Kind",
+    "Lost",
+    "Node",
+    "Samples",
+    "Unreadable",
+    "kinds_of",
+    "read",
+    "record",
+]

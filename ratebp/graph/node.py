@@ -1,0 +1,95 @@
+"""One operation of one forward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import fx, nn
+
+from ratebp.roles import Role
+
+Shape = tuple[int, ...]
+
+
+class Node:
+    """An operation, a leaf's call, the input, a parameter or the output; made while reading.
+
+    Attributes:
+        name: of the operation ("add"), or "input", "parameter", "constant", "leaf", "output".
+        path: dotted name of the leaf or module that is called, or of the parameter; else empty.
+        role: of a leaf; None for everything else.
+        module: the module that is called; None for functions.
+        args: positional arguments, nodes in the place of tensors.
+        kwargs: named arguments, likewise.
+        where: the line of the model that asks for it, "net.py:12".
+        shape: of its value, where it was read with shapes; None otherwise.
+        signal: whether its value depends on the model's input.
+        changes: whether it changes its first argument.
+        buffers: names of the model's buffers that it changes.
+        opaque: whether it is a module or a function that nothing is known of.
+        users: the nodes that take its value, sizes left out.
+        again: whether it runs within `torch.utils.checkpoint`.
+        code: what it is in the code of its graph, where that has code.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+        *,
+        path: str = "",
+        role: Role | None = None,
+        module: nn.Module | None = None,
+        where: str = "",
+        shape: Shape | None = None,
+    ) -> None:
+        """Note what is called with what, and tell the arguments."""
+        self.name = name
+        self.args = args
+        self.kwargs = kwargs or {}
+        self.path = path
+        self.role = role
+        self.module = module
+        self.where = where
+        self.shape = shape
+        self.changes = name.endswith("_") and not name.endswith("__")
+        self.buffers: tuple[str, ...] = ()
+        self.opaque = False
+        self.again = False
+        self.code: fx.Node | None = None
+        self.users: list[Node] = []
+        self.tensors = tuple(dict.fromkeys(nodes_in((args, self.kwargs))))
+        self.signal = name == "input" or any(each.signal for each in self.tensors)
+        for each in self.tensors:
+            each.users.append(self)
+
+    @property
+    def signals(self) -> list[Node]:
+        """Every argument that is a signal, as often as it is one."""
+        return [each for each in nodes_in((self.args, self.kwargs)) if each.signal]
+
+    def option(self, name: str, place: int, default: Any) -> Any:
+        """Return the argument called `name`, or at `place`, or `default`."""
+        if name in self.kwargs:
+            return self.kwargs[name]
+        return self.args[place] if len(self.args) > place else default
+
+    def __repr__(self) -> str:
+        """Return what and where."""
+        return f"<{self.name} {self.path} {self.where}>"
+
+
+def nodes_in(value: Any) -> Iterator[Node]:
+    """Yield the nodes in nested arguments, in their order."""
+    if isinstance(value, Node):
+        yield value
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from nodes_in(each)
+    elif isinstance(value, dict):
+        for each in value.values():
+            yield from nodes_in(each)
+    elif isinstance(value, slice):
+        yield from nodes_in((value.start, value.stop, value.step))

@@ -1,0 +1,245 @@
+"""Reading a model's forward by running one time step of it on meta tensors: shapes are known.
+
+Python runs as it is written, so control flow on shapes, flags and attributes is no obstacle; only
+control flow on values is. Nothing is computed and nothing of the model is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._mode_utils import no_dispatch
+
+from ratebp.graph.graph import Graph, modules_of
+from ratebp.graph.node import Node
+from ratebp.graph.operations import (
+    FACTORIES,
+    KNOWN,
+    RANDOM_FACTORIES,
+    SIZES,
+    arguments_of_module,
+    name_of,
+    name_of_module,
+)
+from ratebp.graph.places import line_of_the_model, within_checkpoint
+from ratebp.graph.symbolic import Unreadable
+from ratebp.graph.written import Watch, copy_of
+from ratebp.neurons import Delay
+from ratebp.roles import Role, role_of
+
+_MOVED = frozenset({"to", "cpu", "cuda", "type", "pin_memory"})
+
+
+def record(model: nn.Module, inputs: tuple[Tensor, ...]) -> Graph:
+    """Read the forward of `model` for inputs of these shapes and types, one time step ``[B, ...]``.
+
+    Raises:
+        Unreadable: where the forward fails on tensors without values.
+    """
+    with no_dispatch(), torch.enable_grad():
+        tree = _meta_copy(model)
+        steps = 2 if any(isinstance(m, Delay) for m in model.modules()) else 1
+        recorder: _Recorder | None = None
+        watch = Watch(tree)
+        late: dict[str, Tensor] = {}
+        try:
+            for _ in range(steps):  # a Delay has nothing to say at the first step
+                recorder = _Recorder(tree, late)
+                recorder.run(tuple(torch.empty_like(x, device="meta") for x in inputs))
+        except Exception as error:
+            first = str(error).splitlines()[0] if str(error) else "no message"
+            raise Unreadable(f"{type(error).__name__}: {first}") from error
+        assert recorder is not None
+        modules, roles = modules_of(model)
+        return Graph(
+            tuple(recorder.nodes), modules, roles, None, watch.written(), watch.training_read
+        )
+
+
+def _meta_copy(model: nn.Module) -> nn.Module:
+    found = [*model.parameters(), *model.buffers()]
+    return copy_of(model, {id(t): _meta(t) for t in found})
+
+
+def _meta(tensor: Tensor) -> Tensor:
+    made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
+    return nn.Parameter(made, False) if isinstance(tensor, nn.Parameter) else made
+
+
+class _Recorder(TorchFunctionMode):
+    """Notes every operation on tensors, and every call of a leaf or of a torch module."""
+
+    def __init__(self, tree: nn.Module, late: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.nodes: list[Node] = []
+        self._tree, self._late = tree, late
+        self._of: dict[int, tuple[Tensor, Node]] = {}  # tensors are held, so ids stay theirs
+        self._depth = 0
+        twins = dict(tree.named_modules())
+        for name, tensor in (*tree.named_parameters(), *tree.named_buffers()):
+            self._note(tensor, Node("parameter", path=name, shape=tuple(tensor.shape)))
+        for path, module in twins.items():
+            if role_of(module) is not None or _is_torchs(module):
+                self._intercept(path, module)
+
+    def run(self, inputs: tuple[Tensor, ...]) -> None:
+        """Run the tree once."""
+        for each in inputs:
+            self._note(each, self._made("input", shape=tuple(each.shape)))
+        with self, torch.device("meta"):
+            out = self._tree(*inputs)
+        self._made("output", (self._node_of(out),))
+
+    def _intercept(self, path: str, module: nn.Module) -> None:
+        run = type(module).forward.__get__(module)
+
+        def forward(*args: Any, **kwargs: Any) -> Any:
+            if self._depth:
+                return run(*args, **kwargs)
+            return self._called(path, module, run, args, kwargs)
+
+        module.__dict__["forward"] = forward
+        if isinstance(module, Delay):
+            module.__dict__["keep"] = lambda signal: self._late.update({path: signal})
+
+    def _called(
+        self, path: str, module: nn.Module, run: Callable[..., Any], args: Any, kwargs: Any
+    ) -> Any:
+        role = role_of(module)
+        where, again = line_of_the_model(), within_checkpoint()
+        given, named = self._node_of(args), self._node_of(kwargs)
+        name = "leaf" if role is not None else name_of_module(module)
+        versions = self._buffer_versions()
+        out = self._value(path, module, role, run, args, kwargs)
+        if role is None:
+            named = {**named, **arguments_of_module(module)}
+        node = self._made(name, given, named, path=path, role=role, module=module, where=where)
+        node.again = again
+        node.signal |= role is Role.NEURON
+        node.opaque = role is None and name not in KNOWN
+        node.changes |= role is None and bool(getattr(module, "inplace", False))
+        if role is None:
+            node.buffers = self._changed_since(versions)
+        self._results(out, node)
+        return out
+
+    def _value(
+        self,
+        path: str,
+        module: nn.Module,
+        role: Role | None,
+        run: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+    ) -> Any:
+        """Return a meta tensor like what the module gives; nothing in it is noted."""
+        if isinstance(module, Delay):
+            return self._late.get(path)
+        self._depth += 1
+        try:
+            with torch._C.DisableTorchFunction():
+                if role in (Role.NEURON, Role.NORM, Role.DROPOUT):
+                    return torch.empty_like(args[0])
+                return run(*args, **kwargs)
+        finally:
+            self._depth -= 1
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = name_of(func)
+        if self._depth or name in SIZES or name in ("set_", "requires_grad_", "__get__"):
+            return func(*args, **kwargs)
+        args, kwargs = _without_values((args, kwargs))
+        if name in _MOVED:
+            args, kwargs = _without_devices(args), _without_devices(kwargs)
+        kwargs = {k: ("meta" if k == "device" else v) for k, v in kwargs.items()}
+        where = line_of_the_model()
+        only_shape = name in FACTORIES
+        given, named = ((), {}) if only_shape else (self._node_of(args), self._node_of(kwargs))
+        versions = self._buffer_versions() if name.endswith("_") else {}
+        out = args[0] if name in _MOVED and len(args) == 1 else func(*args, **kwargs)
+        node = self._made(name, given, named, where=where)
+        node.opaque = name.removesuffix("_") not in KNOWN | FACTORIES | RANDOM_FACTORIES
+        if node.changes:
+            node.buffers = self._changed_since(versions)
+            self._results(args[0], node)
+        if isinstance(out, Tensor) or _has_tensors(out):
+            self._results(out, node)
+        return out
+
+    def _made(self, name: str, args: Any = (), kwargs: Any = None, **known: Any) -> Node:
+        node = Node(name, args, kwargs, **known)
+        self.nodes.append(node)
+        return node
+
+    def _note(self, tensor: Tensor, node: Node) -> None:
+        self._of[id(tensor)] = (tensor, node)
+
+    def _results(self, out: Any, node: Node) -> None:
+        """Let the tensors in `out` be those of `node`; of several, each has a node of its own."""
+        if isinstance(out, Tensor):
+            node.shape = tuple(out.shape)
+            self._note(out, node)
+        elif isinstance(out, Mapping):
+            self._results(tuple(out.values()), node)
+        elif isinstance(out, tuple | list):
+            for place, each in enumerate(out):
+                if isinstance(each, Tensor):
+                    part = self._made("part", (node, place), shape=tuple(each.shape))
+                    part.where = node.where
+                    self._note(each, part)
+
+    def _node_of(self, value: Any) -> Any:
+        """Return `value` with nodes in the place of tensors."""
+        if isinstance(value, Tensor):
+            if id(value) not in self._of:
+                shape = tuple(value.shape)
+                self._note(value, Node("constant", shape=shape))
+            return self._of[id(value)][1]
+        if isinstance(value, tuple | list):
+            return tuple(map(self._node_of, value))
+        if isinstance(value, dict):
+            return {key: self._node_of(each) for key, each in value.items()}
+        if isinstance(value, slice):
+            parts = (value.start, value.stop, value.step)
+            return slice(*map(self._node_of, parts))
+        return value
+
+    def _buffer_versions(self) -> dict[str, int]:
+        return {name: b._version for name, b in self._tree.named_buffers()}
+
+    def _changed_since(self, versions: Mapping[str, int]) -> tuple[str, ...]:
+        now = self._buffer_versions()
+        return tuple(name for name, version in now.items() if versions.get(name) != version)
+
+
+def _is_torchs(module: nn.Module) -> bool:
+    own = type(module).__module__.startswith(("torch.nn", "torch.ao.nn"))
+    return own and not isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
+
+
+def _has_tensors(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return _has_tensors(tuple(value.values()))
+    return isinstance(value, tuple | list) and any(isinstance(each, Tensor) for each in value)
+
+
+def _without_values(value: Any) -> Any:
+    """Return `value` with meta tensors in the place of those that hold values."""
+    if isinstance(value, Tensor):
+        return value if value.is_meta else _meta(value.detach())
+    if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
+        return type(value)(map(_without_values, value))
+    if isinstance(value, dict):
+        return {key: _without_values(each) for key, each in value.items()}
+    return value
+
+
+def _without_devices(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(v for v in value if not isinstance(v, torch.device | str))
+    return {k: v for k, v in value.items() if k != "device"}

@@ -1,0 +1,250 @@
+"""What a method needs of a model's forward, and refusing a model that does not give it.
+
+Everything that methods cannot have in common is said here once: an operation is known by its kinds
+(`ratebp.graph.operations`), a method by its needs, and what does not fit is refused by the name of
+the operation, its line in the model, and a way out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from enum import Enum
+
+from torch import nn
+
+from ratebp.errors import BindError
+from ratebp.graph import At, Graph, Kind, Lost, Node, Samples
+from ratebp.roles import Role
+
+
+class Need(Enum):
+    """What a method may need.
+
+    ::
+
+        SAMPLES     samples are alike and first: T time steps are folded into the batch
+        NEURONS     neurons find the samples, one entry each, in their first dimension
+        REPEATABLE  two passes see the same: no random operation but nn.Dropout, no buffer changed
+        RATES       a mean over time goes through: sums, multiples, maxima, products of signals
+        LEVELS      several levels at once go through: sums, multiples, maxima
+        SYNAPSES    all weights that multiply signals belong to a synapse that is called
+    """
+
+    SAMPLES = "samples first and alike"
+    NEURONS = "samples first at neurons"
+    REPEATABLE = "no randomness but nn.Dropout, no change of buffers"
+    RATES = "sums, multiples, maxima and products of signals"
+    LEVELS = "sums, multiples and maxima"
+    SYNAPSES = "weights in modules that are called"
+
+
+_EXACT = "train with bptt_s, which runs the model as it is written"
+_NORM_OR_LEAF = (Role.NEURON, Role.SYNAPSE, Role.NORM)
+
+
+def refuse_forward(model: nn.Module, graph: Graph) -> None:
+    """Refuse what no method can train right.
+
+    Raises:
+        BindError: for state that the forward keeps on modules, leaves within
+            `torch.utils.checkpoint`, a neuron that is called twice, and copies of the input.
+    """
+    name = type(model).__name__
+    if graph.written:
+        raise BindError(
+            f"the forward of {name} writes `{graph.written[0]}`, so a second pass or time step "
+            "would see another model. Keep what time steps hand on in neurons, in a ratebp.Delay "
+            "or in a buffer of a norm; return other values, or read them from a copy."
+        )
+    for node in graph.leaves:
+        if node.again and node.role in _NORM_OR_LEAF:
+            raise BindError(
+                f"`{node.path}` runs within torch.utils.checkpoint ({node.where}), which would run "
+                "it twice in each time step. Call it without, and train with bptt_ckpt, which "
+                "keeps as little and knows of time."
+            )
+        if node.role is Role.NEURON and graph.calls[node.path] > 1:
+            raise BindError(
+                f"`{node.path}` is called {graph.calls[node.path]} times in one forward, but it "
+                "keeps one state. Give each place its own module (two LIF() objects, not one used "
+                "twice); a forward is written for one time step, so take out a loop over time."
+            )
+
+
+def refuse_operations(method: str, needs: Collection[Need], graph: Graph) -> None:
+    """Refuse operations that a method cannot carry, as far as they are known without shapes.
+
+    Args:
+        method: what to call it.
+        needs: of that method.
+        graph: of the model.
+
+    Raises:
+        BindError: naming the first operation, its line and a way out.
+    """
+    for need, check in _WITHOUT_SHAPES.items():
+        if need in needs:
+            check(method, graph)
+
+
+def refuse_samples(method: str, needs: Collection[Need], graph: Graph, batch: int) -> None:
+    """Refuse a model that mixes samples, or has them elsewhere than a method needs them.
+
+    Args:
+        method: what to call it.
+        needs: of that method.
+        graph: of the model, with shapes.
+        batch: samples of the inputs that it was read with.
+
+    Raises:
+        BindError: naming the first operation, its line and a way out.
+    """
+    samples = Samples(graph, batch)
+    for node in graph.leaves:
+        place = samples.into(node)
+        if node.role is Role.NEURON and isinstance(place, At) and place.copies:
+            raise BindError(
+                f"the forward copies its input along a dimension in front of the samples before "
+                f"the neuron `{node.path}` ({node.where}), as if time were there. A forward is "
+                "written for one time step: give bound.step all steps, x [T, B, ...] (for one "
+                "image ratebp.direct(x, T)), and take the copies out."
+            )
+        if node.role is Role.DROPOUT and node.module is not None and node.module.training:
+            _refuse_unless_first(method, node, place, "draws one mask a sequence", alone=True)
+    if Need.NEURONS in needs:
+        for node in filter(graph.is_neuron, graph.leaves):
+            _refuse_unless_first(method, node, place=samples.into(node), why="", alone=True)
+    if Need.SAMPLES in needs:
+        for node in graph.nodes:
+            place = samples.at(node)
+            if isinstance(place, Lost):
+                raise BindError(
+                    f"{method} runs all time steps at once, folded into the batch, but "
+                    f"{_shown(place.node)} {place.why}. Keep the samples apart, or {_EXACT}."
+                )
+            if node.role is Role.NEURON or node.name == "output":
+                _refuse_unless_first(
+                    method, node, samples.into(node), "runs all time steps at once"
+                )
+
+
+def _refuse_unless_first(
+    method: str, node: Node, place: object, why: str, *, alone: bool = False
+) -> None:
+    first = isinstance(place, At) and place.dim == 0 and (place.inner == 1 or not alone)
+    if first or place is None:
+        return
+    what = "the output" if node.name == "output" else f"`{node.path}`"
+    what += f" ({node.where})" if node.where else ""
+    found = "mixed with others"
+    if isinstance(place, Lost):
+        found = f"lost at {_shown(place.node)}, which {place.why}"
+    elif isinstance(place, At):
+        joined = f", joined with {place.inner} others" if place.inner > 1 else ""
+        found = f"in dimension {place.dim}{joined}"
+    raise BindError(
+        f"{method} {why or 'needs each sample apart'}: at {what} the samples must "
+        f"be in the first dimension, but they are {found}. Move the batch to the front there "
+        f"(x.transpose(0, 1)), or {_EXACT}."
+    )
+
+
+def _refuse_kinds(*kinds: Kind, because: str, remedy: str) -> Callable[[str, Graph], None]:
+    def check(method: str, graph: Graph) -> None:
+        for node in graph.operations(*kinds):
+            raise BindError(f"{method} {because}, but {_shown(node)} {_is(node, graph)}. {remedy}")
+
+    return check
+
+
+def _is(node: Node, graph: Graph) -> str:
+    kinds = graph.kinds[node]
+    if Kind.UNKNOWN in kinds:
+        return "is an operation of which nothing is known"
+    if node.buffers:
+        return f"changes the buffer `{node.buffers[0]}`"
+    if Kind.RANDOM in kinds:
+        return "draws anew each time"
+    return "is a product of signals" if Kind.PRODUCT in kinds else "is not linear"
+
+
+def _shown(node: Node) -> str:
+    module = f" `{node.path}`" if node.path else ""
+    name = type(node.module).__name__ if node.module is not None else node.name
+    return f"{name}{module}" + (f" ({node.where})" if node.where else "")
+
+
+def _refuse_weights(method: str, graph: Graph) -> None:
+    for node in graph.nodes:
+        if node.role is not None or not node.signal:
+            continue
+        multiplied = node.name in _MULTIPLIES and any(
+            each.name == "parameter" and len(each.users) > 0 for each in _constants(node)
+        )
+        owned = node.module is not None and any(True for _ in node.module.parameters())
+        if multiplied or (owned and node.name not in ("prelu",)):
+            raise BindError(
+                f"{method} must know each weight's input over time, but {_shown(node)} multiplies "
+                "a signal by weights outside of a synapse that is called. Call the layer "
+                "(self.fc(x), not F.linear(x, self.fc.weight)), use torch's linear layers and "
+                f"convolutions, or {_EXACT}."
+            )
+
+
+_MULTIPLIES = frozenset(
+    [
+        "linear",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
+        "matmul",
+        "mm",
+        "bmm",
+        "einsum",
+        "addmm",
+        "baddbmm",
+        "bilinear",
+        "convolution",
+        "embedding",
+    ]
+)
+
+
+def _constants(node: Node) -> list[Node]:
+    """Return the parameters from which the constants that `node` takes were made."""
+    found: list[Node] = []
+    todo = [each for each in node.tensors if not each.signal]
+    while todo:
+        near = todo.pop()
+        found.append(near)
+        todo.extend(near.tensors)
+    return found
+
+
+_WITHOUT_SHAPES: dict[Need, Callable[[str, Graph], None]] = {
+    Need.REPEATABLE: _refuse_kinds(
+        Kind.RANDOM,
+        Kind.STATEFUL,
+        because="runs the forward more than once a step and must see the same each time",
+        remedy=f"Use nn.Dropout, of which all passes share one mask, or {_EXACT} and once.",
+    ),
+    Need.RATES: _refuse_kinds(
+        Kind.NONLINEAR,
+        Kind.UNKNOWN,
+        because="sends means over time through what lies between layers, which must be sums, "
+        "multiples, maxima or products of signals",
+        remedy=f"Change the model there, or {_EXACT}.",
+    ),
+    Need.LEVELS: _refuse_kinds(
+        Kind.NONLINEAR,
+        Kind.UNKNOWN,
+        Kind.PRODUCT,
+        because="runs several levels of activation at once, so what lies between layers must "
+        "commute with a factor and with their sum",
+        remedy=f"Change the model there, or {_EXACT}.",
+    ),
+    Need.SYNAPSES: _refuse_weights,
+}

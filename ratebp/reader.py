@@ -1,0 +1,155 @@
+"""Reading a model's forward when it is bound, and again when the shapes of its inputs are known."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor, nn
+
+from ratebp.errors import BindError
+from ratebp.graph import Graph, Unreadable, read, record
+from ratebp.needs import Need, refuse_forward, refuse_operations, refuse_samples
+from ratebp.wiring import Wiring, wiring_of
+
+_PRIMES = (13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
+"""Batches to read with: one that no other size is a multiple of cannot be taken for another."""
+
+
+class Reader:
+    """Reads one model for one method.
+
+    Args:
+        model: what is bound.
+        method: what to call the method, for messages.
+        needs: of that method.
+        given: a wiring that the user wrote, which is then compared with what runs.
+
+    Attributes:
+        graph: the forward as it was read last, without shapes before the first inputs; None where
+            it cannot be read without inputs.
+        code: the forward as `torch.fx` traced it, which can be run in pieces; None where it cannot.
+        reason: why it could not be traced.
+        wiring: what rules may rely on; None where it is not known before the first inputs.
+
+    Raises:
+        BindError: for a forward that the method cannot train, as far as it shows without inputs.
+    """
+
+    def __init__(
+        self, model: nn.Module, method: str, needs: Collection[Need], given: Wiring | None = None
+    ) -> None:
+        """Read the model without running it."""
+        self._model, self._method, self._needs = model, method, needs
+        self._modules = [*model.modules()]
+        self._given = given is not None
+        self._seen: set[tuple[object, ...]] = set()
+        self.graph: Graph | None = None
+        self.code: Graph | None = None
+        self.reason = ""
+        self.wiring = given
+        try:
+            self.graph = self.code = read(model)
+        except Unreadable as error:
+            self.reason = str(error)
+            if error.values and given is None:
+                raise self._not_followed() from error
+            return  # it is read with inputs, when they come
+        self._refuse(self.graph)
+        if given is None:
+            self.wiring = wiring_of(self.graph)
+
+    def sees(self, x: Tensor) -> bool:
+        """Read the model with the shapes of ``x [T, B, ...]``, once for each; return what changed.
+
+        Returns:
+            Whether `wiring` is another one now.
+
+        Raises:
+            BindError: for a forward that the method cannot train, or a wiring that was given and
+                is not that of what runs.
+        """
+        flags = tuple(module.training for module in self._modules)
+        key = (x.shape[2:], x.dtype, flags)
+        if key in self._seen:
+            return False
+        found = self._recorded(x)
+        if found is None:
+            self._seen.add(key)
+            return False
+        graph, batch = found
+        self._refuse(graph)
+        refuse_samples(self._method, self._needs, graph, batch)
+        changed = self._follow(wiring_of(graph))
+        self.graph = graph
+        self._seen.add(key)
+        return changed
+
+    def _refuse(self, graph: Graph) -> None:
+        refuse_forward(self._model, graph)
+        refuse_operations(self._method, self._needs, graph)
+
+    def _recorded(self, x: Tensor) -> tuple[Graph, int] | None:
+        sizes = {n for t in (x[0, :1], *self._model.parameters()) for n in t.shape}
+        prime = next((p for p in _PRIMES if all(n % p for n in sizes if n)), _PRIMES[-1])
+        reason = ""
+        for batch in (prime, x.shape[1]):
+            shape = (batch, *x.shape[2:])
+            one = torch.empty(shape, dtype=x.dtype, device="meta")
+            try:
+                return record(self._model, (one,)), batch
+            except Unreadable as error:
+                reason = str(error)
+        folded = {Need.SAMPLES, Need.NEURONS} & set(self._needs)
+        if self.wiring is not None and not folded:
+            return None  # it runs the model as written, and what it must know is known
+        self.reason = reason
+        raise self._not_followed()
+
+    def _not_followed(self) -> BindError:
+        return BindError(
+            f"the forward of {type(self._model).__name__} cannot be followed ({self.reason}): it "
+            "depends on the values of tensors, or fails for these inputs. Remove control flow that "
+            "depends on tensor values, or train with bptt_s and pass "
+            "bind(..., wiring=ratebp.Wiring(...)) that says which neuron follows each synapse."
+        )
+
+    def _follow(self, found: Wiring) -> bool:
+        if self.wiring is None:
+            self.wiring = found
+            return True
+        wrong = _contradiction(self.wiring, found)
+        if wrong is None:
+            return False
+        if self._given:
+            raise BindError(
+                f"the wiring that was given says otherwise than what runs: {wrong}. Correct it, or "
+                "leave it out: the forward can be read."
+            )
+        if self._seen:
+            raise BindError(
+                f"for these inputs signals take another way than for those before: {wrong}. Bind "
+                "once more for them."
+            )
+        self.wiring = found
+        return True
+
+
+def _contradiction(held: Wiring, found: Wiring) -> str | None:
+    """Return the first claim of `held` that does not hold in `found`, None if all do."""
+    for question in ("calls", "behind", "before", "sources", "readers"):
+        claims, facts = getattr(held, question), getattr(found, question)
+        for path, claim in claims.items():
+            if facts.get(path) != claim:
+                return f"`{path}` has {question} {_words(claim)}, not {_words(facts.get(path))}"
+    for path in found.calls.keys() - held.calls.keys():
+        return f"`{path}` is called, which is not said"
+    for question in ("only_norms", "once"):
+        for path in getattr(held, question) - getattr(found, question):
+            return f"`{path}` is not among {question}"
+    return None
+
+
+def _words(claim: object) -> str:
+    listed = sorted(claim) if isinstance(claim, frozenset) else claim
+    return "nothing known" if listed is None else repr(listed)
