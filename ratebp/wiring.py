@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from ratebp.checks import refuse_outputs
 from ratebp.errors import BindError
 from ratebp.neurons import Recurrent
 from ratebp.roles import Role, role_of
@@ -41,6 +42,8 @@ class Wiring:
         once: the leaves up to the first neurons, and these, if all operations before them treat
             samples alike or normalise them, and nothing else takes what they make: of a constant
             input, one time step of it stands for all. Empty otherwise.
+        entrances: the modules that take the model's input as it is, if nothing else takes it; empty
+            if anything else does, None if it is not known.
     """
 
     calls: Mapping[str, int]
@@ -50,6 +53,7 @@ class Wiring:
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     readers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     once: frozenset[str] = frozenset()
+    entrances: frozenset[str] | None = None
 
 
 class RoleTracer(fx.Tracer):
@@ -86,6 +90,7 @@ def trace(model: nn.Module) -> Wiring:
             "Remove control flow that depends on tensor values, or pass "
             "bind(..., wiring=ratebp.Wiring(...)) that says which neuron follows each synapse."
         ) from error
+    refuse_outputs(type(model).__name__, graph)
     modules = dict(model.named_modules())
     all_roles = {path: role_of(module) for path, module in modules.items()}
     roles = {path: role for path, role in all_roles.items() if role is not Role.DROPOUT}
@@ -105,7 +110,15 @@ def trace(model: nn.Module) -> Wiring:
         sources=sums.sources(),
         readers=sums.readers(),
         once=_once(graph, modules, called),
+        entrances=_entrances(graph),
     )
+
+
+def _entrances(graph: fx.Graph) -> frozenset[str]:
+    inputs = [node for node in graph.nodes if node.op == "placeholder"]
+    readers = [user for node in inputs[:1] for user in node.users]
+    calls = all(user.op == "call_module" and user.args == (inputs[0],) for user in readers)
+    return frozenset(str(user.target) for user in readers) if calls else frozenset()
 
 
 def _reached(node: fx.Node, attribute: str, is_neuron: Callable[[fx.Node], bool]) -> frozenset[str]:

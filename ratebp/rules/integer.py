@@ -53,7 +53,7 @@ class UnfoldedNeuron(Leaf):
     def __init__(self, lif: LIF, levels: int) -> None:
         """Take the threshold of `lif`; `levels` is D."""
         super().__init__()
-        self.dynamics = Dynamics(decay=1.0, threshold=lif.dynamics.threshold)
+        self.unfolded = Dynamics(decay=1.0, threshold=lif.dynamics.threshold)
         self.levels = levels
 
     def forward(self, current: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class UnfoldedNeuron(Leaf):
         steps = current.unflatten(0, (self.levels, -1))
         charge = torch.zeros_like(steps, dtype=widened(steps.dtype))
         charge[0] = steps.sum(0, dtype=charge.dtype)
-        return lif_scan(charge, self.dynamics).flatten(0, 1).to(current.dtype)
+        return lif_scan(charge, self.unfolded).flatten(0, 1).to(current.dtype)
 
 
 def frozen_affine(norm: nn.Module, path: str) -> nn.Module:
