@@ -181,6 +181,11 @@ class View:
         return no_sync() if callable(no_sync) else nullcontext()
 
 
+def place_of(layer: nn.Module) -> str:
+    """Return how messages call `layer`, a view's copy of one of the model's: path and class."""
+    return f"`{layer.__dict__.get('_place', '')}` ({type(layer).__name__})"
+
+
 def _copy(model: nn.Module) -> tuple[nn.Module, list[tuple[nn.Module, nn.Module]]]:
     memo: dict[int, Any] = {}
     for module in model.modules():
@@ -230,6 +235,8 @@ def view(
     """
     refuse_unfit(model)
     tree, pairs = _copy(model)
+    for path, leaf in tree.named_modules():
+        leaf.__dict__["_place"] = path
     origins = {id(twin): origin for origin, twin in pairs}
     variants: dict[int, nn.Module] = {}
     swapped: list[str] = []
