@@ -269,6 +269,7 @@ class ReplayNorm(Leaf):
 
     def forward(self, c: Tensor) -> Tensor:
         """Return the mean normalised activation ``[B, C, ...]``; the value of `c` is not read."""
+        refuse_input(self.norm, c)
         xhat, inv_std = self.record.take()
         offset = None if self.centred else xhat.mean([d for d in range(xhat.dim()) if d != 1])
         norm = self.norm
@@ -299,6 +300,7 @@ class ReplayRecomputedNorm(Leaf):
 
     def forward(self, c: Tensor) -> Tensor:
         """Return NaN of stride 0 in the shape of `c`."""
+        refuse_input(self.norm, c)
         mean, inv_std = self.record.take()
         (origin,) = self.origin.take()
         norm = self.norm
