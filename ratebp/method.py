@@ -258,7 +258,7 @@ class Bound:
         if self._plain is None:
             rules = self.method.forward_rules(self.timesteps)
             self._plain = self._binding.view(rules, builds_graph=False)
-        self._plain.refresh()
+        self._plain.follow()
         forward = schedules.layer_by_layer if multi else schedules.step_by_step
         with torch.no_grad(), self._clean(x):
             return of_samples(torch.stack(forward(self._plain, x)).mean(0), x.shape[1])
@@ -275,8 +275,10 @@ class Bound:
 
     def _check(self, x: Tensor) -> None:
         """Refuse a model that changed, and inputs that no step can take."""
-        for each in self._views.values():
-            each.refresh()
+        first, *others = self._views.values()
+        first.refresh()  # all were made of the same model at once
+        for each in others:
+            each.follow()
         binding = self._binding
         refuse_inputs(binding.model, x, binding.wiring.entrances, self.timesteps)
 

@@ -171,6 +171,10 @@ class View:
             StaleViewError: when anything but the values of the model's tensors changed.
         """
         self._snapshot.refuse_changes()
+        self.follow()
+
+    def follow(self) -> None:
+        """Follow the model's training flags."""
         for origin, twin in self._pairs:
             if twin.training != origin.training:  # a module's assignments are slow
                 twin.training = origin.training

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from enum import Enum
+from itertools import chain
 from operator import is_
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
@@ -16,7 +17,10 @@ from ratebp.errors import StaleViewError
 
 _TABLES = ("_parameters", "_buffers", "_modules")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-_OWN = frozenset(nn.Module().__dict__) | {"_compiled_call_impl"}
+_OWN = frozenset(nn.Module().__dict__) | {
+    "_compiled_call_impl",
+    "_reversed_padding_repeated_twice",  # of a convolution, from its padding
+}
 """What every module has: the tables and hooks are compared by themselves, the rest does not act."""
 
 _FIXED = (
@@ -39,21 +43,6 @@ class _Part:
         self.hooks = [t for t in map(module.__dict__.get, _HOOKS) if t is not None]
         own = [n for n in module.__dict__ if n not in _OWN]
         self.inside = [(n, f) for n in own if (f := _frozen(module.__dict__[n])) is not None]
-
-    def is_same(self) -> bool:
-        """Say whether nothing changed; quick, and wrong only in saying no."""
-        now = self.module.__dict__
-        return (
-            type(self.module) is self.cls
-            and len(now) == len(self.values)
-            and all(map(is_, now.values(), self.values))
-            and not any(self.hooks)
-            and all(
-                len(table) == len(values) and all(map(is_, table.values(), values))
-                for table, _, values in self.tables
-            )
-            and all(_frozen(now[name]) == frozen for name, frozen in self.inside)
-        )
 
     def changes(self) -> Iterator[str]:
         """Say what changed, in words."""
@@ -88,10 +77,6 @@ class _Part:
     def _place(self, name: str) -> str:
         return f"`{self.path}.{name}`" if self.path else f"`{name}`"
 
-    def renew(self) -> None:
-        """Take what is equal for what it was, so that the next look is quick again."""
-        self.names, self.values = tuple(self.module.__dict__), list(self.module.__dict__.values())
-
 
 class Snapshot:
     """A model as it was bound: its modules, their classes, tensors, hooks and plain attributes.
@@ -102,6 +87,12 @@ class Snapshot:
     def __init__(self, model: nn.Module) -> None:
         """Note everything."""
         self._parts = [_Part(path, module) for path, module in model.named_modules()]
+        self._modules = [part.module for part in self._parts]
+        self._classes = [part.cls for part in self._parts]
+        self._hooks = [table for part in self._parts for table in part.hooks]
+        self._inside = [(p.module, *named) for p in self._parts for named in p.inside]
+        self._tables = [t for part in self._parts for t, _, _ in part.tables]
+        self._note()
 
     def refuse_changes(self) -> None:
         """Compare with the model as it is.
@@ -109,16 +100,32 @@ class Snapshot:
         Raises:
             StaleViewError: when a view would not be the model any more; it names the place.
         """
-        for part in self._parts:
-            if not part.is_same():
-                change = next(part.changes(), None)
-                if change is not None:
-                    raise StaleViewError(
-                        f"{change} after bind, so the method would train the network as it was. "
-                        "Call bind again, as the last thing after building, moving and changing "
-                        "the model."
-                    )
-                part.renew()
+        if self._is_same():
+            return
+        change = next((words for part in self._parts for words in part.changes()), None)
+        if change is not None:
+            raise StaleViewError(
+                f"{change} after bind, so the method would train the network as it was. Call bind "
+                "again, as the last thing after building, moving and changing the model."
+            )
+        self._note()  # what is equal to what it was may stand for it from now on
+
+    def _note(self) -> None:
+        tables = [module.__dict__ for module in self._modules] + self._tables
+        self._names = [*chain.from_iterable(tables)]
+        self._values = [*chain.from_iterable(map(dict.values, tables))]
+        self._all = tables
+
+    def _is_same(self) -> bool:
+        """Say whether nothing changed; in a few passes of C, as it is asked at every step."""
+        return (
+            sum(map(len, self._all)) == len(self._values)
+            and all(map(is_, chain.from_iterable(map(dict.values, self._all)), self._values))
+            and all(map(is_, chain.from_iterable(self._all), self._names))
+            and [*map(type, self._modules)] == self._classes
+            and not any(self._hooks)
+            and all(_frozen(m.__dict__.get(name)) == frozen for m, name, frozen in self._inside)
+        )
 
 
 class _Absent:
