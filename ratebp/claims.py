@@ -34,6 +34,7 @@ class Info:
         norms: False if `bind` refuses every norm, in training or eval mode, naming its place.
         statistics: running statistics move at every "pass" through a norm (once a step for layout
             "multi", T times for "single"), or once a "batch".
+        inputs: False if the method defines no gradient by the input: `step` refuses one that asks.
     """
 
     label: str
@@ -45,6 +46,7 @@ class Info:
     updates: str = "batch"
     norms: bool = True
     statistics: str = "pass"
+    inputs: bool = True
 
     def __post_init__(self) -> None:
         """Refuse words that the suite does not know."""

@@ -10,14 +10,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ratebp.checks import of_samples
 from ratebp.method import Bound, Method
-from ratebp.schedules import layer_by_layer
+from ratebp.schedules import layer_by_layer, mean_input
 
 
 def mean_frame(x: Tensor) -> Tensor:
     """Return the mean over time of ``x [T, B, ...]`` as a sequence of one step ``[1, B, ...]``."""
-    # A stride of 0 over time (direct coding) means that every step is the mean.
-    return x[:1] if x.stride(0) == 0 else x.mean(0, keepdim=True)
+    return mean_input(x).unsqueeze(0)
 
 
 class FrameBound(Bound):
@@ -32,11 +32,11 @@ class FrameBound(Bound):
         Returns:
             Mean logits ``[B, K]``.
         """
-        self._prepare(x)
+        self._check(x)
         net = self._views["net"]
-        net.refresh()
-        with torch.no_grad(), net.sequence(), self._binding.masks.sequence(*x.shape[:2]):
-            return torch.stack(layer_by_layer(net, self.control.frames(x))).mean(0)
+        with torch.no_grad(), net.sequence(), self._clean(x):
+            logits = torch.stack(layer_by_layer(net, self.control.frames(x))).mean(0)
+            return of_samples(logits, x.shape[1])
 
     @property
     def control(self) -> Control:

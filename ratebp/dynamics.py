@@ -22,12 +22,12 @@ Source: Wu et al. 2018 (STBP); the soft, detached form is that of rate-BP and OT
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from ratebp.errors import OptionError
+from ratebp.legal import flag, number, one_of, positive
 from ratebp.surrogates import Surrogate
 
 RESETS = ("soft", "hard")
@@ -38,7 +38,8 @@ class Dynamics:
     """The constants of one LIF layer; hashable, so that operators may key on it.
 
     Raises:
-        OptionError: for a decay outside [0, 1], a threshold that is not positive, an unknown reset.
+        OptionError: for a decay outside [0, 1], a threshold that is not positive, an unknown reset,
+            a flag that is no bool.
     """
 
     decay: float = 0.2
@@ -49,12 +50,14 @@ class Dynamics:
 
     def __post_init__(self) -> None:
         """Refuse constants that are no LIF."""
-        if not (isinstance(self.decay, int | float) and 0 <= self.decay <= 1):
-            raise OptionError(f"decay={self.decay!r} must be a number in [0, 1] (1 - 1/tau).")
-        if not (isinstance(self.threshold, int | float) and 0 < self.threshold < math.inf):
-            raise OptionError(f"threshold={self.threshold!r} must be a positive number.")
-        if self.reset not in RESETS:
-            raise OptionError.unknown("reset", self.reset, RESETS)
+        number("decay", self.decay, 0, 1, note=" (1 - 1/tau)")
+        positive("threshold", self.threshold)
+        one_of("reset", self.reset, RESETS)
+        flag("detach_reset", self.detach_reset)
+        if not isinstance(self.surrogate, Surrogate):
+            raise OptionError(
+                f"surrogate={self.surrogate!r} of Dynamics must be a ratebp.surrogates.Surrogate."
+            )
 
     def carry(self, u: Tensor, s: Tensor) -> Tensor:
         """Return what is left of potential `u` after the spike `s` and one leak, same shape."""

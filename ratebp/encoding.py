@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ratebp.errors import OptionError
+from ratebp.legal import whole
 
 
 def direct(image: Tensor, timesteps: int) -> Tensor:
@@ -18,8 +19,8 @@ def direct(image: Tensor, timesteps: int) -> Tensor:
         ``[T, B, ...]``, an expanded view with stride 0 over T; no memory is allocated.
 
     Raises:
-        OptionError: for a number of time steps below 1.
+        OptionError: for a number of time steps below 1, or an image that is no tensor.
     """
-    if timesteps < 1:
-        raise OptionError(f"timesteps={timesteps} must be at least 1.")
-    return image.expand(timesteps, *image.shape)
+    if not isinstance(image, Tensor):
+        raise OptionError(f"the image is a {type(image).__name__}, but must be a tensor [B, ...].")
+    return image.expand(whole("timesteps", timesteps), *image.shape)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ratebp.checks import of_samples, refuse_inputs, refuse_model
 from ratebp.neurons import Neuron
 from ratebp.roles import Role
 from ratebp.rules.exact import scan_neuron, step_neuron
@@ -28,8 +29,13 @@ def infer(model: nn.Module, x: Tensor) -> Tensor:
         Mean over the steps of the outputs, ``[B, K]``.
 
     Raises:
-        BindError: for a norm or a neuron with parameters of another number of time steps.
+        BindError: for a norm or a neuron with parameters of another number of time steps, and for a
+            model that no view can stand for, or whose output is not one tensor ``[B, ...]``.
+        OptionError: for an input without a time step or a sample, or of a type that the model
+            cannot take.
     """
+    refuse_model(model)
+    refuse_inputs(model, x)
     if not all("single" in m.layouts for m in model.modules() if isinstance(m, Neuron)):
         return _whole(model, x)
     rules: dict[Role, Rule] = {
@@ -48,7 +54,7 @@ def _whole(model: nn.Module, x: Tensor) -> Tensor:
     net = view(model, rules, builds_graph=False)
     net.module.eval()
     with torch.no_grad():
-        return torch.stack(layer_by_layer(net, x)).mean(0)
+        return of_samples(torch.stack(layer_by_layer(net, x)).mean(0), x.shape[1])
 
 
 def mean_logits(net: View, x: Tensor) -> Tensor:
@@ -60,7 +66,7 @@ def mean_logits(net: View, x: Tensor) -> Tensor:
     total: Tensor | None = None
     with torch.no_grad(), net.sequence():
         for now in x.unbind(0):
-            out = net(now)
+            out = of_samples(net(now), len(now))
             total = out if total is None else total + out
-    assert total is not None
+    assert total is not None  # `refuse_inputs` wants a step
     return total / x.shape[0]

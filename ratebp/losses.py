@@ -19,7 +19,6 @@ one-hot targets); Meng et al. 2023, arXiv 2302.14311 (mix with the constant 1).
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ratebp.errors import OptionError
+from ratebp.legal import is_number, number, one_of
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -52,8 +52,8 @@ class Scoped:
 
     def __post_init__(self) -> None:
         """Refuse an unknown scope."""
-        if self.scope not in SCOPES:
-            raise OptionError.unknown("scope of a loss", self.scope, SCOPES)
+        one_of("scope of a loss", self.scope, SCOPES)
+        refuse_no_loss(self.loss)
 
     def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
         """Return the loss of one output ``[B, K]``: a step's, or the mean over the steps."""
@@ -77,9 +77,8 @@ class Mix:
 
     def __post_init__(self) -> None:
         """Refuse what is no mixture."""
-        if not (_is_number(self.weight) and 0 <= self.weight <= 1):
-            raise OptionError(f"weight={self.weight!r} of a mixed loss must be a number in [0, 1].")
-        if self.target != ONE_HOT and not _is_number(self.target):
+        number("weight", self.weight, 0, 1, note=" (the share of a mixed loss)")
+        if self.target != ONE_HOT and not is_number(self.target):
             raise OptionError(
                 f"target={self.target!r} of a mixed loss must be {ONE_HOT!r} or a finite number."
             )
@@ -94,11 +93,6 @@ class Mix:
             shares = y if y.dim() == logits.dim() else F.one_hot(y, logits.shape[-1])
             return F.mse_loss(logits, shares.to(logits.dtype))
         return (logits - self.target).pow(2).mean()
-
-
-def _is_number(value: object) -> bool:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value)  # type: ignore[arg-type]
 
 
 def cross_entropy() -> Loss:
@@ -124,6 +118,15 @@ def mix(weight: float = 0.05, target: str | float = ONE_HOT) -> Loss:
 def tet(weight: float = 1e-3, target: float = 1.0) -> Loss:
     """Temporal efficient training: `Mix` with a constant target, at every step."""
     return Scoped("per_step", Mix(weight, target))
+
+
+def refuse_no_loss(loss: object) -> None:
+    """Raise OptionError for a loss that cannot be called, a name for example."""
+    if not callable(loss):
+        raise OptionError(
+            f"loss={loss!r} cannot be called. Give a function of (logits, y) such as "
+            f"F.cross_entropy, or ratebp.losses.get(name) with a name out of {', '.join(_MAKERS)}."
+        )
 
 
 _MAKERS: dict[str, Callable[..., Loss]] = {

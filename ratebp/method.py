@@ -21,7 +21,8 @@ The tests of `ratebp.testing` hold every registered method to this.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import field, fields, replace
 from typing import Any, ClassVar
 
@@ -29,8 +30,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ratebp import schedules
+from ratebp import legal, losses, schedules
 from ratebp.binding import Binding as Binding
+from ratebp.checks import CheckedLoss, of_samples, refuse_inputs, refuse_model, refuse_untrainable
 from ratebp.claims import Identity as Identity
 from ratebp.claims import Info as Info
 from ratebp.errors import BindError, OptionError
@@ -73,19 +75,9 @@ class Method(ABC):
     needs: ClassVar[tuple[Need, ...]] = ()
 
     def __post_init__(self) -> None:
-        """Refuse option values that their fields do not allow."""
+        """Refuse option values that their fields, or the types of their defaults, do not allow."""
         for each in fields(self):  # type: ignore[arg-type]
-            choices = each.metadata.get("choices")
-            value = getattr(self, each.name)
-            if choices is not None and value not in choices:
-                raise OptionError.unknown(f"{type(self).__name__}.{each.name}", value, choices)
-            least = each.metadata.get("at_least")
-            whole = isinstance(value, int) and not isinstance(value, bool)
-            if least is not None and not (whole and value >= least):
-                raise OptionError(
-                    f"{type(self).__name__}.{each.name}={value!r} must be an integer of at least "
-                    f"{least}."
-                )
+            legal.option(f"{type(self).__name__}.{each.name}", getattr(self, each.name), each)
 
     @abstractmethod
     def build(self, binding: Binding) -> dict[str, View]:
@@ -147,8 +139,8 @@ class Method(ABC):
             BindError: when the method cannot train this model.
             OptionError: for a number of time steps below 1.
         """
-        if isinstance(timesteps, bool) or not isinstance(timesteps, int) or timesteps < 1:
-            raise OptionError(f"timesteps={timesteps!r} must be an integer of at least 1.")
+        legal.whole("timesteps", timesteps)
+        refuse_model(model)
         if not any(role_of(m) is Role.NEURON for m in model.modules()):
             raise BindError(
                 f"{type(model).__name__} has no spiking neuron. Put ratebp.LIF() where the "
@@ -218,16 +210,20 @@ class Bound:
             context: the seam for measuring, gradient scaling and updates.
 
         Raises:
-            OptionError: when ``x.shape[0]`` is not the T that was bound, or the loss is defined on
-                an output that the method does not have.
-            StaleViewError: when the model's tensors were replaced after `bind`.
+            OptionError: when ``x.shape[0]`` is not the T that was bound, x is none that the model
+                can take (`ratebp.checks.refuse_inputs`) or asks for a gradient that the method
+                does not define, the loss returns no scalar with a graph or is defined on an output
+                that the method does not have, or no graph may be built.
+            BindError: when the model returns anything but one tensor ``[B, ...]``.
+            StaleViewError: when the model changed after `bind`, but for its tensors' values.
         """
-        self._prepare(x)
-        for each in self._views.values():
-            each.refresh()
-        method = self.method.under(loss)
-        with self._binding.masks.sequence(*x.shape[:2]):
-            return method.step(self._views, x, y, loss, context or StepContext())
+        losses.refuse_no_loss(loss)
+        self._check(x)
+        info = self.method.info
+        refuse_untrainable(self._binding.model, x, info.label, info.inputs)
+        method, checked = self.method.under(loss), CheckedLoss(loss, x.shape[1])
+        with self._clean(x):
+            return method.step(self._views, x, y, checked, context or StepContext())
 
     def plain(self, x: Tensor) -> Tensor:
         """Run the spiking forward alone: same layout and norms, no graph, no trace.
@@ -241,15 +237,15 @@ class Bound:
         Returns:
             Mean logits ``[B, K]``.
         """
-        self._prepare(x)
+        self._check(x)
         multi = self.method.info.layout == "multi"
         if self._plain is None:
             rules = self.method.forward_rules(self.timesteps)
             self._plain = self._binding.view(rules, builds_graph=False)
-        self._plain.refresh()
+        self._plain.follow()
         forward = schedules.layer_by_layer if multi else schedules.step_by_step
-        with torch.no_grad(), self._binding.masks.sequence(*x.shape[:2]):
-            return torch.stack(forward(self._plain, x)).mean(0)
+        with torch.no_grad(), self._clean(x):
+            return of_samples(torch.stack(forward(self._plain, x)).mean(0), x.shape[1])
 
     def infer(self, x: Tensor) -> Tensor:
         """Return the mean logits ``[B, K]`` in eval mode, without a graph: `ratebp.infer`.
@@ -259,22 +255,30 @@ class Bound:
         Args:
             x: inputs, time-major ``[T, B, ...]``, of any T.
         """
-        self._read(x)
+        if not self._views:
+            self._check(x)
         return self.method.infer(self._binding, self._views, x)
 
-    def _prepare(self, x: Tensor) -> None:
-        self._check(x)
-        self._read(x)
-
-    def _read(self, x: Tensor) -> None:
+    def _check(self, x: Tensor) -> None:
+        """Refuse a model that changed, and inputs that no step can take; read the model for them."""
+        for place, each in enumerate(self._views.values()):
+            if place == 0:  # all were made of the same model at once
+                each.refresh()
+            each.follow()
+        known = self._reader.wiring
+        entrances = None if known is None else known.entrances
+        refuse_inputs(self._binding.model, x, entrances, self.timesteps)
         if self._reader.sees(x) or not self._views:
             self._plain = None
             self._views = self.method.build(self._binding)
 
-    def _check(self, x: Tensor) -> None:
-        if x.dim() < 2 or x.shape[0] != self.timesteps:
-            raise OptionError(
-                f"x has shape {tuple(x.shape)}, but the method is bound to timesteps="
-                f"{self.timesteps}: inputs are time-major [T, B, ...]. Encode images with "
-                f"ratebp.direct(images, {self.timesteps}), or bind again."
-            )
+    @contextmanager
+    def _clean(self, x: Tensor) -> Iterator[None]:
+        """Surround one sequence: what breaks off half way leaves nothing for the next one."""
+        try:
+            with self._binding.masks.sequence(*x.shape[:2]):
+                yield
+        except BaseException:
+            for each in (*self._views.values(), *filter(None, [self._plain])):
+                each.forget()
+            raise

@@ -12,6 +12,7 @@ from enum import Enum
 
 from torch import nn
 
+from ratebp.checks import refuse_no_tensor
 from ratebp.errors import BindError
 from ratebp.graph import At, Graph, Kind, Lost, Node, Samples
 from ratebp.roles import Role
@@ -46,7 +47,7 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
     """Refuse what no method can train right.
 
     Raises:
-        BindError: for state that the forward keeps on modules, leaves within
+        BindError: for several outputs, state that the forward keeps on modules, leaves within
             `torch.utils.checkpoint`, a neuron that is called twice, and copies of the input.
     """
     name = type(model).__name__
@@ -56,6 +57,9 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
             "would see another model. Keep what time steps hand on in neurons, in a ratebp.Delay "
             "or in a buffer of a norm; return other values, or read them from a copy."
         )
+    for node in graph.nodes:
+        if node.name == "output" and not isinstance(node.args[0], Node):
+            refuse_no_tensor(node.args[0], name)
     for node in graph.leaves:
         if node.again and node.role in _NORM_OR_LEAF:
             raise BindError(

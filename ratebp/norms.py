@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp.errors import OptionError, UnboundError
+from ratebp.legal import number, positive, whole
 
 SPIKE_SCALE = 2.74
 """1 / sqrt(p (1 - p)), p = 0.1587: unit variance of spikes whose potential is N(0, 1)."""
@@ -32,8 +33,9 @@ SPIKE_SCALE = 2.74
 
 def td_batch_norm(channels: int, threshold: float, alpha: float = 1.0) -> nn.BatchNorm2d:
     """Return tdBN: batch norm whose weight starts at ``alpha * threshold``."""
-    norm = nn.BatchNorm2d(channels)
-    nn.init.constant_(norm.weight, alpha * threshold)
+    norm = nn.BatchNorm2d(whole("channels", channels))
+    start = number("alpha", alpha) * positive("threshold", threshold)
+    nn.init.constant_(norm.weight, start)
     return norm
 
 
@@ -50,10 +52,8 @@ class TemporalNorm(nn.BatchNorm2d):
 
     def __init__(self, channels: int, timesteps: int) -> None:
         """Make batch norm's tensors."""
-        if isinstance(timesteps, bool) or not isinstance(timesteps, int) or timesteps < 1:
-            raise OptionError(f"timesteps={timesteps!r} of {type(self).__name__} must be >= 1.")
-        super().__init__(channels)
-        self.timesteps = timesteps
+        super().__init__(whole("channels", channels))
+        self.timesteps = whole(f"{type(self).__name__}.timesteps", timesteps)
 
     def forward(self, input: Tensor) -> Tensor:
         """Refuse: only a bound view knows which time step it is."""
@@ -121,6 +121,7 @@ class ScaledWSConv2d(nn.Conv2d):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
         """Pad so that stride 1 keeps the size (odd kernels); gains start at 1."""
+        whole("kernel", kernel)
         super().__init__(inputs, outputs, kernel, stride=stride, padding=kernel // 2)
         self.gain = nn.Parameter(torch.ones(outputs, 1, 1, 1))
         self.eps = 1e-4
@@ -151,6 +152,11 @@ class LearnedScale(nn.Module):
     def __init__(self, factor: nn.Parameter) -> None:
         """Share the parameter."""
         super().__init__()
+        if not isinstance(factor, nn.Parameter):
+            raise OptionError(
+                f"factor={factor!r} of LearnedScale is no nn.Parameter, so nothing would train it. "
+                "Give it the other module's parameter, or use ratebp.norms.Scale for a constant."
+            )
         self.factor = factor
 
     def forward(self, x: Tensor) -> Tensor:
@@ -164,7 +170,7 @@ class Scale(nn.Module):
     def __init__(self, factor: float = SPIKE_SCALE) -> None:
         """Keep the factor."""
         super().__init__()
-        self.factor = factor
+        self.factor = number("factor", factor)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``factor * x``."""

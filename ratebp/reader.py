@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import BindError
-from ratebp.graph import Graph, Unreadable, read, record
+from ratebp.graph import Graph, UnreadableError, read, record
 from ratebp.needs import Need, refuse_forward, refuse_operations, refuse_samples
 from ratebp.wiring import Wiring, wiring_of
 
@@ -50,7 +50,7 @@ class Reader:
         self.wiring = given
         try:
             self.graph = self.code = read(model)
-        except Unreadable as error:
+        except UnreadableError as error:
             self.reason = str(error)
             if error.values and given is None:
                 raise self._not_followed() from error
@@ -98,7 +98,7 @@ class Reader:
             one = torch.empty(shape, dtype=x.dtype, device="meta")
             try:
                 return record(self._model, (one,)), batch
-            except Unreadable as error:
+            except UnreadableError as error:
                 reason = str(error)
         folded = {Need.SAMPLES, Need.NEURONS} & set(self._needs)
         if self.wiring is not None and not folded:

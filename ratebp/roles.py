@@ -20,7 +20,7 @@ class Role(Enum):
     DROPOUT = "dropout"
 
 
-_ROLES: dict[type[nn.Module], Role] = {
+_ROLES: dict[type[nn.Module], Role | None] = {
     Neuron: Role.NEURON,
     nn.Linear: Role.SYNAPSE,
     nn.Conv1d: Role.SYNAPSE,
@@ -41,12 +41,11 @@ _ROLES: dict[type[nn.Module], Role] = {
 def role_of(module: nn.Module) -> Role | None:
     """Return the role of `module` by its class or nearest base class; None for plumbing."""
     for base in type(module).__mro__:
-        role = _ROLES.get(base)
-        if role is not None:
-            return role
+        if base in _ROLES:
+            return _ROLES[base]
     return None
 
 
-def register_role(cls: type[nn.Module], role: Role) -> None:
-    """Give third-party layers of class `cls` (and its subclasses) a role."""
+def register_role(cls: type[nn.Module], role: Role | None) -> None:
+    """Give third-party layers of class `cls` (and its subclasses) a role; None: plumbing."""
     _ROLES[cls] = role

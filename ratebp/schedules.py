@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ratebp.errors import OptionError
 from ratebp.phases import StepContext
 from ratebp.views import View
 
@@ -176,6 +177,24 @@ def sampled(
     return tally.result(x.shape[0])
 
 
+def mean_input(x: Tensor) -> Tensor:
+    """Return the mean over time of ``x [T, B, ...]``, with a graph where `x` asks for a gradient.
+
+    Raises:
+        OptionError: for indices that change over time, which have no mean.
+    """
+    constant = x.stride(0) == 0
+    if constant and not x.requires_grad:
+        return x[0]  # direct coding: every step is the mean
+    if not x.is_floating_point():
+        raise OptionError(
+            f"the method takes the mean over time of its input, but indices ({x.dtype}) that "
+            "change over time have none. Give it the same indices at every step "
+            "(ratebp.direct(tokens, T)), or train with bptt_m or bptt_s."
+        )
+    return x.mean(0)
+
+
 def two_pass(
     forward: Forward,
     spikes: View,
@@ -193,9 +212,7 @@ def two_pass(
     with context.phase("forward"):
         with torch.no_grad():
             forward(spikes, x)
-            # A stride of 0 over time (direct coding) means that every step is the mean.
-            mean_input = x[0] if x.stride(0) == 0 else x.mean(0)
-        logits = rates(mean_input)
+        logits = rates(mean_input(x))
         value = loss(logits, y)
     with context.phase("backward"):
         context.backward(value if grad_scale == 1 else value * grad_scale)

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 
 from ratebp.errors import OptionError
+from ratebp.legal import one_of, positive
 
 
 def _sigmoid(x: Tensor, alpha: float) -> Tensor:
@@ -76,10 +77,13 @@ class Surrogate:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a surrogate."""
-        if self.name not in _SHAPES:
-            raise OptionError.unknown("surrogate", self.name, names())
-        if not (isinstance(self.alpha, int | float) and 0 < self.alpha < math.inf):
-            raise OptionError(f"alpha={self.alpha!r} must be a positive number (the sharpness).")
+        if isinstance(self.name, Surrogate):
+            raise OptionError(
+                f"surrogate={self.name!r} must be a name out of {', '.join(_SHAPES)}, with `alpha` "
+                "as a setting beside it."
+            )
+        one_of("surrogate", self.name, _SHAPES)
+        positive("alpha", self.alpha, note=" (the sharpness)")
 
     def derivative(self, x: Tensor) -> Tensor:
         """Return h'(x), elementwise; `x` is the potential minus the threshold, any shape."""

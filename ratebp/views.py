@@ -4,10 +4,12 @@ A method never touches the user's model. It binds views: `view(model, rules)` co
 shares each parameter and buffer object, and replaces every leaf whose role has a rule by what the
 rule returns. Views are disposable; checkpoints are saved from the model.
 
-Sharp edges, each with its guard: replacing the model's tensors after binding (for example by
-``model.to()``) raises `StaleViewError` at the next step; `train()` and `eval()` on the model, or on
-a part of it, reach the views through `View.refresh`; a model that carries hooks is refused, since
-a copied hook would act on stale closures; a leaf that keeps state must be called once a time step.
+Sharp edges, each with its guard: whatever changes in the model after binding but the values of its
+tensors (a tensor replaced by ``model.to()``, a module, an attribute, a hook) raises
+`StaleViewError` at the next step; `train()` and `eval()` on the model, or on a part of it, reach
+the views through `View.refresh`; a model that carries hooks is refused, since a copied hook would
+act on stale closures; a leaf that keeps state must be called once a time step. A swapped leaf
+answers as the layer it stands for (`ratebp.standing`), so that a model may ask its layers.
 """
 
 from __future__ import annotations
@@ -19,8 +21,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ratebp.errors import BindError, StaleViewError
-from ratebp.roles import Role, role_of
+from ratebp.checks import Snapshot, of_samples, refuse_no_tensor, refuse_unfit
+from ratebp.errors import BindError
+from ratebp.roles import Role, register_role, role_of
+from ratebp.standing import stand_for
 from ratebp.wiring import Wiring
 
 Rule = Callable[[Any, str], nn.Module]
@@ -28,6 +32,13 @@ Rule = Callable[[Any, str], nn.Module]
 
 Wrap = Callable[[nn.Module, bool], nn.Module]
 """``wrap(module, builds_graph) -> module``: where compile or DDP are put around a view."""
+
+
+class Record:
+    """What leaves hand each other beside the model; a leaf holds it, or a list of such."""
+
+    def drop(self) -> None:
+        """Forget what is on its way."""
 
 
 class Leaf(nn.Module):
@@ -47,6 +58,9 @@ class Leaf(nn.Module):
 
     def detach(self) -> None:
         """Cut the graph to earlier time steps, keeping the values."""
+
+
+register_role(Leaf, None)  # whatever layer it stands for
 
 
 class Folded(Leaf):
@@ -94,16 +108,13 @@ class View:
         self._once = once
         self._leaves = [m for m in module.modules() if isinstance(m, Leaf)]
         self._pairs = pairs
-        self._tensors = [
-            (path, table, name, tensor)
-            for path, m in model.named_modules()
-            for table in (m._parameters, m._buffers)
-            for name, tensor in table.items()
-        ]
+        self._name = type(model).__name__
+        self._snapshot = Snapshot(model)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Run the view on `x`: folded ``[T*B, ...]`` or one step ``[B, ...]``, as leaves want."""
         out: Tensor = self.module(x)
+        refuse_no_tensor(out, self._name)
         return out
 
     def over_time(self, x: Tensor) -> Tensor:
@@ -116,9 +127,11 @@ class View:
         for leaf in folded:
             leaf.batch = x.shape[1]
         try:
-            constant = self._once and x.stride(0) == 0
-            out: Tensor = self(x[0] if constant else x.flatten(0, 1)).unflatten(0, (len(x), -1))
-            return out
+            # Each step of an input that asks for its gradient has one of its own.
+            constant = self._once and x.stride(0) == 0 and not x.requires_grad
+            out = self(x[0] if constant else x.flatten(0, 1))
+            steps: Tensor = of_samples(out, len(x) * x.shape[1]).unflatten(0, (len(x), -1))
+            return steps
         finally:
             for leaf in folded:
                 leaf.batch = None
@@ -142,20 +155,26 @@ class View:
         finally:
             self.reset()
 
+    def forget(self) -> None:
+        """Drop all that a sequence which broke off has left: states, and records on their way."""
+        self.reset()
+        for leaf in self._leaves:
+            for held in leaf.__dict__.values():
+                for each in held if isinstance(held, list | tuple) else (held,):
+                    if isinstance(each, Record):
+                        each.drop()
+
     def refresh(self) -> None:
-        """Follow the model's training flags and refuse tensors that were replaced.
+        """Follow the model's training flags and refuse a model that is another one by now.
 
         Raises:
-            StaleViewError: when the model's parameters or buffers are no longer the view's.
+            StaleViewError: when anything but the values of the model's tensors changed.
         """
-        for path, table, name, tensor in self._tensors:
-            if table.get(name) is not tensor:
-                where = f"{path}.{name}" if path else name
-                raise StaleViewError(
-                    f"`{where}` was replaced after bind (by .to(), .half() or an assignment), so "
-                    "the method would train the old tensor. Call bind again, as the last thing "
-                    "after moving the model."
-                )
+        self._snapshot.refuse_changes()
+        self.follow()
+
+    def follow(self) -> None:
+        """Follow the model's training flags."""
         for origin, twin in self._pairs:
             if twin.training != origin.training:  # a module's assignments are slow
                 twin.training = origin.training
@@ -166,23 +185,35 @@ class View:
         return no_sync() if callable(no_sync) else nullcontext()
 
 
+def place_of(layer: nn.Module) -> str:
+    """Return how messages call `layer`, a view's copy of one of the model's: path and class."""
+    return f"`{layer.__dict__.get('_place', '')}` ({type(layer).__name__})"
+
+
 def _copy(model: nn.Module) -> tuple[nn.Module, list[tuple[nn.Module, nn.Module]]]:
-    memo: dict[int, Any] = {id(p): p for p in model.parameters()}
-    memo |= {id(b): b for b in model.buffers()}
-    tree = copy.deepcopy(model, memo)
+    memo: dict[int, Any] = {}
+    for module in model.modules():
+        for value in module.__dict__.values():  # the tables of parameters and buffers among them
+            memo.update((id(tensor), tensor) for tensor in _tensors(value))
+    try:
+        tree = copy.deepcopy(model, memo)
+    except Exception as error:
+        raise BindError(
+            f"{type(model).__name__} cannot be copied, which a view does with all but the tensors "
+            f"({error}). Keep what is no module, tensor or plain value out of the model."
+        ) from error
     return tree, list(zip(model.modules(), tree.modules(), strict=True))
 
 
-def _refuse_hooks(model: nn.Module) -> None:
-    tables = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    hooked = [
-        p or "(the model)" for p, m in model.named_modules() if any(map(m.__dict__.get, tables))
-    ]
-    if hooked:
-        raise BindError(
-            f"the model carries hooks at {', '.join(hooked)}. A view would run them with stale "
-            "closures: remove them before bind, and register them again afterwards."
-        )
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _tensors(each)
+    elif isinstance(value, list | tuple | set):
+        for each in value:
+            yield from _tensors(each)
 
 
 def view(
@@ -203,12 +234,16 @@ def view(
         builds_graph: whether gradients will flow through this view; handed to `wrap`.
 
     Raises:
-        BindError: for a model with hooks, or a stateful leaf called more than once a step.
+        BindError: for a model that no view can stand for (`ratebp.checks.refuse_unfit`), or a
+            stateful leaf called more than once a step.
     """
-    _refuse_hooks(model)
+    refuse_unfit(model)
     tree, pairs = _copy(model)
     modules = dict(tree.named_modules())
     called = None if wiring is None else {id(modules.get(path)) for path in wiring.calls}
+    for path, leaf in tree.named_modules():
+        leaf.__dict__["_place"] = path
+    origins = {id(twin): origin for origin, twin in pairs}
     variants: dict[int, nn.Module] = {}
     swapped: list[str] = []
     for path, leaf in list(tree.named_modules(remove_duplicate=False)):
@@ -219,8 +254,11 @@ def view(
         if role is not Role.NEURON and called is not None and id(leaf) not in called:
             continue  # a module that the forward reads and does not call stays what it is
         if id(leaf) not in variants:
-            variants[id(leaf)] = rule(leaf, path)
-            _refuse_reuse(variants[id(leaf)], path, wiring)
+            variant = variants[id(leaf)] = rule(leaf, path)
+            _refuse_reuse(variant, role, path, wiring)
+            if isinstance(variant, Leaf):
+                stand_for(variant, leaf, path)
+                pairs.append((origins[id(leaf)], variant))
         tree = _put(tree, path, variants[id(leaf)])
         swapped.append(path)
     return View(
@@ -245,10 +283,20 @@ def _put(tree: nn.Module, path: str, variant: nn.Module) -> nn.Module:
     return tree
 
 
-def _refuse_reuse(variant: nn.Module, path: str, wiring: Wiring | None) -> None:
+_TWICE = {
+    Role.NEURON: "Give each place its own module (two LIF() objects, not one used twice)",
+    Role.SYNAPSE: "Give each place its own layer (two nn.Linear, or two convolutions), or train "
+    "with bptt_m, bptt_s or tbptt, where a weight may be used at several places",
+    Role.NORM: "Give each place its own norm (two nn.BatchNorm2d), since running statistics, too, "
+    "would mix those of both",
+    Role.DROPOUT: "Give each place its own nn.Dropout",
+}
+
+
+def _refuse_reuse(variant: nn.Module, role: Role | None, path: str, wiring: Wiring | None) -> None:
     stateful = isinstance(variant, Leaf) and variant.stateful
-    if stateful and wiring is not None and wiring.calls.get(path, 0) > 1:
+    if stateful and role is not None and wiring is not None and wiring.calls.get(path, 0) > 1:
         raise BindError(
             f"`{path}` is called {wiring.calls[path]} times in one forward, but it keeps one "
-            "state. Give each place its own module (two LIF() objects, not one used twice)."
+            f"state. {_TWICE[role]}."
         )

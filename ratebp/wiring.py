@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from ratebp.errors import BindError
-from ratebp.graph import Graph, Node, Unreadable, read
+from ratebp.graph import Graph, Node, UnreadableError, read
 from ratebp.neurons import Recurrent
 from ratebp.roles import Role
 
@@ -39,6 +39,8 @@ class Wiring:
         once: the leaves up to the first neurons, and these, if all operations before them treat
             samples alike or normalise them, and nothing else takes what they make: of a constant
             input, one time step of it stands for all. Empty otherwise.
+        entrances: the modules that take the model's input as it is, if nothing else takes it; empty
+            if anything else does, None if it is not known.
     """
 
     calls: Mapping[str, int]
@@ -48,6 +50,7 @@ class Wiring:
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     readers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     once: frozenset[str] = frozenset()
+    entrances: frozenset[str] | None = None
 
 
 def wiring_of(graph: Graph) -> Wiring:
@@ -63,6 +66,7 @@ def wiring_of(graph: Graph) -> Wiring:
         sources=sums.sources(),
         readers=sums.readers(),
         once=_once(graph),
+        entrances=_entrances(graph),
     )
 
 
@@ -74,10 +78,17 @@ def trace(model: nn.Module) -> Wiring:
     """
     try:
         return wiring_of(read(model))
-    except Unreadable as error:
+    except UnreadableError as error:
         raise BindError(
             f"the forward of {type(model).__name__} cannot be traced by torch.fx ({error})."
         ) from error
+
+
+def _entrances(graph: Graph) -> frozenset[str]:
+    inputs = [node for node in graph.nodes if node.name == "input"]
+    readers = [user for node in inputs[:1] for user in node.users]
+    calls = all(user.module is not None and user.args == (inputs[0],) for user in readers)
+    return frozenset(user.path for user in readers) if calls else frozenset()
 
 
 def _feeds_only_norms(node: Node) -> bool:

@@ -9,7 +9,7 @@ from ratebp.graph.graph import Graph
 from ratebp.graph.node import Node
 from ratebp.graph.operations import OUT_OF_PLACE, Kind, kinds_of
 from ratebp.graph.recorded import record
-from ratebp.graph.symbolic import Unreadable, read
+from ratebp.graph.symbolic import UnreadableError, read
 
 __all__ = [
     "OUT_OF_PLACE",
@@ -19,7 +19,7 @@ __all__ = [
     "Lost",
     "Node",
     "Samples",
-    "Unreadable",
+    "UnreadableError",
     "kinds_of",
     "read",
     "record",

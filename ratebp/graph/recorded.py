@@ -26,7 +26,7 @@ from ratebp.graph.operations import (
     name_of_module,
 )
 from ratebp.graph.places import line_of_the_model, within_checkpoint
-from ratebp.graph.symbolic import Unreadable
+from ratebp.graph.symbolic import UnreadableError
 from ratebp.graph.written import Watch, copy_of
 from ratebp.neurons import Delay
 from ratebp.roles import Role, role_of
@@ -38,7 +38,7 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...]) -> Graph:
     """Read the forward of `model` for inputs of these shapes and types, one time step ``[B, ...]``.
 
     Raises:
-        Unreadable: where the forward fails on tensors without values.
+        UnreadableError: where the forward fails on tensors without values.
     """
     with no_dispatch(), torch.enable_grad():
         tree = _meta_copy(model)
@@ -52,7 +52,7 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...]) -> Graph:
                 recorder.run(tuple(torch.empty_like(x, device="meta") for x in inputs))
         except Exception as error:
             first = str(error).splitlines()[0] if str(error) else "no message"
-            raise Unreadable(f"{type(error).__name__}: {first}") from error
+            raise UnreadableError(f"{type(error).__name__}: {first}") from error
         assert recorder is not None
         modules, roles = modules_of(model)
         return Graph(

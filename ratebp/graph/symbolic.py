@@ -25,7 +25,7 @@ from ratebp.graph.written import Watch, copy_of
 from ratebp.roles import Role, role_of
 
 
-class Unreadable(Exception):
+class UnreadableError(Exception):
     """The forward cannot be read without running it; the message says why.
 
     Attributes:
@@ -35,7 +35,7 @@ class Unreadable(Exception):
     values = False
 
 
-class ReadsValues(Exception):
+class ReadsValuesError(Exception):
     """Control flow depends on the values of tensors."""
 
 
@@ -101,7 +101,7 @@ class _Tracer(fx.Tracer):
     def to_bool(self, obj: fx.Proxy) -> bool:
         """Tell control flow on values from that on shapes, which is known with inputs."""
         if _reads_values(obj.node):
-            raise ReadsValues(f"control flow on the values of `{obj.node.name}`")
+            raise ReadsValuesError(f"control flow on the values of `{obj.node.name}`")
         return super().to_bool(obj)
 
     def create_args_for_root(self, root_fn: Any, *args: Any, **kwargs: Any) -> Any:
@@ -122,7 +122,7 @@ def read(model: nn.Module) -> Graph:
     """Read the forward of `model`, which stays as it is.
 
     Raises:
-        Unreadable: when `torch.fx` cannot trace it.
+        UnreadableError: when `torch.fx` cannot trace it.
     """
     tree = copy_of(model)
     watch = Watch(tree)
@@ -132,8 +132,8 @@ def read(model: nn.Module) -> Graph:
         code = _Tracer().trace(tree)
         translation.follow(code)
     except Exception as error:
-        unreadable = Unreadable(_reason(error))
-        unreadable.values = isinstance(error, ReadsValues)
+        unreadable = UnreadableError(_reason(error))
+        unreadable.values = isinstance(error, ReadsValuesError)
         raise unreadable from error
     for node in code.nodes:
         if node.op == "placeholder" and not node.users:  # a flag, whose default was taken
@@ -154,7 +154,7 @@ def _reads_values(node: fx.Node) -> bool:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, ReadsValues):
+    if isinstance(error, ReadsValuesError):
         return str(error)
     return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
 

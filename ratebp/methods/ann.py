@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor
@@ -59,7 +59,7 @@ class Ann(Control):
             Role.NEURON: lambda lif, _: Rectifier(),
             Role.NORM: norm_rule("multi", steps),
         }
-        return {"net": binding.view(rules)}
+        return {"net": replace(binding, timesteps=steps).view(rules)}
 
     def infer(self, binding: Binding, views: dict[str, View], x: Tensor) -> Tensor:
         """Return what the rectifier network predicts for `x`."""

@@ -52,6 +52,7 @@ class Eprop(Method):
         layout="single",
         loss="per_step",
         papers=("Bellec et al. 2020, Nature Communications, doi 10.1038/s41467-020-17236-y",),
+        inputs=False,
     )
     identities: ClassVar = (
         Identity(

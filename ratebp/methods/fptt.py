@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import Tensor
 
-from ratebp.errors import OptionError
+from ratebp.legal import positive
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.phases import StepContext
 from ratebp.roles import Role
@@ -64,8 +63,7 @@ class Fptt(Method):
     def __post_init__(self) -> None:
         """Refuse a strength that is not positive."""
         super().__post_init__()
-        if not 0 < self.alpha < math.inf:
-            raise OptionError(f"Fptt.alpha={self.alpha!r} must be a positive number.")
+        positive("Fptt.alpha", self.alpha)
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the view of the updates, and that of the steps run again."""

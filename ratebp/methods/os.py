@@ -103,6 +103,7 @@ class OS(Method):
 
     def infer(self, binding: Binding, views: dict[str, View], x: Tensor) -> Tensor:
         """Predict with thresholds as `test_threshold` says, and frozen norms."""
+        views["net"].refresh()
         rules = self._rules(1)
         if self.threshold == "stabilised" and self.test_threshold == "frozen":
             leaves = views["net"].module.modules()

@@ -40,6 +40,7 @@ class SafE(Method):
         loss="per_step",
         papers=("Saiin et al. 2024, TMLR, arXiv 2310.02772",),
         norms=False,
+        inputs=False,
     )
     identities: ClassVar = (
         Identity("ottt_a", _PLAIN),

@@ -42,6 +42,7 @@ class SafF(Method):
         loss="weighted_mean",
         papers=("Saiin et al. 2024, TMLR, arXiv 2310.02772",),
         norms=False,
+        inputs=False,
     )
     identities: ClassVar = (
         Identity("bptt_s", {"timesteps": 1, "norm": "none", "reset": "soft", "detach_reset": True}),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -66,7 +66,7 @@ class Sfa(Control):
         integers: Rule = lambda lif, _: IntegerNeuron(lif, levels)  # noqa: E731
         unfolded: Rule = lambda lif, _: UnfoldedNeuron(lif, levels)  # noqa: E731
         return {
-            "net": binding.view({Role.NEURON: integers, Role.NORM: norm}),
+            "net": replace(binding, timesteps=1).view({Role.NEURON: integers, Role.NORM: norm}),
             "spikes": binding.view({Role.NEURON: unfolded, Role.NORM: norm}, builds_graph=False),
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from torch import Tensor
@@ -50,7 +50,7 @@ class T1(Control):
             Role.NEURON: lambda lif, _: ScanLIF(lif, 1),
             Role.NORM: norm_rule("multi", 1),
         }
-        return {"net": binding.view(rules)}
+        return {"net": replace(binding, timesteps=1).view(rules)}
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from ratebp.dynamics import Dynamics
-from ratebp.errors import OptionError
+from ratebp.legal import number
 from ratebp.neurons.base import Neuron, shown
 from ratebp.surrogates import Surrogate
 
@@ -52,14 +52,9 @@ class PLIF(Neuron):
     ) -> None:
         """Check the constants and set the parameter."""
         super().__init__()
-        if not (isinstance(decay, int | float) and 0 < decay < 1):
-            raise OptionError(
-                f"decay={decay!r} must be a number in (0, 1): a PLIF starts there and learns it."
-            )
+        number("decay", decay, 0, 1, open_low=True, open_high=True, note=": a PLIF learns it")
         # Of decay 1: its `carry` is the reset alone.
-        self.undecayed = Dynamics(
-            1.0, threshold, reset, bool(detach_reset), Surrogate(surrogate, alpha)
-        )
+        self.undecayed = Dynamics(1.0, threshold, reset, detach_reset, Surrogate(surrogate, alpha))
         self.w = nn.Parameter(torch.tensor(math.log((1 - decay) / decay)))
 
     def extra_repr(self) -> str:
@@ -110,13 +105,9 @@ class ALIF(Neuron):
     ) -> None:
         """Check and keep the constants."""
         super().__init__()
-        if not (isinstance(adaptation, int | float) and 0 <= adaptation < math.inf):
-            raise OptionError(f"adaptation={adaptation!r} must be a number of at least 0.")
-        if not (isinstance(adaptation_decay, int | float) and 0 <= adaptation_decay <= 1):
-            raise OptionError(f"adaptation_decay={adaptation_decay!r} must be a number in [0, 1].")
-        self.charging = Dynamics(
-            decay, threshold, reset, bool(detach_reset), Surrogate(surrogate, alpha)
-        )
+        number("adaptation", adaptation, 0)
+        number("adaptation_decay", adaptation_decay, 0, 1)
+        self.charging = Dynamics(decay, threshold, reset, detach_reset, Surrogate(surrogate, alpha))
         self.adaptation = adaptation
         self.adaptation_decay = adaptation_decay
 

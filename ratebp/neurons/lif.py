@@ -42,9 +42,7 @@ class LIF(Neuron):
     ) -> None:
         """Check and keep the constants."""
         super().__init__()
-        self.dynamics = Dynamics(
-            decay, threshold, reset, bool(detach_reset), Surrogate(surrogate, alpha)
-        )
+        self.dynamics = Dynamics(decay, threshold, reset, detach_reset, Surrogate(surrogate, alpha))
 
     def extra_repr(self) -> str:
         """Show the constants in the model's printout."""

@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ratebp.errors import OptionError
+from ratebp.legal import number, positive, whole
 from ratebp.neurons.base import Neuron
 from ratebp.surrogates import Surrogate
 
@@ -47,8 +47,8 @@ class PSN(Neuron):
     ) -> None:
         """Check the constants and draw the weights."""
         super().__init__()
-        _refuse_no_count("timesteps", timesteps)
-        _refuse_no_threshold(threshold)
+        whole("timesteps", timesteps)
+        positive("threshold", threshold)
         self.timesteps = timesteps
         self.surrogate = Surrogate(surrogate, alpha)
         self.weight = nn.Parameter(torch.empty(timesteps, timesteps))
@@ -101,7 +101,7 @@ class MaskedPSN(PSN):
     ) -> None:
         """Check the constants and draw the weights."""
         super().__init__(timesteps, threshold, surrogate, alpha)
-        _refuse_no_count("order", order)
+        whole("order", order)
         self.order = order
         band = torch.ones(timesteps, timesteps).tril().triu(1 - order)
         self.register_buffer("band", band, persistent=False)
@@ -110,9 +110,7 @@ class MaskedPSN(PSN):
 
     def mask(self, masking: float) -> None:
         """Set the masking, in [0, 1]."""
-        if not (isinstance(masking, int | float) and 0 <= masking <= 1):
-            raise OptionError(f"masking={masking!r} must be a number in [0, 1].")
-        self.masking.fill_(masking)
+        self.masking.fill_(number("masking", masking, 0, 1))
 
     def mixing(self) -> Tensor:
         """Return the masked matrix, ``[T, T]``."""
@@ -152,8 +150,8 @@ class SlidingPSN(Neuron):
     ) -> None:
         """Check the constants and set the parameters."""
         super().__init__()
-        _refuse_no_count("order", order)
-        _refuse_no_threshold(threshold)
+        whole("order", order)
+        positive("threshold", threshold)
         self.order = order
         self.surrogate = Surrogate(surrogate, alpha)
         self.weight = nn.Parameter(0.5 ** torch.arange(order - 1.0, -1.0, -1.0))
@@ -170,16 +168,6 @@ class SlidingPSN(Neuron):
     def extra_repr(self) -> str:
         """Show the constants in the model's printout."""
         return f"order={self.order}, {_shown(self.surrogate)}"
-
-
-def _refuse_no_count(name: str, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise OptionError(f"{name}={value!r} must be an integer of at least 1.")
-
-
-def _refuse_no_threshold(value: object) -> None:
-    if not (isinstance(value, int | float) and 0 < value < math.inf):
-        raise OptionError(f"threshold={value!r} must be a positive number.")
 
 
 def _shown(surrogate: Surrogate) -> str:

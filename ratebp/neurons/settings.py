@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ratebp.errors import OptionError
+from ratebp.legal import one_of, positive
 from ratebp.neurons.adaptive import ALIF, PLIF
 from ratebp.neurons.base import Neuron
 from ratebp.neurons.lif import LIF
@@ -64,14 +65,12 @@ def threshold(settings: Mapping[str, Any], place: str = "a neuron's settings") -
     """
     kind, rest = _split(settings, place)
     default = inspect.signature(KINDS[kind]).parameters["threshold"].default
-    return float(rest.get("threshold", default))
+    return positive("threshold", rest.get("threshold", default))
 
 
 def _split(settings: Mapping[str, Any], place: str) -> tuple[str, dict[str, Any]]:
     rest = dict(settings)
-    kind = rest.pop("type", "lif")
-    if kind not in KINDS:
-        raise OptionError.unknown(f"type of neuron in {place}:", kind, KINDS)
+    kind = one_of(f"type of neuron in {place}:", rest.pop("type", "lif"), KINDS)
     takes = inspect.signature(KINDS[kind]).parameters
     for name in rest:
         if name not in takes:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import nn
 
 from ratebp.dynamics import Dynamics
-from ratebp.errors import OptionError
+from ratebp.legal import positive
 from ratebp.neurons.base import Neuron, shown
 from ratebp.surrogates import Surrogate
 
@@ -49,11 +47,8 @@ class TLIF(Neuron):
     ) -> None:
         """Check the constants and set the parameter."""
         super().__init__()
-        if not (isinstance(threshold, int | float) and 0 < threshold < math.inf):
-            raise OptionError(f"threshold={threshold!r} must be a positive number.")
-        self.start = Dynamics(
-            decay, threshold, "soft", bool(detach_reset), Surrogate(surrogate, alpha)
-        )
+        positive("threshold", threshold)
+        self.start = Dynamics(decay, threshold, "soft", detach_reset, Surrogate(surrogate, alpha))
         self.threshold = nn.Parameter(torch.tensor(float(threshold)))
 
     def extra_repr(self) -> str:

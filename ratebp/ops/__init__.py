@@ -47,6 +47,7 @@ from ratebp.ops.synapse import (
     Stored,
     at_once,
     geometry_of,
+    has_hooks,
     naive_synapse,
     synapse,
 )
@@ -75,6 +76,7 @@ __all__ = [
     "by_hand",
     "every_step",
     "geometry_of",
+    "has_hooks",
     "last_spike",
     "lif_scan",
     "lif_scan_of",

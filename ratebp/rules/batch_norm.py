@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp.ops import by_hand, norm_of_batch
-from ratebp.rules.norm import BATCH_NORMS, normalised, uses_batch
+from ratebp.rules.norm import BATCH_NORMS, normalised, refuse_input, uses_batch
 from ratebp.views import Leaf
 
 
@@ -38,8 +38,7 @@ class BatchNorm(Leaf):
         """Return the norm's output for ``[B, C, ...]``, or all steps folded ``[T*B, C, ...]``."""
         norm = self.norm
         served = by_hand(c) and c.is_contiguous() and c.dtype.itemsize >= 4
-        several = c.numel() > c.shape[1]  # torch refuses a single value a channel
-        if not (served and several and uses_batch(norm)):
+        if not (served and uses_batch(norm)):
             return by_module(norm, c, follows=self.follows)
         with torch.no_grad():
             value, mean, inv_std = normalised(
@@ -57,6 +56,7 @@ def by_module(norm: nn.Module, c: Tensor, *, follows: bool) -> Tensor:
         follows: whether the running statistics follow.
     """
     assert isinstance(norm, BATCH_NORMS)
+    refuse_input(norm, c)
     if follows or not uses_batch(norm):
         out: Tensor = norm(c)
         return out

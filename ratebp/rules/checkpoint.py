@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ratebp.errors import OptionError
+from ratebp.ops import has_hooks
 from ratebp.rules.rerun import Part, Surroundings, edge_of, leaf_of, pull, refuse_changed, segments
 from ratebp.views import View
 
@@ -42,7 +44,12 @@ def in_segments(spikes: View, x: Tensor, *, rerun: View, segment: int) -> tuple[
 
     Returns:
         T outputs ``[B, K]``, whose backward adds to the parameters' `.grad`.
+
+    Raises:
+        OptionError: for hooks on a parameter, which would see the gradient of each segment.
     """
+    if segment < len(x):
+        _refuse_parameter_hooks(rerun.module)
     again = Part(rerun, rerun.module, rerun.no_sync)
     plan = _Plan(Part(spikes, spikes.module), again, segment)
     # Autograd calls the backward of a function only if an input of it asks for a gradient.
@@ -90,3 +97,12 @@ class _Segments(torch.autograd.Function):
                 later = [None if start is None else start.grad for start in starts]
                 found.insert(0, now.grad)
         return None, None, torch.cat(found) if ctx.needs_input_grad[2] else None
+
+
+def _refuse_parameter_hooks(net: nn.Module) -> None:
+    hooked = [name for name, p in net.named_parameters() if has_hooks(p)]
+    if hooked:
+        raise OptionError(
+            f"hooks on parameters ({', '.join(hooked)}) would run once for each segment of time, "
+            "on a part of the gradient. Use over='layers', segment=T or more, or train with bptt_s."
+        )

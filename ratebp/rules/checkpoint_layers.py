@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import GradientEdge
 
+from ratebp.checks import refuse_no_tensor
 from ratebp.errors import BindError
 from ratebp.graph import Graph
 from ratebp.ops import Spikes, pack, unpack
@@ -90,6 +91,8 @@ class CheckpointedLayer(nn.Module):
         versions = [each._version for each in now]
         found = self.first(*now)
         outs = list(found) if isinstance(found, tuple) else [found]
+        if len(outs) != len(self.spikes):
+            refuse_no_tensor(found, "the model")
         for out in outs:
             if not isinstance(out, Tensor):
                 raise BindError(
@@ -268,5 +271,5 @@ def by_layers(
 def all_layers(chain: View, x: Tensor) -> tuple[Tensor, ...]:
     """Run the chain of layers over the sequence ``x [T, B, ...]``; return T outputs ``[B, K]``."""
     with chain.sequence():
-        outs: Any = chain(x)
+        outs: Any = chain.module(x)  # T outputs, which a view would refuse
     return tuple(outs)

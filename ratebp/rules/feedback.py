@@ -117,6 +117,12 @@ class Broadcast(Leaf):
         """Return the logits of this step, ``[B, K]``, for the input ``[B, ...]``."""
         out: Tensor = self.net(x)
         signals = [m.spikes.flatten(1) for m in self.neurons if m.spikes is not None]
+        if signals and out.dim() != 2:
+            raise BindError(
+                f"e-prop broadcasts the error of each output to each neuron, but the outputs are "
+                f"{tuple(out.shape)}, not [B, K]. Pool them in the model (x.mean((2, 3))), or "
+                "train with ottt_a or sltt."
+            )
         if not self.matrices:
             self.matrices = [
                 feedback_matrix(s.shape[1], out.shape[1], self.seed + 7919 * k, s.device)

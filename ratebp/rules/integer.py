@@ -9,7 +9,7 @@ from ratebp.dynamics import Dynamics
 from ratebp.errors import BindError
 from ratebp.neurons import LIF
 from ratebp.ops import lif_scan
-from ratebp.rules.norm import BATCH_NORMS
+from ratebp.rules.norm import BATCH_NORMS, as_it_is
 from ratebp.rules.record import widened
 from ratebp.views import Leaf
 
@@ -53,7 +53,7 @@ class UnfoldedNeuron(Leaf):
     def __init__(self, lif: LIF, levels: int) -> None:
         """Take the threshold of `lif`; `levels` is D."""
         super().__init__()
-        self.dynamics = Dynamics(decay=1.0, threshold=lif.dynamics.threshold)
+        self.unfolded = Dynamics(decay=1.0, threshold=lif.dynamics.threshold)
         self.levels = levels
 
     def forward(self, current: Tensor) -> Tensor:
@@ -61,17 +61,17 @@ class UnfoldedNeuron(Leaf):
         steps = current.unflatten(0, (self.levels, -1))
         charge = torch.zeros_like(steps, dtype=widened(steps.dtype))
         charge[0] = steps.sum(0, dtype=charge.dtype)
-        return lif_scan(charge, self.dynamics).flatten(0, 1).to(current.dtype)
+        return lif_scan(charge, self.unfolded).flatten(0, 1).to(current.dtype)
 
 
 def frozen_affine(norm: nn.Module, path: str) -> nn.Module:
-    """Return `norm` if at inference it is affine, so that it commutes with the mean over steps.
+    """Return `norm` as it is if at inference it is affine: it commutes with the mean over steps.
 
     Raises:
         BindError: for any norm but torch's BatchNorm1d/2d/3d with running statistics.
     """
     if type(norm) in BATCH_NORMS and norm.running_mean is not None:
-        return norm
+        return as_it_is(norm, path)
     raise BindError(
         f"integer training cannot unfold {type(norm).__name__} at `{path}`: at inference it "
         "depends on its input, so single spikes would be normalised by themselves. Use "

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from ratebp.errors import BindError
 from ratebp.norms import BNTT, TEBN, TemporalNorm
 from ratebp.rules.batch_norm import BatchNorm
-from ratebp.rules.norm import BATCH_NORMS
+from ratebp.rules.norm import BATCH_NORMS, as_it_is, refuse_input
 from ratebp.views import Leaf, Rule
 
 
 def _batch_norm(norm: TEBN, c: Tensor) -> Tensor:
+    refuse_input(norm, c)
     # The module's own forward refuses, since it does not know the step.
     out: Tensor = nn.BatchNorm2d.forward(norm, c)
     return out
@@ -78,8 +79,9 @@ class BnttScan(Leaf):
     def forward(self, c: Tensor) -> Tensor:
         """Return the normalised activations, folded."""
         norm = self.norm
-        _count(norm)
         steps = c.unflatten(0, (norm.timesteps, -1)).unbind(0)
+        refuse_input(norm, steps[0])
+        _count(norm)
         rows = (norm.running_mean.unbind(0), norm.running_var.unbind(0), norm.weight.unbind(0))
         return torch.cat(
             [
@@ -97,6 +99,7 @@ class BnttStep(_StepNorm):
     def forward(self, c: Tensor) -> Tensor:
         """Return the normalised activations of this step."""
         norm, first = self.norm, self.now is None
+        refuse_input(norm, c)
         here = self.advance(c)
         if first:
             _count(norm)
@@ -128,7 +131,7 @@ def norm_rule(layout: str, timesteps: int) -> Rule:
 
     def rule(norm: nn.Module, path: str) -> nn.Module:
         if not isinstance(norm, TemporalNorm):
-            return BatchNorm(norm) if type(norm) in BATCH_NORMS else norm
+            return BatchNorm(norm) if type(norm) in BATCH_NORMS else as_it_is(norm, path)
         if norm.timesteps != timesteps:
             raise BindError(
                 f"{type(norm).__name__} at `{path}` has parameters of {norm.timesteps} time steps, "

@@ -12,8 +12,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ratebp.views import Record
 
-class RateRecord:
+
+class RateRecord(Record):
     """What one leaf keeps for another that runs later in the same step."""
 
     def __init__(self) -> None:
@@ -23,6 +25,10 @@ class RateRecord:
     def put(self, *kept: Any) -> None:
         """Keep these, in place of what was kept before."""
         self._kept = kept
+
+    def drop(self) -> None:
+        """Forget what was kept."""
+        self._kept = ()
 
     def take(self) -> tuple[Any, ...]:
         """Hand them over and forget them."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from ratebp.views import Leaf
 
 
 class _Rectify(torch.autograd.Function):
@@ -23,7 +25,7 @@ class _Rectify(torch.autograd.Function):
         return out
 
 
-class Rectifier(nn.Module):
+class Rectifier(Leaf):
     """``r = max(0, current)``; the gradient at 0 is 0."""
 
     def forward(self, current: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.ops import AsItIs, Origin, geometry_of, norm_recomputed
-from ratebp.rules.norm import BATCH_NORMS, normalised, uses_batch
+from ratebp.rules.norm import BATCH_NORMS, normalised, refuse_input, uses_batch
 from ratebp.rules.record import RateRecord
 from ratebp.views import Leaf
 
@@ -51,6 +51,7 @@ class RemakingNorm(Leaf):
         norm = self.norm
         found = self.origin.take()
         if not found or c.dtype.itemsize < 4 or torch.compiler.is_compiling():
+            refuse_input(norm, c)
             plain: Tensor = norm(c)
             return plain
         with torch.no_grad():

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.errors import BindError
-from ratebp.rules.norm import BATCH_NORMS
+from ratebp.rules.norm import BATCH_NORMS, refuse_input
 from ratebp.rules.record import widened
 from ratebp.views import Leaf
 
@@ -72,6 +72,7 @@ class RenormStep(Leaf):
         if not norm.training:
             frozen: Tensor = norm(c)
             return frozen
+        refuse_input(norm, c)
         with torch.no_grad():
             r, d = self._corrections(c.to(widened(c.dtype)))
             usual = ((r > self.safety) | (r < 1 / self.safety)).logical_not().all()

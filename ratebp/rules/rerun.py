@@ -15,7 +15,7 @@ from torch.func import functional_call
 from ratebp.errors import BindError
 from ratebp.rules.batch_norm import BatchNorm
 from ratebp.rules.neuron import StepLIF
-from ratebp.rules.norm import BATCH_NORMS
+from ratebp.rules.norm import BATCH_NORMS, as_it_is
 from ratebp.views import Leaf
 
 
@@ -33,7 +33,7 @@ def rerun_norm(norm: nn.Module, path: str) -> nn.Module:
             f"`{path}`: recomputing it would update them twice. Use BatchNorm1d/2d/3d, "
             "track_running_stats=False or no norm there, or train with bptt_s."
         )
-    return norm
+    return as_it_is(norm, path)
 
 
 @dataclass(frozen=True)

@@ -219,12 +219,12 @@ class ShowingNeuron(Leaf):
     def __init__(self, neuron: Leaf, readers: Sequence[RateRecord]) -> None:
         """Share `readers` with the synapses that keep these spikes as bits."""
         super().__init__()
-        self.neuron = neuron
+        self.leaf = neuron
         self.readers = readers
 
     def forward(self, current: Tensor) -> Tensor:
         """Return the neuron's spikes."""
-        spikes: Tensor = self.neuron(current)
+        spikes: Tensor = self.leaf(current)
         show(spikes, self.readers)
         return spikes
 

@@ -19,7 +19,7 @@ from ratebp.ops import Spikes, geometry_of
 from ratebp.roles import Role
 from ratebp.rules.exact import scan_neuron, step_neuron
 from ratebp.rules.gathering import GatheringSynapse
-from ratebp.rules.norm import BATCH_NORMS
+from ratebp.rules.norm import BATCH_NORMS, as_it_is
 from ratebp.rules.rate_flow import RateFlow
 from ratebp.rules.record import RateRecord
 from ratebp.rules.remaking import InputSynapse, RemakingNorm
@@ -35,10 +35,6 @@ from ratebp.wiring import Wiring
 
 MakeSharing = Callable[[LIF, Sequence[RateRecord], Sequence[RateRecord]], Leaf]
 """``make(lif, terms, readers) -> leaf``, see `SharingLIF`."""
-
-
-def _as_it_is(norm: nn.Module, path: str) -> nn.Module:
-    return norm
 
 
 class Sharing:
@@ -63,7 +59,7 @@ class Sharing:
         wiring: Wiring,
         plain: Callable[[Any], Leaf],
         sharing: MakeSharing | None = None,
-        norm_rule: Rule = _as_it_is,
+        norm_rule: Rule = as_it_is,
         *,
         gathers: bool = False,
         follows: bool = True,
@@ -190,7 +186,9 @@ class Remaking(Sharing):
         return InputSynapse(leaf, origin) if source is None else BitSynapse(leaf, source, origin)
 
     def _norm(self, leaf: nn.Module, path: str) -> nn.Module:
-        return RemakingNorm(leaf, self._origins[path]) if self._remade(path) else leaf
+        if not self._remade(path):
+            return as_it_is(leaf, path)
+        return RemakingNorm(leaf, self._origins[path])
 
 
 def scan_sharing(model: nn.Module, wiring: Wiring, timesteps: int, norm_rule: Rule) -> Sharing:

@@ -33,6 +33,11 @@ def _is_accumulated(accumulate: Any) -> bool:
         return False
 
 
+def has_hooks(parameter: Tensor) -> bool:
+    """Does anything wait for the gradient of `parameter`, by `register_hook` or the like?"""
+    return bool(parameter._backward_hooks) or bool(parameter._post_accumulate_grad_hooks)
+
+
 def at_once(parameter: Tensor) -> Tensor:
     """Return `parameter`, of whose use here the backward adds the gradient to `.grad` at once.
 
@@ -45,10 +50,11 @@ def at_once(parameter: Tensor) -> Tensor:
     (hooks, DistributedDataParallel) is called once, after the last addition, as ever.
 
     Args:
-        parameter: a leaf; returned as it is if it needs no gradient or no graph is built.
+        parameter: a leaf; returned as it is if it needs no gradient, no graph is built, or hooks
+            must see the whole gradient before it is added.
     """
     wanted = torch.is_grad_enabled() and parameter.requires_grad and parameter.is_leaf
-    if not wanted or torch.compiler.is_compiling():
+    if not wanted or torch.compiler.is_compiling() or has_hooks(parameter):
         return parameter
     out: Tensor = _AtOnce.apply(parameter)
     return out
