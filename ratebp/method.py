@@ -147,7 +147,7 @@ class Method(ABC):
                 "activations are."
             )
         self._refuse_neurons(model)
-        folds = (Need.SAMPLES,) if self.info.layout == "multi" else ()
+        folds = (Need.SAMPLES, Need.STILL) if self.info.layout == "multi" else ()
         reader = Reader(model, self.info.label, {*folds, *self.needs}, wiring)
         return self.bound_class(self, model, timesteps, reader, wrap)
 
@@ -260,7 +260,7 @@ class Bound:
         return self.method.infer(self._binding, self._views, x)
 
     def _check(self, x: Tensor) -> None:
-        """Refuse a model that changed, and inputs that no step can take; read the model for them."""
+        """Refuse a changed model, and inputs that no step can take; read the model for them."""
         for place, each in enumerate(self._views.values()):
             if place == 0:  # all were made of the same model at once
                 each.refresh()

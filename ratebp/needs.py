@@ -24,16 +24,18 @@ class Need(Enum):
     ::
 
         SAMPLES     samples are alike and first: T time steps are folded into the batch
+        STILL       no buffer is changed but by norms
         NEURONS     neurons find the samples, one entry each, in their first dimension
-        REPEATABLE  two passes see the same: no random operation but nn.Dropout, no buffer changed
+        REPEATABLE  two passes see the same: no random operation but nn.Dropout
         RATES       a mean over time goes through: sums, multiples, maxima, products of signals
         LEVELS      several levels at once go through: sums, multiples, maxima
         SYNAPSES    all weights that multiply signals belong to a synapse that is called
     """
 
     SAMPLES = "samples first and alike"
+    STILL = "no change of buffers but by norms"
     NEURONS = "samples first at neurons"
-    REPEATABLE = "no randomness but nn.Dropout, no change of buffers"
+    REPEATABLE = "no randomness but nn.Dropout"
     RATES = "sums, multiples, maxima and products of signals"
     LEVELS = "sums, multiples and maxima"
     SYNAPSES = "weights in modules that are called"
@@ -123,7 +125,7 @@ def refuse_samples(method: str, needs: Collection[Need], graph: Graph, batch: in
             place = samples.at(node)
             if isinstance(place, Lost):
                 raise BindError(
-                    f"{method} runs all time steps at once, folded into the batch, but "
+                    f"{method} puts time steps (or traces) side by side in the batch, but "
                     f"{_shown(place.node)} {place.why}. Keep the samples apart, or {_EXACT}."
                 )
             if node.role is Role.NEURON or node.name == "output":
@@ -231,9 +233,13 @@ def _constants(node: Node) -> list[Node]:
 _WITHOUT_SHAPES: dict[Need, Callable[[str, Graph], None]] = {
     Need.REPEATABLE: _refuse_kinds(
         Kind.RANDOM,
-        Kind.STATEFUL,
         because="runs the forward more than once a step and must see the same each time",
         remedy=f"Use nn.Dropout, of which all passes share one mask, or {_EXACT} and once.",
+    ),
+    Need.STILL: _refuse_kinds(
+        Kind.STATEFUL,
+        because="does not run the forward once for each time step, in their order",
+        remedy=f"Take it out of the forward, or {_EXACT}.",
     ),
     Need.RATES: _refuse_kinds(
         Kind.NONLINEAR,

@@ -13,7 +13,7 @@ from typing import Any
 from torch import nn
 
 from ratebp.errors import BindError
-from ratebp.graph import Graph, Node, UnreadableError, read
+from ratebp.graph import Graph, Kind, Node, UnreadableError, read
 from ratebp.neurons import Recurrent
 from ratebp.roles import Role
 
@@ -39,6 +39,8 @@ class Wiring:
         once: the leaves up to the first neurons, and these, if all operations before them treat
             samples alike or normalise them, and nothing else takes what they make: of a constant
             input, one time step of it stands for all. Empty otherwise.
+        means: the leaves whose input, at the mean of spikes and of the model's input over time, is
+            the mean of their input.
         entrances: the modules that take the model's input as it is, if nothing else takes it; empty
             if anything else does, None if it is not known.
     """
@@ -50,6 +52,7 @@ class Wiring:
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     readers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     once: frozenset[str] = frozenset()
+    means: frozenset[str] = frozenset()
     entrances: frozenset[str] | None = None
 
 
@@ -66,6 +69,7 @@ def wiring_of(graph: Graph) -> Wiring:
         sources=sums.sources(),
         readers=sums.readers(),
         once=_once(graph),
+        means=frozenset(node.path for node in leaves if _takes_means(node, graph)),
         entrances=_entrances(graph),
     )
 
@@ -160,6 +164,19 @@ def _once(graph: Graph) -> frozenset[str]:
             if node.role is not Role.NEURON:
                 constant.add(node)
     return frozenset(found) if all(graph.calls[path] == 1 for path in found) else frozenset()
+
+
+def _takes_means(leaf: Node, graph: Graph) -> bool:
+    """Do only sums, multiples and moves lie between `leaf` and the neurons and inputs before it?"""
+    todo = [each for each in leaf.tensors if each.signal]
+    while todo:
+        near = todo.pop()
+        if graph.is_neuron(near) or near.name == "input":
+            continue
+        if Kind.AFFINE not in graph.kinds[near]:
+            return False
+        todo.extend(each for each in near.tensors if each.signal)
+    return True
 
 
 _ALIKE = frozenset(

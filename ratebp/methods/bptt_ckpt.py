@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ratebp.errors import OptionError
 from ratebp.method import Binding, Identity, Info, Method, count, option
+from ratebp.needs import Need
 from ratebp.neurons import LIF, PLIF
 from ratebp.phases import StepContext
 from ratebp.roles import Role, role_of
@@ -74,6 +75,7 @@ class BpttCkpt(Method):
         Identity("bptt_s", options={"over": "time", "segment": 9}),
         Identity("bptt_s", options={"over": "both", "segment": 2}),
     )
+    needs: ClassVar = (Need.STILL,)
     neurons: ClassVar = (LIF, PLIF)
 
     over: str = option("layers", "layers", "time", "both")

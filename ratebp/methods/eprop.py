@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.needs import Need
 from ratebp.neurons import ALIF, LIF, Recurrent
 from ratebp.phases import StepContext
 from ratebp.roles import Role
@@ -65,6 +66,7 @@ class Eprop(Method):
         # Before the first update.
         Identity("eprop", options={"feedback": "adaptive"}, other_options={"feedback": "random"}),
     )
+    needs: ClassVar = (Need.SYNAPSES, Need.NEURONS)
 
     neurons: ClassVar = (LIF, ALIF, Recurrent)
 

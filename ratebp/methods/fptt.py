@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ratebp.legal import positive
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules import DetachedLIF
@@ -56,6 +57,7 @@ class Fptt(Method):
         Identity("sltt", options={"slope": "stationary"}),
         Identity("bptt_s", {"timesteps": 1}),
     )
+    needs: ClassVar = (Need.REPEATABLE, Need.STILL)
 
     alpha: float = 0.5
     slope: str = option("recomputed", "recomputed", "stationary")

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.rules.ndot import NEURONS, ndot_rules
 from ratebp.schedules import Loss, Result, online
@@ -51,6 +52,7 @@ class NdotA(Method):
         Identity("ottt_a", {"timesteps": 1}, options={"potential": "published"}),
         Identity("sltt", {"decay": 0.0}, options={"potential": "published"}),
     )
+    needs: ClassVar = (Need.SYNAPSES,)
 
     potential: str = option("formula", *NEURONS)
 

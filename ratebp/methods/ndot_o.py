@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.rules.ndot import NEURONS, ndot_rules
 from ratebp.schedules import Loss, Result, online
@@ -44,6 +45,7 @@ class NdotO(Method):
         Identity("ndot_a"),
         Identity("bptt_s", {"timesteps": 1}),
     )
+    needs: ClassVar = (Need.SYNAPSES,)
 
     potential: str = option("formula", *NEURONS)
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ratebp.method import Binding, Identity, Info, Method
+from ratebp.needs import Need
 from ratebp.neurons import LIF, Recurrent
 from ratebp.phases import StepContext
 from ratebp.roles import Role
@@ -63,6 +64,7 @@ class Ostl(Method):
             other_options={"loss_mode": "per_step"},
         ),
     )
+    needs: ClassVar = (Need.SYNAPSES,)
     neurons: ClassVar = (LIF, Recurrent)
 
     def build(self, binding: Binding) -> dict[str, View]:

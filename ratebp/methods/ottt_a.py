@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.needs import Need
 from ratebp.neurons import LIF, Delay
 from ratebp.phases import StepContext
 from ratebp.rules import PLACEMENTS, ottt_rules
@@ -52,6 +53,7 @@ class OtttA(Method):
             other_options={"loss_mode": "per_step"},
         ),
     )
+    needs: ClassVar = (Need.SYNAPSES,)
 
     neurons: ClassVar = (LIF, Delay)
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.needs import Need
 from ratebp.neurons import LIF, Delay
 from ratebp.phases import StepContext
 from ratebp.rules import PLACEMENTS, ottt_rules
@@ -46,6 +47,7 @@ class OtttO(Method):
         Identity("ottt_a"),
         Identity("bptt_s", {"timesteps": 1}),
     )
+    needs: ClassVar = (Need.SYNAPSES,)
 
     neurons: ClassVar = (LIF, Delay)
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.rules import RecordNeuronScan, RecordNormScan, RecordSynapseScan, rate_views
 from ratebp.schedules import GRAD_SCALES, Loss, Result, layer_by_layer, two_pass
@@ -51,6 +52,7 @@ class RateM(Method):
         Identity("rate_m", options={"pre_activations": "recomputed"}),
         Identity("rate_m", options={"grad_scale": "inverse_t"}, scale="inverse_t"),
     )
+    needs: ClassVar = (Need.REPEATABLE, Need.STILL, Need.RATES)
 
     pre_activations: str = option("kept", "kept", "recomputed")
     grad_scale: str = option("one", *GRAD_SCALES)

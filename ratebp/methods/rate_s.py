@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.rules import (
     RecordNeuronStep,
@@ -63,6 +64,7 @@ class RateS(Method):
         Identity("rate_m", {"norm": "none"}),
         Identity("rate_s", options={"grad_scale": "inverse_t"}, scale="inverse_t"),
     )
+    needs: ClassVar = (Need.REPEATABLE, Need.STILL, Need.RATES)
 
     statistics: str = option("mean", "mean", "last_step")
     grad_scale: str = option("one", *GRAD_SCALES)

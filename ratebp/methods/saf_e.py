@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method
+from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.rules.accumulation import accumulated_view
 from ratebp.schedules import Loss, Result, online
@@ -47,6 +48,7 @@ class SafE(Method):
         Identity("sltt", {**_PLAIN, "decay": 0.0}),
         Identity("bptt_s", _PLAIN, over="last_spiking", other_options={"loss_mode": "per_step"}),
     )
+    needs: ClassVar = (Need.SYNAPSES,)
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the view on accumulations, or refuse what they cannot cross."""

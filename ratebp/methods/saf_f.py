@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method
+from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.rules.accumulation import LogitsAndRate, accumulated_view
 from ratebp.schedules import Loss, Result
@@ -47,6 +48,7 @@ class SafF(Method):
     identities: ClassVar = (
         Identity("bptt_s", {"timesteps": 1, "norm": "none", "reset": "soft", "detach_reset": True}),
     )
+    needs: ClassVar = (Need.SYNAPSES,)
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the view on accumulations, or refuse what they cannot cross."""

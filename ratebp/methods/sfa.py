@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ratebp.controls import Control
 from ratebp.method import Binding, Identity, Info
+from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules.integer import IntegerNeuron, UnfoldedNeuron, frozen_affine
@@ -57,6 +58,7 @@ class Sfa(Control):
     identities: ClassVar = (
         Identity("dsr", {"timesteps": 1, "reset": "soft"}, other_options={"form": "if"}),
     )
+    needs: ClassVar = (Need.LEVELS,)
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the view of the integers, and that of the spikes that they unfold to."""

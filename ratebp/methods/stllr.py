@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ratebp.errors import OptionError
 from ratebp.method import Binding, Identity, Info, Method
+from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules import Trace, TracedSynapse
@@ -59,6 +60,7 @@ class Stllr(Method):
         ),
         Identity("sltt", {"norm": "none"}, options={"alpha_pre": 0.0, "lambda_x": 0.0}),
     )
+    needs: ClassVar = (Need.SAMPLES, Need.SYNAPSES)
 
     alpha_post: float = 1.0
     alpha_pre: float = -1.0

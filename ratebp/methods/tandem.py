@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method
+from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.rules import RecordNormScan, RecordSynapseScan, rate_views
 from ratebp.rules.spike_representation import RecordRectifiedScan, refuse_hard_reset
@@ -51,6 +52,7 @@ class Tandem(Method):
             {"norm": "none", "decay": 1.0, "reset": "soft", "threshold": 3.0, "timesteps": 12},
         ),
     )
+    needs: ClassVar = (Need.REPEATABLE, Need.STILL, Need.RATES)
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the two streams, twin leaves sharing their records."""

@@ -7,7 +7,10 @@ from collections.abc import Collection
 from torch import nn
 
 from ratebp.bindable import Bindable
+from ratebp.errors import BindError
+from ratebp.graph import Graph
 from ratebp.neurons import ALIF, LIF, Recurrent
+from ratebp.roles import Role
 from ratebp.rules.adaptive_eligibility import AdaptiveSynapse, Slope, SlopedALIF
 from ratebp.rules.entrance import entrances, linear_within
 from ratebp.rules.feedback import BroadcastNeuron, DriftedReadout, HiddenSynapse
@@ -53,6 +56,7 @@ class EpropLeaves:
             if isinstance(_inner(m), ALIF) and id(m) not in within
         }
         into = entrances("eprop", binding.graph, binding.wiring, layers, _INSTEAD)
+        _refuse_out_of_reach(binding.graph, ends if drifts else (), ends)
         self._slopes = {path: Slope() for path in layers}
         self._adaptive = {synapse: path for path, synapse in into.items()}
 
@@ -97,6 +101,30 @@ class EpropLeaves:
         assert isinstance(layer, nn.Linear)
         assert isinstance(neuron, ALIF)
         return AdaptiveSynapse(layer, neuron, self._slopes[path])
+
+
+def _refuse_out_of_reach(graph: Graph, drifting: Collection[str], ends: Collection[str]) -> None:
+    """Refuse what stands before a synapse that sends no gradient back, and would learn nothing.
+
+    Raises:
+        BindError: for parameters between a neuron, or the input, and such a synapse.
+    """
+    for synapse in graph.leaves:
+        if synapse.role is not Role.SYNAPSE or synapse.path in set(ends) - set(drifting):
+            continue
+        todo = [*synapse.tensors]
+        while todo:
+            near = todo.pop()
+            if graph.is_neuron(near):
+                continue
+            owned = near.role is not None and next(near.module.parameters(), None) is not None
+            if owned or near.name == "parameter":
+                raise BindError(
+                    f"eprop sends no gradient past the synapse `{synapse.path}`, so `{near.path}` "
+                    "before it would learn nothing. Put a neuron between them, move it behind the "
+                    "synapse, or train with sltt, ottt_a or bptt_s."
+                )
+            todo.extend(near.tensors)
 
 
 def _inner(module: nn.Module) -> nn.Module:

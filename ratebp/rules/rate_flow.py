@@ -38,8 +38,14 @@ class RateFlow:
         return lone and self.readers(sources[0]) == {path}
 
     def remakable(self, path: str) -> bool:
-        """Can norm `path`, of value unread, compute its input from what one synapse keeps?"""
-        return self.owned(path) and self.unread(path)
+        """Can norm `path`, of value unread, compute its input from what one synapse keeps?
+
+        The synapse keeps the mean of its input where means go through all before it; a maximum of
+        means, or a product, is not the mean that the spike pass had.
+        """
+        means = path in self._wiring.readers and self._sources(path)[:1]
+        through = bool(means) and means[0] in self._wiring.means
+        return self.owned(path) and self.unread(path) and through
 
     def counted(self, path: str) -> bool:
         """Is `path` a synapse whose input is the spikes of one neuron and nothing else?"""

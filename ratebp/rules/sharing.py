@@ -102,7 +102,8 @@ class Sharing:
     def _terms(self, path: str) -> tuple[str, ...]:
         sources = self._wiring.sources.get(path, ())
         takes = self._sharing is not None and type(self._modules[path]) is LIF
-        shared = takes and len(sources) in (1, 2) and all(map(self._known, sources))
+        alone = len(set(sources)) == len(sources)  # a term added to itself is kept once
+        shared = takes and alone and len(sources) in (1, 2) and all(map(self._known, sources))
         lifs = sum(type(self._modules[s]) is LIF for s in sources) if shared else 0
         return sources if shared and lifs < len(sources) else ()
 
