@@ -229,7 +229,9 @@ class _Verification:
         assert side.plain is not None
         output = Difference("the mean output", error_of(side.run.logits, side.plain))
         reason = "Its network is its own; its gradients were found complete, its output its own."
-        return _Found((output, *lost(side.run, cut, zero_too=False)), "approximate", reason, want=None)
+        return _Found(
+            (output, *lost(side.run, cut, zero_too=False)), "approximate", reason, want=None
+        )
 
     def _approximate(self, method: Method) -> _Found:
         """Compare the forward, and look for gradients that are not there."""

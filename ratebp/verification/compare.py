@@ -63,7 +63,9 @@ def cosines(got: Run, want: Run) -> dict[str, float]:
 
 def floor_of(run: Run) -> float:
     """Return the norm below which a gradient of `run` counts as rounding."""
-    return FLOOR * max((float(g.norm()) for g in run.gradients.values() if g is not None), default=0)
+    return FLOOR * max(
+        (float(g.norm()) for g in run.gradients.values() if g is not None), default=0
+    )
 
 
 def forward_differences(got: Run, want: Run, *, with_loss: bool = True) -> Iterator[Difference]:
@@ -131,9 +133,7 @@ def lost(got: Run, here: Run, *, zero_too: bool) -> Iterator[Difference]:
                 yield Difference(f"the gradient of `{name}`, exactly zero,", 1.0, owner)
 
 
-def first_leaf(
-    records: Mapping[str, Mapping[str, list[Tensor]]], want: Run
-) -> Difference | None:
+def first_leaf(records: Mapping[str, Mapping[str, list[Tensor]]], want: Run) -> Difference | None:
     """Return the first leaf, in the order of the forward, whose outputs differ.
 
     Args:

@@ -61,9 +61,7 @@ def prepared(model: nn.Module) -> nn.Module:
     return twin
 
 
-def snapshot(
-    model: nn.Module, x: Tensor, loss: Tensor, logits: Tensor, **more: Any
-) -> Run:
+def snapshot(model: nn.Module, x: Tensor, loss: Tensor, logits: Tensor, **more: Any) -> Run:
     """Return what a step of `model` on `x` left behind."""
     return Run(
         loss.detach(),

@@ -14,7 +14,6 @@ from zlib import crc32
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
 from ratebp.neurons import ALIF, LIF, PLIF, PSN, TLIF, Delay, MaskedPSN, Recurrent, SlidingPSN
 from ratebp.norms import BNTT, TEBN
@@ -124,7 +123,7 @@ def _sliding(neuron: SlidingPSN, carry: Carry) -> Callable[[Tensor], Tensor]:
 
     def forward(current: Tensor) -> Tensor:
         now = [*seen, current][-neuron.order :]
-        h = sum(neuron.weight[i - len(now)] * each for i, each in enumerate(now))
+        h = (neuron.weight[-len(now) :] @ torch.stack(now).flatten(1)).view_as(current)
         seen[:] = [carry(each) for each in now]
         return fire(h - neuron.threshold, neuron.surrogate)
 
@@ -133,10 +132,10 @@ def _sliding(neuron: SlidingPSN, carry: Carry) -> Callable[[Tensor], Tensor]:
 
 def _psn(neuron: PSN, lockstep: Lockstep) -> Callable[[Tensor], Tensor]:
     def together(currents: Tensor) -> Tensor:
-        mixing = neuron.weight
+        mask: Any = 1
         if isinstance(neuron, MaskedPSN):
-            mixing = mixing * (neuron.masking * neuron.band + (1 - neuron.masking))
-        h = torch.einsum("tj,j...->t...", mixing, currents)
+            mask = neuron.masking * neuron.band + (1 - neuron.masking)
+        h = torch.einsum("tj,j...->t...", neuron.weight * mask, currents)
         thresholds = neuron.threshold.view(-1, *[1] * (h.dim() - 1))
         return fire(h - thresholds, neuron.surrogate)
 
@@ -191,11 +190,11 @@ def neuron(leaf: Any, path: str, carry: Carry, lockstep: Lockstep) -> Callable[.
     return own if isinstance(leaf, Delay) else lambda current: own(current.clone()).clone()
 
 
-def norm(leaf: _NormBase, timesteps: int, lockstep: Lockstep | None) -> Callable[[Tensor], Tensor]:
+def norm(leaf: Any, timesteps: int, lockstep: Lockstep | None) -> Callable[[Tensor], Tensor]:
     """Return what a call of a norm with batch statistics does.
 
     Args:
-        leaf: the norm.
+        leaf: a norm of torch's or of `ratebp.norms`.
         timesteps: T.
         lockstep: where steps meet, for statistics over T*B; None for those of each step.
     """

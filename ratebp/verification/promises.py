@@ -93,7 +93,7 @@ def _is_so(model: nn.Module, timesteps: int, name: str, value: Any) -> bool:
     if name == "timesteps":
         return bool(timesteps == value)
     if name == "norm":
-        return norm_of(model) == value
+        return norm_of(model) == str(value)
     found = [_setting(leaf, name) for _, leaf in outer_neurons(model)]
     return all(each == value for each in found)
 
@@ -120,8 +120,6 @@ def _setting(leaf: nn.Module, name: str) -> Any:
     for part in place.get(name, (name,)):
         value = getattr(value, part)
     return value
-
-
 
 
 def own_network(method: Method) -> bool:
@@ -152,7 +150,8 @@ def _rectified(current: Tensor) -> Tensor:
 def _integer(leaf: Any, levels: int, current: Tensor) -> Tensor:
     """``floor(clip(D u / threshold, 0, D)) / D``, the floor passed straight through."""
     x = (levels * current / leaf.dynamics.threshold).clamp(0, levels)
-    return (x.detach().floor() + (x - x.detach())) / levels
+    activation: Tensor = (x.detach().floor() + (x - x.detach())) / levels
+    return activation
 
 
 def in_last_spiking(model: nn.Module, want: Run) -> list[str]:

@@ -70,7 +70,9 @@ class Sides:
                 f"{type(self.model).__name__} cannot be copied ({error}), so nothing can be "
                 "compared. Keep computed tensors out of its attributes."
             ) from error
-        return twin, x.detach().requires_grad_(x.requires_grad)
+        constant = x.dim() > 0 and x.stride(0) == 0
+        own = x.detach()[:1].clone().expand_as(x) if constant else x.detach().clone()
+        return twin, own.requires_grad_(x.requires_grad)
 
     def by_method(self, x: Tensor, *, plain: bool = False, watched: bool = False) -> Side:
         """Run one step by the method.
@@ -175,5 +177,3 @@ def _note_the_first_draw(bound: Bound, drawing: list[Tensor]) -> None:
     drawing[0] = torch.get_rng_state()
     for view in bound._views.values():
         view.module.register_forward_pre_hook(note)
-
-

@@ -6,11 +6,16 @@ refused. `scripts/zoo_table.py` writes what came out to docs/zoo.md.
 
 from ratebp.testing.zoo import (  # noqa: F401  # they enter their networks
     attention,
+    features,
     habits,
+    mixing,
     neurons,
     norms,
     operations,
     randomness,
+    sharing,
+    state,
+    sums,
     wirings,
 )
 from ratebp.testing.zoo.base import Case, Entry, entries

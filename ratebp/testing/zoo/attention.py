@@ -16,7 +16,7 @@ from ratebp.testing.zoo.base import CLASSES, Net, lif, network
 def tokens() -> nn.Module:
     """Tokens [B, N, C] through linear layers, mean over tokens."""
 
-    def forward(s: Any, x: Tensor) -> Tensor:
+    def forward(s: Any, x: Tensor) -> Any:
         return s.f2(s.l1(s.f1(s.l0(s.f0(x)))).mean(1))
 
     return Net(
@@ -33,7 +33,7 @@ def tokens() -> nn.Module:
 def tokens_mixed() -> nn.Module:
     """Synapses along tokens and along features (an MLP mixer)."""
 
-    def forward(s: Any, x: Tensor) -> Tensor:
+    def forward(s: Any, x: Tensor) -> Any:
         a = s.l0(s.f0(x))
         b = s.l1(s.mix(a.transpose(1, 2)).transpose(1, 2))
         return s.f2((a + b).mean(1))
@@ -52,7 +52,7 @@ def tokens_mixed() -> nn.Module:
 def tokens_first() -> nn.Module:
     """A neuron that sees tokens before the batch, transpose(0, 1)."""
 
-    def forward(s: Any, x: Tensor) -> Tensor:
+    def forward(s: Any, x: Tensor) -> Any:
         return s.f2(s.l1(s.f1(s.l0(s.f0(x)).transpose(0, 1))).mean(0))
 
     return Net(
@@ -69,7 +69,7 @@ def tokens_first() -> nn.Module:
 def batch_into_tokens() -> nn.Module:
     """Batch and tokens folded into one dimension, and unfolded again."""
 
-    def forward(s: Any, x: Tensor) -> Tensor:
+    def forward(s: Any, x: Tensor) -> Any:
         b, n, c = x.shape
         a = s.l0(s.f0(x.reshape(b * n, c)))
         return s.f2(s.l1(s.f1(a)).reshape(b, n, -1).mean(1))
@@ -84,19 +84,16 @@ def batch_into_tokens() -> nn.Module:
     )
 
 
-Mixing = Callable[[Any, Tensor, Tensor, Tensor], Tensor]
+Mixing = Callable[[Any, Tensor, Tensor, Tensor], Any]
 
 
 def _attention(mix: Mixing) -> nn.Module:
-    def forward(s: Any, x: Tensor) -> Tensor:
+    def forward(s: Any, x: Tensor) -> Any:
         a = s.l0(s.f0(x))
-        q, k, v = s.lq(s.bq(s.q(a))), s.lk(s.k(a)), s.lv(s.v(a))
+        q = s.lq(s.bq(s.q(a).transpose(1, 2)).transpose(1, 2))
+        k, v = s.lk(s.k(a)), s.lv(s.v(a))
         a = a + s.lp(s.p(s.lo(mix(s, q, k, v))))
         return s.f2(a.mean(1))
-
-    class TokenNorm(nn.BatchNorm1d):
-        def forward(self, input: Tensor) -> Tensor:
-            return super().forward(input.transpose(1, 2)).transpose(1, 2)
 
     parts = {name: nn.Linear(6, 6, bias=False) for name in ("q", "k", "v", "p")}
     neurons = {name: lif(threshold=0.2) for name in ("lq", "lk", "lv", "lo", "lp")}
@@ -104,14 +101,14 @@ def _attention(mix: Mixing) -> nn.Module:
         forward,
         f0=nn.Linear(4, 6),
         l0=lif(),
-        bq=TokenNorm(6),
+        bq=nn.BatchNorm1d(6),
         **parts,
         **neurons,
         f2=nn.Linear(6, CLASSES),
     )
 
 
-def _heads(x: Tensor) -> Tensor:
+def _heads(x: Tensor) -> Any:
     return x.unflatten(-1, (2, 3)).transpose(1, 2)
 
 
@@ -119,7 +116,7 @@ def _heads(x: Tensor) -> Tensor:
 def spikformer() -> nn.Module:
     """Spiking self-attention of two heads, (q @ k.T) @ v * scale."""
 
-    def mix(s: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def mix(s: Any, q: Tensor, k: Tensor, v: Tensor) -> Any:
         q, k, v = _heads(q), _heads(k), _heads(v)
         y = (q @ k.transpose(-2, -1)) @ v * 0.4
         return y.transpose(1, 2).flatten(2)
@@ -131,7 +128,7 @@ def spikformer() -> nn.Module:
 def linear_attention() -> nn.Module:
     """The same in the other order, q @ (k.T @ v)."""
 
-    def mix(s: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def mix(s: Any, q: Tensor, k: Tensor, v: Tensor) -> Any:
         return torch.matmul(q, torch.matmul(k.transpose(1, 2), v)) * 0.3
 
     return _attention(mix)
@@ -153,7 +150,7 @@ def token_attention() -> nn.Module:
 def einsum_attention() -> nn.Module:
     """Attention written with torch.einsum."""
 
-    def mix(s: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def mix(s: Any, q: Tensor, k: Tensor, v: Tensor) -> Any:
         return torch.einsum("bnm,bmc->bnc", torch.einsum("bnc,bmc->bnm", q, k), v) * 0.3
 
     return _attention(mix)
@@ -163,7 +160,7 @@ def einsum_attention() -> nn.Module:
 def softmax_attention() -> nn.Module:
     """Softmax attention of spikes."""
 
-    def mix(s: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def mix(s: Any, q: Tensor, k: Tensor, v: Tensor) -> Any:
         return (q @ k.transpose(-2, -1) / 6**0.5).softmax(-1) @ v
 
     return _attention(mix)
@@ -179,7 +176,7 @@ def fused_attention() -> nn.Module:
 def batched_matmul() -> nn.Module:
     """torch.bmm and baddbmm."""
 
-    def mix(s: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def mix(s: Any, q: Tensor, k: Tensor, v: Tensor) -> Any:
         return torch.baddbmm(v, torch.bmm(q, k.transpose(1, 2)), v, alpha=0.3)
 
     return _attention(mix)
@@ -189,7 +186,7 @@ def batched_matmul() -> nn.Module:
 def attention_module() -> nn.Module:
     """nn.MultiheadAttention, which reads out_proj.weight and never calls it."""
 
-    def forward(s: Any, x: Tensor) -> Tensor:
+    def forward(s: Any, x: Tensor) -> Any:
         a = s.l0(s.f0(x))
         return s.f2(s.l1(s.mha(a, a, a, need_weights=False)[0]).mean(1))
 
@@ -207,7 +204,7 @@ def attention_module() -> nn.Module:
 def class_token() -> nn.Module:
     """A learned class token in front, read at the end."""
 
-    def forward(s: Any, x: Tensor) -> Tensor:
+    def forward(s: Any, x: Tensor) -> Any:
         first = s.token.expand(x.shape[0], -1, -1)
         a = s.l0(s.f0(torch.cat([first, x], 1)))
         a = a + s.l1(s.mix(a.transpose(1, 2)).transpose(1, 2))
@@ -228,7 +225,7 @@ def class_token() -> nn.Module:
 def encoder_layer() -> nn.Module:
     """nn.TransformerEncoderLayer between neurons, without dropout."""
 
-    def forward(s: Any, x: Tensor) -> Tensor:
+    def forward(s: Any, x: Tensor) -> Any:
         return s.f2(s.l1(s.layer(s.l0(s.f0(x)))).mean(1))
 
     return Net(
@@ -237,5 +234,22 @@ def encoder_layer() -> nn.Module:
         l0=lif(),
         layer=nn.TransformerEncoderLayer(6, 2, 8, dropout=0.0, batch_first=True),
         l1=lif(),
+        f2=nn.Linear(6, CLASSES),
+    )
+
+
+@network(5, 4)
+def gru_over_tokens() -> nn.Module:
+    """nn.GRU over tokens, between two neurons."""
+
+    def forward(s: Any, x: Tensor) -> Any:
+        return s.f2(s.l1(2 * s.gru(s.l0(s.f0(x)))[0]).mean(1))
+
+    return Net(
+        forward,
+        f0=nn.Linear(4, 6),
+        l0=lif(),
+        gru=nn.GRU(6, 6, batch_first=True),
+        l1=lif(threshold=0.1),
         f2=nn.Linear(6, CLASSES),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from zlib import crc32
 
 import torch
@@ -17,6 +17,7 @@ from ratebp.neurons import LIF
 BATCH = 4
 CLASSES = 3
 _ENTRIES: dict[str, Entry] = {}
+Build = TypeVar("Build", bound=Callable[..., nn.Module])
 
 
 class Net(nn.Module):
@@ -92,13 +93,13 @@ class Entry:
         return x.requires_grad_(self.asks)
 
 
-def network(*shape: int, **about: Any) -> Callable[[Callable[..., nn.Module]], Any]:
+def network(*shape: int, **about: Any) -> Callable[[Build], Build]:
     """Enter the decorated function, which builds a network for samples of `shape`, in the zoo.
 
     Its name is the network's, its docstring says the kind; it may take the number of time steps.
     """
 
-    def entered(build: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    def entered(build: Build) -> Build:
         takes = bool(inspect.signature(build).parameters)
         name, kind = build.__name__, (inspect.getdoc(build) or "").rstrip(".")
         made = build if takes else lambda _: build()
@@ -116,3 +117,20 @@ def entries() -> dict[str, Entry]:
 def lif(**settings: Any) -> LIF:
     """Return a neuron that spikes in small networks, with a memory that matters."""
     return LIF(**{"decay": 0.6, "threshold": 0.4, "alpha": 2.0, **settings})
+
+
+def two(forward: Callable[[Any, Tensor], Any], **more: Any) -> nn.Module:
+    """Return a network of two spiking layers for inputs ``[B, 5]``; `more` adds or replaces."""
+    layers = {
+        "f0": nn.Linear(5, 6),
+        "l0": lif(),
+        "f1": nn.Linear(6, 6),
+        "l1": lif(),
+        "f2": nn.Linear(6, CLASSES),
+    }
+    return Net(forward, **{**layers, **more})
+
+
+def plain(s: Any, x: Tensor) -> Any:
+    """Run the layers of `two` in a chain."""
+    return s.f2(s.l1(s.f1(s.l0(s.f0(x)))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from ratebp.neurons import ALIF, PLIF, PSN, TLIF, Delay, MaskedPSN, Recurrent, SlidingPSN
 from ratebp.norms import LearnedScale
@@ -60,14 +60,12 @@ def decays_differ() -> nn.Module:
 def decays_differ_behind_a_synapse() -> nn.Module:
     """A synapse that feeds two neurons of different decays."""
 
-    def forward(s, x):
+    def forward(s: Any, x: Tensor) -> Any:
         c = s.f1(s.l0(s.f0(x)))
         return s.f2(s.a(c) + s.b(c))
 
     layers = {"f0": nn.Linear(5, 7), "l0": lif(), "f1": nn.Linear(7, 6)}
-    return Net(
-        forward, **layers, a=lif(decay=0.9), b=lif(decay=0.3), f2=nn.Linear(6, CLASSES)
-    )
+    return Net(forward, **layers, a=lif(decay=0.9), b=lif(decay=0.3), f2=nn.Linear(6, CLASSES))
 
 
 @network(5)
@@ -176,6 +174,4 @@ def neuron_twice() -> nn.Module:
     def forward(s: Any, x: Any) -> Any:
         return s.f2(s.l(s.f1(s.l(s.f0(x)))))
 
-    return Net(
-        forward, f0=nn.Linear(5, 6), l=lif(), f1=nn.Linear(6, 6), f2=nn.Linear(6, CLASSES)
-    )
+    return Net(forward, f0=nn.Linear(5, 6), l=lif(), f1=nn.Linear(6, 6), f2=nn.Linear(6, CLASSES))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ratebp.norms import BNTT, TEBN
 from ratebp.testing.zoo.base import CLASSES, Net, lif, network
 
 
-def _with(norm: nn.Module, **more: Any) -> nn.Module:
+def _with(norm: nn.Module) -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(2, 4, 3, padding=1),
         lif(),
@@ -61,7 +61,7 @@ def batch_norm_frozen() -> nn.Module:
     """A batch norm that stays in eval mode."""
 
     class Frozen(nn.BatchNorm2d):
-        def train(self, mode=True):
+        def train(self, mode: bool = True) -> Frozen:
             return super().train(False)
 
     return _with(Frozen(4))
@@ -95,7 +95,7 @@ def bntt(timesteps: int) -> nn.Module:
 def norm_twice() -> nn.Module:
     """One batch norm called at two places."""
 
-    def forward(s, x):
+    def forward(s: Any, x: Tensor) -> Any:
         a = s.l0(s.b(s.c0(x)))
         return s.fc(s.l1(s.b(s.c1(a))).mean((2, 3)))
 
@@ -114,7 +114,7 @@ def norm_twice() -> nn.Module:
 def norm_of_a_sum() -> nn.Module:
     """A batch norm over the sum of two branches, and one without a neuron behind."""
 
-    def forward(s, x):
+    def forward(s: Any, x: Tensor) -> Any:
         a = s.l0(s.c0(x))
         return s.fc(s.b1(s.l1(s.b0(s.c1(a) + s.c2(a)))).mean((2, 3)))
 
@@ -135,7 +135,7 @@ def norm_of_a_sum() -> nn.Module:
 def statistics_by_hand() -> nn.Module:
     """Batch statistics written out, x - x.mean(0)."""
 
-    def forward(s, x):
+    def forward(s: Any, x: Tensor) -> Any:
         c = s.f1(s.l0(s.f0(x)))
         return s.f2(s.l1((c - c.mean(0)) / (c.std(0) + 0.1)))
 
@@ -153,7 +153,7 @@ def statistics_by_hand() -> nn.Module:
 def functional_batch_norm() -> nn.Module:
     """F.batch_norm with batch statistics and no module."""
 
-    def forward(s, x):
+    def forward(s: Any, x: Tensor) -> Any:
         c = F.batch_norm(s.f1(s.l0(s.f0(x))), None, None, training=True)
         return s.f2(s.l1(c))
 
@@ -171,7 +171,7 @@ def functional_batch_norm() -> nn.Module:
 def functional_layer_norm() -> nn.Module:
     """F.layer_norm and F.normalize, of each sample."""
 
-    def forward(s, x):
+    def forward(s: Any, x: Tensor) -> Any:
         c = F.layer_norm(s.f1(s.l0(s.f0(x))), (6,))
         return F.normalize(s.f2(s.l1(c)), dim=-1)
 
@@ -183,3 +183,9 @@ def functional_layer_norm() -> nn.Module:
         l1=lif(),
         f2=nn.Linear(6, CLASSES),
     )
+
+
+@network(2, 5, 5)
+def local_response_norm() -> nn.Module:
+    """LocalResponseNorm, which has no parameters."""
+    return _with(nn.LocalResponseNorm(2))

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ratebp.testing.zoo.base import CLASSES, Net, lif, network
 
 
-def _with(draw: Callable[[Any, Tensor], Tensor], **more: Any) -> nn.Module:
-    def forward(s: Any, x: Tensor) -> Tensor:
+def _with(draw: Callable[[Any, Tensor], Any], **more: Any) -> nn.Module:
+    def forward(s: Any, x: Tensor) -> Any:
         return s.f2(s.l1(s.f1(draw(s, s.l0(s.f0(x))))))
 
     return Net(
@@ -65,7 +65,7 @@ def functional_dropout() -> nn.Module:
 def drop_path() -> nn.Module:
     """DropPath: a residual branch dropped a sample at a time."""
 
-    def draw(s: Any, a: Tensor) -> Tensor:
+    def draw(s: Any, a: Tensor) -> Any:
         keep = a.new_empty(a.shape[0], 1).bernoulli_(0.7) / 0.7
         return a + keep * s.lb(s.branch(a))
 

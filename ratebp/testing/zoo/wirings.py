@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from ratebp.testing.zoo.base import CLASSES, Net, lif, network
 
@@ -55,164 +55,17 @@ def conv_chain_constant_input() -> nn.Module:
 def ends_in_a_neuron() -> nn.Module:
     """A net that ends in spikes, voted by groups of outputs."""
 
-    def forward(s, x):
+    def forward(s: Any, x: Tensor) -> Any:
         return s.l1(s.fc(s.l0(s.c(x)).flatten(1))).unflatten(1, (CLASSES, 4)).mean(2)
 
-    return Net(
-        forward, c=nn.Conv2d(3, 4, 3, 2), l0=lif(), fc=nn.Linear(16, 4 * CLASSES), l1=lif()
-    )
-
-
-def _stage(**more):
-    return {
-        "stem": nn.Conv2d(2, 4, 3, padding=1),
-        "c1": nn.Conv2d(4, 4, 3, padding=1, bias=False),
-        "b1": nn.BatchNorm2d(4),
-        "c2": nn.Conv2d(4, 4, 3, padding=1, bias=False),
-        "b2": nn.BatchNorm2d(4),
-        "l0": lif(),
-        "l1": lif(),
-        "l2": lif(),
-        "fc": nn.Linear(4, CLASSES),
-        **more,
-    }
-
-
-@network(2, 5, 5)
-def residual() -> nn.Module:
-    """A residual block: the sum of currents goes through the neuron."""
-
-    def forward(s, x):
-        a = s.l0(s.stem(x))
-        b = s.b2(s.c2(s.l1(s.b1(s.c1(a)))))
-        return s.fc(s.l2(a + b).mean((2, 3)))
-
-    return Net(forward, **_stage())
-
-
-@network(2, 5, 5)
-def pre_activation_residual() -> nn.Module:
-    """A pre-activation block (MS-ResNet): currents are added, neurons come first."""
-
-    def forward(s, x):
-        a = s.stem(x)
-        b = a + s.b2(s.c2(s.l1(s.b1(s.c1(s.l0(a))))))
-        return s.fc(s.l2(b).mean((2, 3)))
-
-    return Net(forward, **_stage())
-
-
-@network(2, 5, 5)
-def sew_add() -> nn.Module:
-    """A SEW block: spikes are added to spikes."""
-
-    def forward(s, x):
-        a = s.l0(s.stem(x))
-        b = a + s.l2(s.b2(s.c2(s.l1(s.b1(s.c1(a))))))
-        return s.fc(b.mean((2, 3)))
-
-    return Net(forward, **_stage())
-
-
-@network(2, 5, 5)
-def sum_in_place() -> nn.Module:
-    """A residual whose sum is written in place (+=)."""
-
-    def forward(s, x):
-        a = s.l0(s.stem(x))
-        b = s.b2(s.c2(s.l1(s.b1(s.c1(a)))))
-        b += a
-        return s.fc(s.l2(b).mean((2, 3)))
-
-    return Net(forward, **_stage())
-
-
-@network(2, 5, 5)
-def sum_in_place_on_spikes() -> nn.Module:
-    """A SEW block whose sum is written into the spikes of the first neuron."""
-
-    def forward(s, x):
-        a = s.l0(s.stem(x))
-        a += s.l2(s.b2(s.c2(s.l1(s.b1(s.c1(a.clone()))))))
-        return s.fc(a.mean((2, 3)))
-
-    return Net(forward, **_stage())
-
-
-@network(2, 5, 5)
-def doubled_norm() -> nn.Module:
-    """A norm's output added to itself through nn.Identity."""
-
-    def forward(s, x):
-        a = s.b1(s.c1(s.l0(s.stem(x))))
-        return s.fc(s.l1(a + s.branch(a)).mean((2, 3)))
-
-    layers = _stage(branch=nn.Identity())
-    return Net(forward, **{n: v for n, v in layers.items() if n not in ("c2", "b2", "l2")})
-
-
-@network(2, 5, 5)
-def doubled_spikes() -> nn.Module:
-    """Spikes added to themselves."""
-
-    def forward(s, x):
-        a = s.l0(s.stem(x))
-        return s.fc(s.l1(s.c1(a + a)).mean((2, 3)))
-
-    layers = _stage()
-    return Net(forward, **{n: layers[n] for n in ("stem", "l0", "c1", "l1", "fc")})
-
-
-def _broadcast(small_first: bool, spikes: bool) -> nn.Module:
-    def forward(s, x):
-        a = s.l0(s.stem(x))
-        big = s.b1(s.c1(a))
-        small = s.lg(s.bg(s.g(F.adaptive_avg_pool2d(a, 1))))
-        return s.fc(s.l1(small + big if small_first else big + small).mean((2, 3)))
-
-    return Net(
-        forward,
-        stem=nn.Conv2d(2, 4, 3, padding=1),
-        l0=lif(),
-        c1=nn.Conv2d(4, 4, 3, padding=1),
-        b1=nn.BatchNorm2d(4),
-        g=nn.Conv2d(4, 4, 1),
-        bg=nn.BatchNorm2d(4),
-        lg=lif() if spikes else nn.Identity(),
-        l1=lif(),
-        fc=nn.Linear(4, CLASSES),
-    )
-
-
-@network(2, 5, 5)
-def broadcast_norm_small_first() -> nn.Module:
-    """A pooled, normalised branch plus a map, the small term first."""
-    return _broadcast(small_first=True, spikes=False)
-
-
-@network(2, 5, 5)
-def broadcast_norm_big_first() -> nn.Module:
-    """A map plus a pooled, normalised branch, the big term first."""
-    return _broadcast(small_first=False, spikes=False)
-
-
-@network(2, 5, 5)
-def broadcast_spikes_small_first() -> nn.Module:
-    """A pooled branch of spikes plus a map, the small term first."""
-    return _broadcast(small_first=True, spikes=True)
-
-
-@network(2, 5, 5)
-def broadcast_spikes_big_first() -> nn.Module:
-    """A map plus a pooled branch of spikes, the big term first."""
-    return _broadcast(small_first=False, spikes=True)
+    return Net(forward, c=nn.Conv2d(3, 4, 3, 2), l0=lif(), fc=nn.Linear(16, 4 * CLASSES), l1=lif())
 
 
 @network(2, 5, 5)
 def dense_cat() -> nn.Module:
     """DenseNet: each layer reads the concatenation of all before."""
 
-    def forward(s, x):
+    def forward(s: Any, x: Tensor) -> Any:
         a = s.l0(s.b0(s.c0(x)))
         b = torch.cat([a, s.l1(s.b1(s.c1(a)))], 1)
         c = torch.cat((b, s.l2(s.b2(s.c2(b)))), dim=1)
@@ -237,7 +90,7 @@ def dense_cat() -> nn.Module:
 def u_net() -> nn.Module:
     """A U-Net: down, a transposed convolution up, a skip by concatenation, a class a pixel."""
 
-    def forward(s, x):
+    def forward(s: Any, x: Tensor) -> Any:
         a = s.l0(s.c0(x))
         b = s.l1(s.down(a))
         return s.out(torch.cat([s.l2(s.up(b)), a], 1))
@@ -304,7 +157,7 @@ def nested_names() -> nn.Module:
     """Blocks in blocks, ModuleList and ModuleDict."""
     block = nn.Sequential(OrderedDict(fc=nn.Linear(7, 7), act=lif()))
 
-    def forward(s, x):
+    def forward(s: Any, x: Tensor) -> Any:
         x = s.heads["in"](x)
         for each in s.blocks:
             x = x + each(x)
@@ -323,7 +176,7 @@ def nested_names() -> nn.Module:
 def two_heads() -> nn.Module:
     """Two readouts of different layers, added."""
 
-    def forward(s, x):
+    def forward(s: Any, x: Tensor) -> Any:
         a = s.l0(s.f0(x))
         return s.h0(a) + s.h1(s.l1(s.f1(a)))
 
@@ -335,4 +188,63 @@ def two_heads() -> nn.Module:
         l1=lif(),
         h0=nn.Linear(7, CLASSES),
         h1=nn.Linear(6, CLASSES),
+    )
+
+
+@network(5)
+def neuron_after_neuron() -> nn.Module:
+    """Two neurons with nothing between them."""
+    layers = nn.Linear(5, 7), lif(), lif(threshold=0.7), nn.Linear(7, CLASSES)
+    return nn.Sequential(*layers)
+
+
+@network(5)
+def neuron_first() -> nn.Module:
+    """The input goes straight into a neuron."""
+    return nn.Sequential(lif(), nn.Linear(5, 6), lif(), nn.Linear(6, CLASSES))
+
+
+@network(5)
+def input_skip() -> nn.Module:
+    """A skip from the input to a later current and to the readout."""
+
+    def forward(s: Any, x: Tensor) -> Any:
+        a = s.l1(s.f1(s.l0(s.f0(x))) + s.skip(x))
+        return s.f2(torch.cat([a, x], -1))
+
+    return Net(
+        forward,
+        f0=nn.Linear(5, 6),
+        l0=lif(),
+        f1=nn.Linear(6, 6),
+        skip=nn.Linear(5, 6),
+        l1=lif(),
+        f2=nn.Linear(11, CLASSES),
+    )
+
+
+@network(2, 5, 5)
+def padding_modes() -> nn.Module:
+    """Convolutions padded by reflection and around."""
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding=1, padding_mode="circular"),
+        lif(),
+        nn.Conv2d(4, 4, 3, padding=1, padding_mode="reflect"),
+        lif(),
+        nn.Flatten(),
+        nn.Linear(100, CLASSES),
+    )
+
+
+@network(2, 6, 6)
+def transposed_with_groups() -> nn.Module:
+    """A transposed convolution with stride, groups and output padding."""
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, stride=2),
+        lif(),
+        nn.ConvTranspose2d(4, 4, 3, stride=2, groups=2, output_padding=1),
+        lif(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(4, CLASSES),
     )
