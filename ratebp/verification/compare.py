@@ -13,7 +13,7 @@ from ratebp.verification.oracle import Run
 TOLERANCE = 1e-8
 """Relative, in float64: rounding stays below 1e-10, a wrong equation shows at 1e-3."""
 
-FLOOR = 1e-5
+FLOOR = 1e-3
 """Of the largest gradient: below it a gradient counts as rounding (a bias before a batch norm)."""
 
 
@@ -50,14 +50,18 @@ def error_of(got: Tensor, want: Tensor, floor: float = 0.0) -> float:
 
 
 def cosines(got: Run, want: Run) -> dict[str, float]:
-    """Return the cosine between the gradients of each parameter that has one on both sides."""
-    found = {}
+    """Return the cosine between the gradients of each parameter that has one on both sides.
+
+    One that is rounding alone has no direction.
+    """
+    found, floor = {}, floor_of(want)
     for name, right in want.gradients.items():
         mine = got.gradients[name]
-        if mine is not None and right is not None:
-            size = float(mine.norm() * right.norm())
-            if size > 0:
-                found[name] = float(mine.flatten() @ right.flatten()) / size
+        if mine is None or right is None or float(right.norm()) <= floor:
+            continue
+        size = float(mine.norm() * right.norm())
+        if size > 0:
+            found[name] = float(mine.flatten() @ right.flatten()) / size
     return found
 
 
@@ -131,6 +135,8 @@ def lost(got: Run, here: Run, *, zero_too: bool) -> Iterator[Difference]:
                 yield Difference(f"the gradient of `{name}`", float("inf"), owner)
             elif zero_too and not float(mine.norm()):
                 yield Difference(f"the gradient of `{name}`, exactly zero,", 1.0, owner)
+    if here.input_gradient is not None and got.input_gradient is None:
+        yield Difference("the gradient of the input", float("inf"))
 
 
 def first_leaf(records: Mapping[str, Mapping[str, list[Tensor]]], want: Run) -> Difference | None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
-from unittest.mock import patch
 
 import torch
 import torch.utils.checkpoint
@@ -100,25 +99,45 @@ def run(
         NoOracleError: for a neuron that is not known.
     """
     carry: plain.Carry = (lambda state: state) if through_time else torch.Tensor.detach
+    outputs: dict[str, list[Tensor]] = {}
+    for path, leaf in model.named_modules():
+        if role_of(leaf) is not None:
+            leaf.register_forward_hook(_recorder(outputs, path))
+    state = torch.get_rng_state()
+    steps = forward(model, x, layout, carry, neurons)
+    draws = not torch.equal(state, torch.get_rng_state())
+    logits = torch.stack(steps).mean(0)
+    losses = [logits] if loss_mode == "mean" else steps
+    value = torch.stack([loss(each, y) for each in losses]).mean()
+    torch.autograd.backward(value)
+    return snapshot(model, x, value, logits, outputs=outputs, draws=draws)
+
+
+def forward(
+    model: nn.Module,
+    x: Tensor,
+    layout: str = "single",
+    carry: plain.Carry = lambda state: state,
+    neurons: Neurons | None = None,
+) -> list[Tensor]:
+    """Return the outputs of all time steps of ``x [T, B, ...]``.
+
+    Args:
+        model: as `prepared` returns it; it is used up.
+        x: inputs.
+        layout: as for `run`.
+        carry: what a step gets of the state of the one before.
+        neurons: as for `run`.
+    """
     lockstep = Lockstep(len(x))
     meets = _install(model, len(x), layout, carry, lockstep, neurons)
-    outputs: dict[str, list[Tensor]] = {}
-    handles = [
-        leaf.register_forward_hook(_recorder(outputs, path))
-        for path, leaf in model.named_modules()
-        if role_of(leaf) is not None
-    ]
-    state = torch.get_rng_state()
+
+    def step(now: Tensor) -> Tensor:
+        out: Tensor = model(now.clone())  # a model may write into its input
+        return out
+
     with _checkpoints_passed():
-        steps = lockstep.run(model, x) if meets else [model(now) for now in x.unbind(0)]
-        draws = not torch.equal(state, torch.get_rng_state())
-        logits = torch.stack(steps).mean(0)
-        losses = [logits] if loss_mode == "mean" else steps
-        value = torch.stack([loss(each, y) for each in losses]).mean()
-        torch.autograd.backward(value)
-    for handle in handles:
-        handle.remove()
-    return snapshot(model, x, value, logits, outputs=outputs, draws=draws)
+        return lockstep.run(step, x) if meets else [step(now) for now in x.unbind(0)]
 
 
 def _install(
@@ -167,12 +186,18 @@ def _checkpoints_passed() -> Iterator[None]:
     def applied(function: Callable[..., Any], _preserve: bool, *args: Any) -> Any:
         return function(*args)
 
-    place = torch.utils.checkpoint
-    with (
-        patch.object(place, "_checkpoint_without_reentrant_generator", passed),
-        patch.object(place.CheckpointFunction, "apply", applied),
-    ):
+    places: tuple[tuple[Any, str, Any], ...] = (
+        (torch.utils.checkpoint, "_checkpoint_without_reentrant_generator", passed),
+        (torch.utils.checkpoint.CheckpointFunction, "apply", applied),
+    )
+    before = [getattr(owner, name) for owner, name, _ in places]
+    try:
+        for owner, name, instead in places:
+            setattr(owner, name, instead)
         yield
+    finally:
+        for (owner, name, _), old in zip(places, before, strict=True):
+            setattr(owner, name, old)
 
 
 def outer_neurons(model: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -71,6 +71,22 @@ def promises(method: Method, seen: tuple[Method, ...] = ()) -> Iterator[Promise]
                 yield joined
 
 
+def best(method: Method, model: nn.Module, timesteps: int) -> Promise | None:
+    """Return the promise that holds here: one over all parameters first, one at any T first."""
+    held = [p for p in promises(method) if p.holds(model, timesteps)]
+    return min(held, key=lambda p: (p.over != "all", "timesteps" in p.when), default=None)
+
+
+def kin(method: Method, model: nn.Module, timesteps: int) -> Iterator[Identity]:
+    """Return the identities with other approximations that hold here."""
+    for identity in method.identities:
+        other = methods.get(identity.other, **identity.other_options)
+        exact = other.info.family == "exact"
+        here = all(_is_so(model, timesteps, n, v) for n, v in identity.when.items())
+        if not exact and here and other != method and _is_of(identity, method):
+            yield identity
+
+
 def _is_of(identity: Identity, method: Method) -> bool:
     """Return whether `identity` speaks of these options."""
     try:
