@@ -80,8 +80,12 @@ def exit_code(answers: Sequence[Answer]) -> int:
     return int(any(answer.outcome == WRONG for answer in answers))
 
 
-def ask(requests: Sequence[Request], command: Sequence[str] = COMMAND) -> Iterator[Answer]:
+def ask(requests: Sequence[Request], command: Sequence[str] | None = None) -> Iterator[Answer]:
     """Return the answers, one by one, in the order of the requests.
+
+    Args:
+        requests: the questions.
+        command: the child's; the library's own if None.
 
     Raises:
         CheckError: for a network that cannot be loaded or run, or a child that answers nothing.
@@ -89,7 +93,7 @@ def ask(requests: Sequence[Request], command: Sequence[str] = COMMAND) -> Iterat
     left = list(requests)
     while left:
         with tempfile.TemporaryFile("w+") as errors:
-            code = yield from _by_one_child(left, command, errors)
+            code = yield from _by_one_child(left, command or COMMAND, errors)
             if not left:
                 return
             errors.seek(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -54,6 +55,7 @@ class Entry:
     Attributes:
         name: a Python name.
         kind: in words: the one thing that it is about.
+        theme: what the networks of its module have in common.
         build: returns the network for `timesteps`, which most ignore.
         shape: of one sample at one time step.
         ids: what integer inputs are below, or 0 for inputs that are real numbers.
@@ -64,6 +66,7 @@ class Entry:
 
     name: str
     kind: str
+    theme: str
     build: Callable[[int], nn.Module]
     shape: tuple[int, ...]
     ids: int = 0
@@ -102,8 +105,9 @@ def network(*shape: int, **about: Any) -> Callable[[Build], Build]:
     def entered(build: Build) -> Build:
         takes = bool(inspect.signature(build).parameters)
         name, kind = build.__name__, (inspect.getdoc(build) or "").rstrip(".")
+        theme = (sys.modules[build.__module__].__doc__ or "").partition(".")[0]
         made = build if takes else lambda _: build()
-        _ENTRIES[name] = Entry(name, kind, made, shape, **about)
+        _ENTRIES[name] = Entry(name, kind, theme, made, shape, **about)
         return build
 
     return entered
