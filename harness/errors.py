@@ -4,6 +4,7 @@
     └── HarnessError          what a user can act on; the command line prints it and exits with 2
         ├── SweepError        the sweep file: syntax, unknown key, bad value, unknown name
         ├── CatalogueError    the library's catalogue could not be read
+        ├── CheckError        a network cannot be checked, or its check fails
         ├── DataError         a data set is unknown, absent or damaged
         ├── RowError          a measured row breaks the schema of `harness.rows`
         ├── TrialError        a trial could not be built or measured (worker side)
@@ -37,6 +38,10 @@ class SweepError(HarnessError):
 
 class CatalogueError(HarnessError):
     """The library's catalogue could not be read."""
+
+
+class CheckError(HarnessError):
+    """A network cannot be loaded or run, or the process that checks it fails."""
 
 
 class DataError(HarnessError):

@@ -14,7 +14,14 @@ from importlib.metadata import version as _version
 
 from ratebp import losses, methods, models, norms
 from ratebp.encoding import direct
-from ratebp.errors import BindError, OptionError, RatebpError, StaleViewError, UnboundError
+from ratebp.errors import (
+    BindError,
+    OptionError,
+    OracleError,
+    RatebpError,
+    StaleViewError,
+    UnboundError,
+)
 from ratebp.inference import infer
 from ratebp.method import Binding, Bound, Identity, Info, Method, count, option
 from ratebp.neurons import (
@@ -32,6 +39,7 @@ from ratebp.neurons import (
 from ratebp.phases import StepContext
 from ratebp.roles import Role, register_role
 from ratebp.schedules import Result
+from ratebp.verification import Check, verify
 from ratebp.views import Leaf, View, view
 from ratebp.wiring import Wiring
 
@@ -49,6 +57,7 @@ __all__ = [
     "BindError",
     "Binding",
     "Bound",
+    "Check",
     "Delay",
     "Identity",
     "Info",
@@ -57,6 +66,7 @@ __all__ = [
     "Method",
     "Neuron",
     "OptionError",
+    "OracleError",
     "RatebpError",
     "Recurrent",
     "Result",
@@ -76,5 +86,6 @@ __all__ = [
     "norms",
     "option",
     "register_role",
+    "verify",
     "view",
 ]

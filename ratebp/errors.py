@@ -6,6 +6,7 @@
     ├── OptionError        an option or a name that is not legal (also a ValueError)
     ├── UnboundError       a spiking model was called without a method
     ├── BindError          a method cannot train this model
+    ├── OracleError        a network cannot be checked (also a ValueError)
     └── StaleViewError     the model's tensors were replaced after it was bound
 
 Every message says what is wrong, where, what is legal, and what to do instead.
@@ -43,6 +44,10 @@ class UnboundError(RatebpError, RuntimeError):
 
 class BindError(RatebpError, ValueError):
     """A method cannot train this model; the message names the place and a way out."""
+
+
+class OracleError(RatebpError, ValueError):
+    """A network cannot be run without a method, so that nothing can be checked on it."""
 
 
 class StaleViewError(RatebpError, RuntimeError):

@@ -1,7 +1,7 @@
 """The command line `ratebp-bench`: parse, call, print.
 
-Exit codes: 0 done, 1 some trials failed, 2 the user can mend it, 130 interrupted; `gate` has its
-own, see `harness.gate.verdict`.
+Exit codes: 0 done, 1 some trials failed or a check found something wrong, 2 the user can mend it,
+130 interrupted; `gate` has its own, see `harness.gate.verdict`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import sys
 
 import typer
 
-from harness.cli import judge, measure, predict
+from harness.cli import check, judge, measure, predict
 from harness.cli.app import app
 from harness.errors import HarnessError
 
-__all__ = ["app", "judge", "main", "measure", "predict"]
+__all__ = ["app", "check", "judge", "main", "measure", "predict"]
 
 
 def main() -> None:

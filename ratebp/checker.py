@@ -1,0 +1,101 @@
+"""The process that checks: ``python -m ratebp.checker``, a JSON request a line in, an answer out.
+
+A request has model, method, T, batch, input (a list of sizes) and classes. The model is a built-in
+one, ``file.py:name``, or ``zoo:name`` for a network of `ratebp.testing.zoo`, which brings its own
+inputs. An answer has outcome, error, cosine (the least of all parameters), leaf and reason; where
+the question makes no sense it has "invalid" and the reason instead.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from functools import cache
+from typing import IO, Any
+
+import torch
+from torch import Tensor, nn
+
+from ratebp import models
+from ratebp.errors import OptionError, RatebpError
+from ratebp.loading import load
+from ratebp.verification import oracle, verify
+
+ZOO = "zoo:"
+
+
+def main() -> int:
+    """Answer every request on standard input."""
+    answers = _private_stdout()
+    torch.set_num_threads(1)
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
+    return 0
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """Return what `ratebp.verify` says of one method, as plain values."""
+    try:
+        model, x, y = _case(
+            request["model"],
+            request["T"],
+            request["batch"],
+            tuple(request["input"]),
+            request["classes"],
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = verify(model, request["method"], x, y)
+    except RatebpError as error:
+        return {"outcome": "invalid", "reason": str(error)}
+    return {
+        "outcome": found.outcome,
+        "error": found.error,
+        "cosine": min(found.cosines.values(), default=None),
+        "leaf": found.leaf,
+        "reason": found.reason,
+    }
+
+
+@cache
+def _case(
+    place: str, timesteps: int, batch: int, shape: tuple[int, ...], classes: int
+) -> tuple[nn.Module, Tensor, Tensor]:
+    if place.startswith(ZOO):
+        return _of_the_zoo(place.removeprefix(ZOO), timesteps)
+    torch.manual_seed(0)
+    offered = {"num_classes": classes, "in_channels": shape[0]}
+    model = load(place, **offered) if ":" in place else models.build(place, **offered)
+    x = torch.randn(timesteps, batch, *shape)
+    try:
+        with torch.no_grad():
+            out = oracle.forward(oracle.prepared(model), x.double())[0]
+    except Exception as error:
+        raise OptionError(
+            f"{place} fails on inputs of {'x'.join(map(str, shape))}, run one time step after the "
+            f"other without any method ({type(error).__name__}: {error}). Give the size of one "
+            "sample at one step with --input."
+        ) from error
+    return model, x, torch.randint(out.shape[1], (batch, *out.shape[2:]))
+
+
+def _of_the_zoo(name: str, timesteps: int) -> tuple[nn.Module, Tensor, Tensor]:
+    from ratebp.testing import zoo  # needs pytest, which not everybody has
+
+    if name not in zoo.entries():
+        raise OptionError.unknown("network of the zoo", name, zoo.entries())
+    case = zoo.entries()[name].case(timesteps)
+    return case.model, case.x, case.y
+
+
+def _private_stdout() -> IO[str]:
+    """Keep standard output for answers: what a model prints goes to standard error."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    return answers
+
+
+if __name__ == "__main__":
+    sys.exit(main())

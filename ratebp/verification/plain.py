@@ -1,0 +1,272 @@
+"""Neurons, norms and dropouts as plainly as their equations say it, one time step a call.
+
+The leaves of a copied model keep their class and their attributes; only what a call does is put in
+their place, so that a forward that asks what its layers are gets the model's own answer. Nothing of
+`ratebp.ops` or `ratebp.rules` is used: what autograd makes of these few lines is the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from zlib import crc32
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ratebp.neurons import ALIF, LIF, PLIF, PSN, TLIF, Delay, MaskedPSN, Recurrent, SlidingPSN
+from ratebp.norms import BNTT, TEBN
+from ratebp.surrogates import Surrogate
+from ratebp.verification.lockstep import Lockstep
+
+Carry = Callable[[Tensor], Tensor]
+"""What the next time step gets of a state: the tensor itself, or cut off its graph."""
+
+LEAST_THRESHOLD = 0.01
+DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
+
+
+class NoOracleError(Exception):
+    """There is no plain equation of a leaf."""
+
+
+class _Spike(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, surrogate: Surrogate) -> Tensor:
+        ctx.save_for_backward(x)
+        ctx.surrogate = surrogate
+        return (x >= 0).to(x.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (x,) = ctx.saved_tensors
+        return grads[0] * ctx.surrogate.derivative(x), None
+
+
+def fire(x: Tensor, surrogate: Surrogate) -> Tensor:
+    """Return 1 where ``x >= 0``, with the surrogate derivative."""
+    out: Tensor = _Spike.apply(x, surrogate)  # type: ignore[no-untyped-call]
+    return out
+
+
+def _lif(neuron: LIF, carry: Carry) -> Callable[[Tensor], Tensor]:
+    d, last = neuron.dynamics, None
+
+    def forward(current: Tensor) -> Tensor:
+        nonlocal last
+        u = current if last is None else _left(d.reset, d.threshold, *last) * d.decay + current
+        s = fire(u - d.threshold, d.surrogate)
+        last = carry(u), carry(s.detach() if d.detach_reset else s)
+        return s
+
+    return forward
+
+
+def _left(reset: str, threshold: Any, u: Tensor, s: Tensor) -> Tensor:
+    return u - threshold * s if reset == "soft" else u * (1 - s)
+
+
+def _plif(neuron: PLIF, carry: Carry) -> Callable[[Tensor], Tensor]:
+    d, last = neuron.undecayed, None
+
+    def forward(current: Tensor) -> Tensor:
+        nonlocal last
+        k = torch.sigmoid(neuron.w)
+        u = k * current
+        if last is not None:
+            u = u + (1 - k) * _left(d.reset, d.threshold, *last)
+        s = fire(u - d.threshold, d.surrogate)
+        last = carry(u), carry(s.detach() if d.detach_reset else s)
+        return s
+
+    return forward
+
+
+def _alif(neuron: ALIF, carry: Carry) -> Callable[[Tensor], Tensor]:
+    d, last = neuron.charging, None
+
+    def forward(current: Tensor) -> Tensor:
+        nonlocal last
+        u, a = current, torch.zeros_like(current)
+        if last is not None:
+            u0, s0, a0 = last
+            reset = s0.detach() if d.detach_reset else s0
+            u = d.decay * _left(d.reset, d.threshold, u0, reset) + current
+            a = neuron.adaptation_decay * a0 + s0
+        s = fire(u - (d.threshold + neuron.adaptation * a), d.surrogate)
+        last = carry(u), carry(s), carry(a)
+        return s
+
+    return forward
+
+
+def _tlif(neuron: TLIF, carry: Carry) -> Callable[[Tensor], Tensor]:
+    d, last = neuron.start, None
+
+    def forward(current: Tensor) -> Tensor:
+        nonlocal last
+        below = (LEAST_THRESHOLD - neuron.threshold).clamp(min=0).detach()
+        threshold = neuron.threshold + below  # the gradient is that of the threshold itself
+        u = current
+        if last is not None:
+            u = d.decay * _left("soft", threshold, *last) + current
+        s = fire(u - threshold, d.surrogate)
+        last = carry(u), carry(s.detach() if d.detach_reset else s)
+        return s
+
+    return forward
+
+
+def _sliding(neuron: SlidingPSN, carry: Carry) -> Callable[[Tensor], Tensor]:
+    seen: list[Tensor] = []
+
+    def forward(current: Tensor) -> Tensor:
+        now = [*seen, current][-neuron.order :]
+        h = (neuron.weight[-len(now) :] @ torch.stack(now).flatten(1)).view_as(current)
+        seen[:] = [carry(each) for each in now]
+        return fire(h - neuron.threshold, neuron.surrogate)
+
+    return forward
+
+
+def _psn(neuron: PSN, lockstep: Lockstep) -> Callable[[Tensor], Tensor]:
+    def together(currents: Tensor) -> Tensor:
+        mask: Any = 1
+        if isinstance(neuron, MaskedPSN):
+            mask = neuron.masking * neuron.band + (1 - neuron.masking)
+        h = torch.einsum("tj,j...->t...", neuron.weight * mask, currents)
+        thresholds = neuron.threshold.view(-1, *[1] * (h.dim() - 1))
+        return fire(h - thresholds, neuron.surrogate)
+
+    return lambda current: lockstep.meet(neuron, current, together)
+
+
+def _delay(delay: Any, carry: Carry) -> Callable[[], Tensor | None]:
+    kept: Tensor | None = None
+
+    def keep(signal: Tensor) -> None:
+        nonlocal kept
+        kept = carry(signal)
+
+    delay.keep = keep
+    return lambda: kept
+
+
+def _recurrent(layer: Recurrent, carry: Carry) -> Callable[[Tensor], Tensor]:
+    last: Tensor | None = None
+
+    def forward(current: Tensor) -> Tensor:
+        nonlocal last
+        heard = layer.synapse(torch.zeros_like(current) if last is None else last)
+        spikes: Tensor = layer.neuron(current + heard)
+        last = carry(spikes)
+        return spikes
+
+    return forward
+
+
+_STEPS: dict[type[nn.Module], Callable[[Any, Carry], Callable[..., Any]]] = {
+    LIF: _lif,
+    PLIF: _plif,
+    ALIF: _alif,
+    TLIF: _tlif,
+    SlidingPSN: _sliding,
+    Delay: _delay,
+    Recurrent: _recurrent,
+}
+
+
+def neuron(leaf: Any, path: str, carry: Carry, lockstep: Lockstep) -> Callable[..., Any]:
+    """Return what a call of the neuron `leaf` does.
+
+    Raises:
+        NoOracleError: for a class of neuron that is not known here.
+    """
+    if type(leaf) not in (*_STEPS, PSN, MaskedPSN):
+        raise NoOracleError(f"no oracle for the neuron {type(leaf).__name__} at `{path}`")
+    own = _STEPS[type(leaf)](leaf, carry) if type(leaf) in _STEPS else _psn(leaf, lockstep)
+    # What the model does in place to a current or to spikes must not reach the neuron's state.
+    return own if isinstance(leaf, Delay) else lambda current: own(current.clone()).clone()
+
+
+def norm(leaf: Any, timesteps: int, lockstep: Lockstep | None) -> Callable[[Tensor], Tensor]:
+    """Return what a call of a norm with batch statistics does.
+
+    Args:
+        leaf: a norm of torch's or of `ratebp.norms`.
+        timesteps: T.
+        lockstep: where steps meet, for statistics over T*B; None for those of each step.
+    """
+    now = -1
+
+    def each(x: Tensor) -> Tensor:
+        nonlocal now
+        now = (now + 1) % timesteps
+        if isinstance(leaf, BNTT):
+            return _bntt(leaf, x, now)
+        own = nn.BatchNorm2d.forward if isinstance(leaf, TEBN) else type(leaf).forward
+        out: Tensor = own(leaf, x)
+        return out * leaf.step_scale[now] if isinstance(leaf, TEBN) else out
+
+    def together(steps: Tensor) -> Tensor:
+        own = nn.BatchNorm2d.forward if isinstance(leaf, TEBN) else type(leaf).forward
+        out: Tensor = own(leaf, steps.flatten(0, 1)).unflatten(0, (len(steps), -1))
+        return out * leaf.step_scale.view(-1, 1, 1, 1, 1) if isinstance(leaf, TEBN) else out
+
+    if lockstep is None or isinstance(leaf, BNTT):
+        return each
+    return lambda x: lockstep.meet(leaf, x, together)
+
+
+def _bntt(leaf: BNTT, x: Tensor, t: int) -> Tensor:
+    if leaf.training and t == 0 and leaf.num_batches_tracked is not None:
+        leaf.num_batches_tracked.add_(1)
+    statistics = leaf.running_mean[t], leaf.running_var[t]
+    return F.batch_norm(
+        x, *statistics, leaf.weight[t], None, leaf.training, leaf.momentum, leaf.eps
+    )
+
+
+class OneMask:
+    """Dropout whose masks come from a generator of the layer's own, so that no draw shifts another.
+
+    It takes the place of a dropout's forward in the models of both sides. The masks of a sequence
+    are what `ratebp.rules.dropout` says: one for all time steps. A method that draws twice gets two
+    different ones, as it would without this.
+    """
+
+    def __init__(self, layer: nn.Module, path: str) -> None:
+        """Seed the generator by the layer's path."""
+        self.layer = layer
+        self.generator = torch.Generator().manual_seed(crc32(path.encode()))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> OneMask:
+        """Stay one object in all copies of the model: there is one generator a layer."""
+        return self
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Return `x` times a new mask, or `x` in eval mode."""
+        return x * self.draw(x) if self.layer.training else x
+
+    def draw(self, x: Tensor) -> Tensor:
+        """Return a new mask for `x`."""
+        p: float = self.layer.p  # type: ignore[assignment]
+        channels = type(self.layer) is not nn.Dropout
+        shape = (*x.shape[:2], *[1] * (x.dim() - 2)) if channels else x.shape
+        kept = torch.rand(shape, generator=self.generator, dtype=x.dtype) >= p
+        return kept.to(x.dtype) / (1 - p) if p < 1 else torch.zeros(shape, dtype=x.dtype)
+
+
+def masked(source: OneMask) -> Callable[[Tensor], Tensor]:
+    """Return a dropout's forward that draws one mask and keeps it."""
+    mask: Tensor | None = None
+
+    def forward(x: Tensor) -> Tensor:
+        nonlocal mask
+        if not source.layer.training:
+            return x
+        mask = source.draw(x) if mask is None else mask
+        return x * mask
+
+    return forward
