@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import OptionError
+from ratebp.needs import Need
 from ratebp.neurons import Delay
+from ratebp.reader import Reader
 from ratebp.roles import Role
 from ratebp.rules.exact import scan_neuron, step_neuron
 from ratebp.rules.norm_time import norm_rule
 from ratebp.schedules import Forward, layer_by_layer, step_by_step
 from ratebp.views import Leaf, Rule, view
-from ratebp.wiring import Wiring, trace
+from ratebp.wiring import Wiring
 
 _FORWARDS: dict[str, Forward] = {"multi": layer_by_layer, "single": step_by_step}
 
@@ -85,7 +87,8 @@ def firing_rates(
 
     Raises:
         OptionError: for an unknown layout.
-        BindError: for a model that cannot be traced, or calls one `LIF` twice a time step.
+        BindError: for a model that cannot be followed, or calls one `LIF` twice a time step, and in
+            layout "multi" for one that mixes samples.
     """
     if layout not in _FORWARDS:
         raise OptionError.unknown("layout", layout, _FORWARDS)
@@ -99,7 +102,10 @@ def firing_rates(
         return _ScanMeter(neuron, len(x), rates) if multi else _StepMeter(neuron, rates)
 
     rules: dict[Role, Rule] = {Role.NEURON: meter, Role.NORM: norm_rule(layout, len(x))}
-    metered = view(model, rules, wiring=wiring or trace(model), builds_graph=False)
+    needs = {Need.SAMPLES, Need.STILL} if layout == "multi" else set[Need]()
+    reader = Reader(model, f"the {layout}-step forward", needs, wiring)
+    reader.sees(x)
+    metered = view(model, rules, wiring=reader.wiring, builds_graph=False)
     with torch.no_grad(), buffers_kept(model):
         _FORWARDS[layout](metered, x)
     return {path: torch.stack(rates) for path, rates in found.items() if rates}

@@ -37,9 +37,11 @@ from ratebp import methods
 from ratebp.activity import buffers_kept
 from ratebp.dynamics import Dynamics
 from ratebp.errors import BindError
+from ratebp.needs import Need
 from ratebp.neurons import LIF
 from ratebp.ops import Geometry, geometry_of
 from ratebp.phases import StepContext
+from ratebp.reader import Reader
 from ratebp.roles import Role, role_of
 from ratebp.rules import ScanLIF
 from ratebp.rules.exact import scan_neuron
@@ -193,7 +195,12 @@ def assumptions(
         ``a2_cosine``, ``a2_correlation`` and ``a3_cosine``. Where a figure is undefined (a zero
         gradient, a synapse that is no plain linear or convolution, a model that `rate_m` refuses)
         the reason stands in its place.
+
+    Raises:
+        BindError: for a model whose neurons do not find the samples in their first dimension, or
+            that changes a buffer in its forward: all time steps run at once.
     """
+    Reader(model, "the measurement", {Need.NEURONS, Need.STILL}).sees(x)
     sides: dict[str, tuple[str, _Sides]] = {}
 
     def neuron(layer: nn.Module, path: str) -> nn.Module:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from keyword import iskeyword
 
 from torch import nn
 
@@ -66,13 +67,20 @@ class Binding:
         Raises:
             BindError: where it made none.
         """
-        if self.reader.code is None:
-            raise BindError(
-                f"the forward of {type(self.model).__name__} cannot be cut into pieces, since "
-                f"torch.fx cannot trace it ({self.reader.reason}). Take control flow that depends "
-                "on shapes or values out of it, or train with bptt_s."
-            )
-        return self.reader.code
+        code = self.reader.code
+        reason = f"torch.fx cannot trace it ({self.reader.reason})"
+        if code is not None and code.contexts:
+            reason = "parts of it run under torch.no_grad or autocast, which pieces would not know"
+        elif code is not None:
+            names = (part for path in code.modules for part in path.split("."))
+            word = next(filter(iskeyword, names), None)
+            if word is None:
+                return code
+            reason = f"its code would call a module `{word}`, a word of Python's own"
+        raise BindError(
+            f"the forward of {type(self.model).__name__} cannot be cut into pieces, since "
+            f"{reason}. Take that out of it, or train with bptt_s."
+        )
 
     def view(self, rules: Mapping[Role, Rule], *, builds_graph: bool = True) -> View:
         """Return a view of the model with leaves swapped by `rules`."""

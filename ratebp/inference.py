@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ratebp.checks import of_samples, refuse_inputs, refuse_model
+from ratebp.errors import BindError
+from ratebp.needs import Need
 from ratebp.neurons import Neuron
+from ratebp.reader import Reader
 from ratebp.roles import Role
 from ratebp.rules.exact import scan_neuron, step_neuron
 from ratebp.rules.norm_time import norm_rule
 from ratebp.schedules import layer_by_layer
-from ratebp.views import Rule, View, view
+from ratebp.views import Leaf, Rule, View, view
 
 
 def infer(model: nn.Module, x: Tensor) -> Tensor:
@@ -29,8 +37,9 @@ def infer(model: nn.Module, x: Tensor) -> Tensor:
         Mean over the steps of the outputs, ``[B, K]``.
 
     Raises:
-        BindError: for a norm or a neuron with parameters of another number of time steps, and for a
-            model that no view can stand for, or whose output is not one tensor ``[B, ...]``.
+        BindError: for a norm or a neuron with parameters of another number of time steps, for a
+            model that no view can stand for or that calls a neuron twice, and for an output that is
+            not one tensor ``[B, ...]``.
         OptionError: for an input without a time step or a sample, or of a type that the model
             cannot take.
     """
@@ -51,6 +60,7 @@ def _whole(model: nn.Module, x: Tensor) -> Tensor:
         Role.NEURON: lambda neuron, _: scan_neuron(neuron, steps),
         Role.NORM: norm_rule("multi", steps),
     }
+    Reader(model, "a neuron of all time steps", {Need.SAMPLES, Need.STILL}).sees(x)
     net = view(model, rules, builds_graph=False)
     net.module.eval()
     with torch.no_grad():
@@ -63,10 +73,39 @@ def mean_logits(net: View, x: Tensor) -> Tensor:
     The view stays in eval mode until it is refreshed.
     """
     net.module.eval()
-    total: Tensor | None = None
+    first, *others = x.unbind(0)
     with torch.no_grad(), net.sequence():
-        for now in x.unbind(0):
-            out = of_samples(net(now), len(now))
-            total = out if total is None else total + out
-    assert total is not None  # `refuse_inputs` wants a step
+        with _called_once(net.module):
+            total = of_samples(net(first), len(first))
+        for now in others:
+            total = total + of_samples(net(now), len(now))
     return total / x.shape[0]
+
+
+@contextmanager
+def _called_once(net: nn.Module) -> Iterator[None]:
+    """Refuse a leaf with a state that runs twice in one time step: inference reads no graph."""
+    calls: Counter[str] = Counter()
+
+    def count(path: str) -> Callable[[nn.Module, Any], None]:
+        def called(leaf: nn.Module, inputs: Any) -> None:
+            calls[path] += 1
+            if calls[path] > 1:
+                raise BindError(
+                    f"`{path}` is called twice in one forward, but it keeps one state. Give each "
+                    "place its own module (two LIF() objects, not one used twice); a forward is "
+                    "written for one time step, so take out a loop over time."
+                )
+
+        return called
+
+    kept = [
+        leaf.register_forward_pre_hook(count(path))
+        for path, leaf in net.named_modules()
+        if isinstance(leaf, Leaf) and leaf.stateful
+    ]
+    try:
+        yield
+    finally:
+        for each in kept:
+            each.remove()

@@ -14,7 +14,7 @@ from torch import nn
 
 from ratebp.checks import refuse_no_tensor
 from ratebp.errors import BindError
-from ratebp.graph import At, Graph, Kind, Lost, Node, Samples
+from ratebp.graph import MOVES, At, Graph, Kind, Lost, Node, Samples
 from ratebp.roles import Role
 
 
@@ -49,7 +49,7 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
     """Refuse what no method can train right.
 
     Raises:
-        BindError: for several outputs, state that the forward keeps on modules, leaves within
+        BindError: for several outputs, an input that is changed in place, state that the forward keeps on modules, leaves within
             `torch.utils.checkpoint`, a neuron that is called twice, and copies of the input.
     """
     name = type(model).__name__
@@ -59,6 +59,12 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
             "would see another model. Keep what time steps hand on in neurons, in a ratebp.Delay "
             "or in a buffer of a norm; return other values, or read them from a copy."
         )
+    for node in graph.operations(Kind.IN_PLACE):
+        if any(each.name == "input" for each in _whole(node)):
+            raise BindError(
+                f"{_shown(node)} changes the model's input in place, so later time steps and passes "
+                "would see another one. Write it out of place (x = x + y), or start with x.clone()."
+            )
     for node in graph.nodes:
         if node.name == "output" and not isinstance(node.args[0], Node):
             refuse_no_tensor(node.args[0], name)
@@ -180,12 +186,23 @@ def _shown(node: Node) -> str:
     return f"{name}{module}" + (f" ({node.where})" if node.where else "")
 
 
+def _whole(change: Node) -> list[Node]:
+    """Return what shares memory with what `change` changes."""
+    found = [change.tensors[0]] if change.tensors else []
+    while found[-1:] and found[-1].name in _VIEWS and found[-1].tensors:
+        found.append(found[-1].tensors[0])
+    return found
+
+
+_VIEWS = MOVES - {"cat", "stack", "hstack", "vstack", "clone", "repeat", "flip", "roll"} | {"part"}
+
+
 def _refuse_weights(method: str, graph: Graph) -> None:
     for node in graph.nodes:
         if node.role is not None or not node.signal:
             continue
         multiplied = node.name in _MULTIPLIES and any(
-            each.name == "parameter" and len(each.users) > 0 for each in _constants(node)
+            each.name == "parameter" for each in node.constants()
         )
         owned = node.module is not None and any(True for _ in node.module.parameters())
         if multiplied or (owned and node.name not in ("prelu",)):
@@ -217,17 +234,6 @@ _MULTIPLIES = frozenset(
         "embedding",
     ]
 )
-
-
-def _constants(node: Node) -> list[Node]:
-    """Return the parameters from which the constants that `node` takes were made."""
-    found: list[Node] = []
-    todo = [each for each in node.tensors if not each.signal]
-    while todo:
-        near = todo.pop()
-        found.append(near)
-        todo.extend(near.tensors)
-    return found
 
 
 _WITHOUT_SHAPES: dict[Need, Callable[[str, Graph], None]] = {

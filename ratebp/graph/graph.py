@@ -23,6 +23,9 @@ class Graph:
         roles: of these modules, where they have one.
         code: the forward as `torch.fx` traced it; None where it was read by running it.
         written: attributes that the forward assigned to modules, by dotted name.
+        sizes: what of the code is a size, no tensor.
+        contexts: whether parts of the forward run under `torch.no_grad`, autocast or the like, which
+            code does not say.
         training_read: whether the forward reads `self.training` of a module that is no leaf.
     """
 
@@ -32,6 +35,8 @@ class Graph:
     code: fx.Graph | None = None
     written: tuple[str, ...] = ()
     training_read: bool = False
+    sizes: frozenset[fx.Node] = frozenset()
+    contexts: bool = False
     kinds: Mapping[Node, frozenset[Kind]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -70,6 +70,16 @@ class Node:
         """Every argument that is a signal, as often as it is one."""
         return [each for each in nodes_in((self.args, self.kwargs)) if each.signal]
 
+    def constants(self) -> list[Node]:
+        """Return everything that its constant arguments were made of, parameters among them."""
+        found: list[Node] = []
+        todo = [each for each in self.tensors if not each.signal]
+        while todo:
+            near = todo.pop()
+            found.append(near)
+            todo.extend(near.tensors)
+        return found
+
     def option(self, name: str, place: int, default: Any) -> Any:
         """Return the argument called `name`, or at `place`, or `default`."""
         if name in self.kwargs:

@@ -574,7 +574,9 @@ _UP_TO_A_CONSTANT = frozenset({Kind.AFFINE})
 
 
 def _linear(node: Node) -> frozenset[Kind]:
-    return _EXACTLY_LINEAR
+    joins = node.name in ("cat", "stack", "hstack", "vstack", "where", "copy_")
+    constants = joins and any(not each.signal for each in node.tensors)
+    return _UP_TO_A_CONSTANT if constants else _EXACTLY_LINEAR
 
 
 def _sum(node: Node) -> frozenset[Kind]:

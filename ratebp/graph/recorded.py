@@ -95,7 +95,7 @@ class _Recorder(TorchFunctionMode):
         self._made("output", (self._node_of(out),))
 
     def _intercept(self, path: str, module: nn.Module) -> None:
-        run = type(module).forward.__get__(module)
+        run = module.forward
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             if self._depth:

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from ratebp.graph.graph import Graph, modules_of
@@ -95,6 +96,7 @@ class _Tracer(fx.Tracer):
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
         node = super().create_node(*args, **kwargs)
         node.meta["where"] = line_of_the_model()
+        node.meta["context"] = _context()
         node.meta["again"] = node.op == "call_module" and within_checkpoint()
         return node
 
@@ -138,9 +140,22 @@ def read(model: nn.Module) -> Graph:
     for node in code.nodes:
         if node.op == "placeholder" and not node.users:  # a flag, whose default was taken
             code.erase_node(node)
+    contexts = {node.meta["context"] for node in code.nodes}
+    sizes = frozenset(node for node, value in translation.values.items() if value is SIZE)
     return Graph(
-        tuple(translation.nodes), modules, roles, code, watch.written(), watch.training_read
+        tuple(translation.nodes),
+        modules,
+        roles,
+        code,
+        watch.written(),
+        watch.training_read,
+        sizes,
+        len(contexts) > 1,
     )
+
+
+def _context() -> tuple[bool, bool, bool]:
+    return torch.is_grad_enabled(), torch.is_autocast_enabled("cpu"), torch.is_autocast_enabled()
 
 
 def _reads_values(node: fx.Node) -> bool:

@@ -248,5 +248,6 @@ def _commutes(node: Node, graph: Graph) -> bool:
         return node.role in (Role.NEURON, Role.SYNAPSE) or silent
     kinds = graph.kinds[node]
     # A parameter that is learned would need a trace of its own.
-    learned = any(each.name == "parameter" for each in node.tensors)
-    return not node.signal or (Kind.LINEAR in kinds and Kind.RANDOM not in kinds and not learned)
+    learned = any(each.name == "parameter" for each in node.constants())
+    same = Kind.RANDOM not in kinds and Kind.STATEFUL not in kinds
+    return same and (not node.signal or (Kind.LINEAR in kinds and not learned))

@@ -43,15 +43,22 @@ def cut(
     Raises:
         BindError: for a forward that must not be cut.
     """
-    code = _code_of(graph)
+    code, sizes = _code_of(graph)
     layer_of: dict[fx.Node, int] = {}
     paths: defaultdict[str, set[str]] = defaultdict(set)
     number = 0
-    for node in code.nodes:
+    for node in [*code.nodes]:
         layer_of[node] = number
+        if node not in sizes:
+            _read_sizes_here(node, sizes, layer_of)
         if node.op == "call_module":
             paths[f"submod_{number}"].add(str(node.target))
             number += node.target in neurons
+        if node.op == "call_module" and not node.users:
+            raise BindError(
+                f"the model calls `{node.target}` and uses what it gives nowhere, so no layer has "
+                "it. Take the call out, use over='time', or train with bptt_s."
+            )
         if node.op == "get_attr":
             raise BindError(
                 f"the model uses `{node.target}` beside its modules, so no layer has it alone. "
@@ -90,8 +97,31 @@ def _spikes(layer: fx.GraphModule, neurons: Mapping[int, str]) -> tuple[str, ...
     return tuple(path(node) for node in _outputs(layer))
 
 
-def _code_of(graph: Graph) -> fx.Graph:
-    """Return a copy of the code of the model's forward, which runs swapped leaves as well.
+def _read_sizes_here(
+    user: fx.Node, sizes: Collection[fx.Node], layer_of: dict[fx.Node, int]
+) -> None:
+    """Let `user` read sizes in its own layer: what a layer hands on are tensors."""
+    copies: dict[fx.Node, fx.Node] = {}
+
+    def here(size: fx.Node) -> fx.Node:
+        if size not in sizes or layer_of[size] == layer_of[user]:
+            return size
+        if size not in copies:
+            for each in size.all_input_nodes:
+                here(each)
+            with user.graph.inserting_before(user):
+                copies[size] = user.graph.node_copy(size, lambda n: copies.get(n, n))
+            layer_of[copies[size]] = layer_of[user]
+        return copies[size]
+
+    for each in user.all_input_nodes:
+        user.replace_input_with(each, here(each))
+
+
+def _code_of(graph: Graph) -> tuple[fx.Graph, set[fx.Node]]:
+    """Return a copy of the code of the model's forward, and which of its nodes are sizes.
+
+    It runs swapped leaves as well.
 
     Raises:
         BindError: where it must not be cut.
@@ -104,11 +134,12 @@ def _code_of(graph: Graph) -> fx.Graph:
         )
     assert graph.code is not None
     code = fx.Graph()
-    code.output(code.graph_copy(graph.code, {}))
+    copies: dict[fx.Node, fx.Node] = {}
+    code.output(code.graph_copy(graph.code, copies))
     for node in code.nodes:
         if node.target in OUT_OF_PLACE and not _read_later(node.args[0], node):
             node.target = OUT_OF_PLACE[node.target]  # nobody sees the difference
-    return code
+    return code, {copies[size] for size in graph.sizes if size in copies}
 
 
 def _read_later(value: Any, change: fx.Node) -> bool:
