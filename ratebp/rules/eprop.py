@@ -6,6 +6,7 @@ from collections.abc import Collection
 
 from torch import nn
 
+from ratebp.errors import BindError
 from ratebp.neurons import ALIF, LIF, Recurrent
 from ratebp.rules.adaptive_eligibility import AdaptiveSynapse, Slope, SlopedALIF
 from ratebp.rules.entrance import entrances, linear_within
@@ -31,7 +32,7 @@ class EpropLeaves:
 
     Raises:
         BindError: where what reaches an ALIF layer is anything but the current of one `nn.Linear`
-            that goes nowhere else.
+            that goes nowhere else, and for an embedding.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class EpropLeaves:
         drifts: Collection[str],
     ) -> None:
         """Find the synapses that need an eligibility for each sample and weight."""
+        _refuse_embeddings(model)
         self._model, self._wiring = model, wiring
         self._listens, self._ends, self._drifts = listens, ends, drifts
         within = {id(m.neuron) for m in model.modules() if isinstance(m, Recurrent)}
@@ -101,3 +103,14 @@ class EpropLeaves:
 
 def _inner(module: nn.Module) -> nn.Module:
     return module.neuron if isinstance(module, Recurrent) else module
+
+
+def _refuse_embeddings(model: nn.Module) -> None:
+    for path, layer in model.named_modules():
+        asks = any(p.requires_grad for p in layer.parameters())
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and asks:
+            raise BindError(
+                f"eprop has no trace for the {type(layer).__name__} at `{path}`, and sends no "
+                "learning signal past the synapse behind it. Freeze it (requires_grad_(False)), or "
+                "train with ottt_a, sltt or bptt_s."
+            )
