@@ -6,7 +6,7 @@
     ├── OptionError        an option or a name that is not legal (also a ValueError)
     ├── UnboundError       a spiking model was called without a method
     ├── BindError          a method cannot train this model
-    └── StaleViewError     the model's tensors were replaced after it was bound
+    └── StaleViewError     the model changed after it was bound
 
 Every message says what is wrong, where, what is legal, and what to do instead.
 """
@@ -46,4 +46,4 @@ class BindError(RatebpError, ValueError):
 
 
 class StaleViewError(RatebpError, RuntimeError):
-    """A parameter or buffer of the model was replaced after `bind`."""
+    """The model changed after `bind`, in anything but the values of its tensors."""
