@@ -14,7 +14,7 @@ from torch import nn
 
 from ratebp.checks import refuse_no_tensor
 from ratebp.errors import BindError
-from ratebp.graph import MOVES, At, Graph, Kind, Lost, Node, Samples
+from ratebp.graph import FACTORIES, MOVES, RANDOM_FACTORIES, At, Graph, Kind, Lost, Node, Samples
 from ratebp.roles import Role
 
 
@@ -49,8 +49,8 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
     """Refuse what no method can train right.
 
     Raises:
-        BindError: for several outputs, an input that is changed in place, state that the forward keeps on modules, leaves within
-            `torch.utils.checkpoint`, a neuron that is called twice, and copies of the input.
+        BindError: for several outputs, an input that is changed in place, state that the forward
+            keeps on modules, leaves within `torch.utils.checkpoint`, and a neuron called twice.
     """
     name = type(model).__name__
     if graph.written:
@@ -62,8 +62,8 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
     for node in graph.operations(Kind.IN_PLACE):
         if any(each.name == "input" for each in _whole(node)):
             raise BindError(
-                f"{_shown(node)} changes the model's input in place, so later time steps and passes "
-                "would see another one. Write it out of place (x = x + y), or start with x.clone()."
+                f"{_shown(node)} changes the model's input in place, so later time steps and "
+                "passes would see another one. Write it out of place (x = x + y), or start with x.clone()."
             )
     for node in graph.nodes:
         if node.name == "output" and not isinstance(node.args[0], Node):
@@ -140,6 +140,33 @@ def refuse_samples(method: str, needs: Collection[Need], graph: Graph, batch: in
                 )
 
 
+def refuse_numbers(method: str, graph: Graph, other: Graph) -> None:
+    """Refuse a model that takes the number of samples for a value: folded, it is T times as large.
+
+    Args:
+        method: what to call it.
+        graph: of the model, with shapes.
+        other: of the same model, with another number of samples.
+
+    Raises:
+        BindError: naming the operation, its line and a way out.
+    """
+    pairs = zip(graph.nodes, other.nodes, strict=False)
+    for node, twin in pairs:
+        same = node.name == twin.name and node.path == twin.path
+        shaped = node.name in MOVES or node.name in FACTORIES or node.name in RANDOM_FACTORIES
+        if not same or (not shaped and _numbers(node) != _numbers(twin)):
+            raise BindError(
+                f"{method} puts time steps (or traces) side by side in the batch, but "
+                f"{_shown(node)} depends on the number of samples. Use a constant, or {_EXACT}."
+            )
+
+
+def _numbers(node: Node) -> list[object]:
+    values = [*node.args, *node.kwargs.values()]
+    return [each for each in values if isinstance(each, int | float)]
+
+
 def _refuse_unless_first(
     method: str, node: Node, place: object, why: str, *, alone: bool = False
 ) -> None:
@@ -204,7 +231,7 @@ def _refuse_weights(method: str, graph: Graph) -> None:
         multiplied = node.name in _MULTIPLIES and any(
             each.name == "parameter" for each in node.constants()
         )
-        owned = node.module is not None and any(True for _ in node.module.parameters())
+        owned = node.module is not None and any(p.requires_grad for p in node.module.parameters())
         if multiplied or (owned and node.name not in ("prelu",)):
             raise BindError(
                 f"{method} must know each weight's input over time, but {_shown(node)} multiplies "

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ratebp.errors import BindError
 from ratebp.graph import Graph, UnreadableError, read, record
-from ratebp.needs import Need, refuse_forward, refuse_operations, refuse_samples
+from ratebp.needs import Need, refuse_forward, refuse_numbers, refuse_operations, refuse_samples
 from ratebp.wiring import Wiring, wiring_of
 
 _PRIMES = (13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
@@ -91,19 +91,19 @@ class Reader:
 
     def _recorded(self, x: Tensor) -> tuple[Graph, int] | None:
         sizes = {n for t in (x[0, :1], *self._model.parameters()) for n in t.shape}
-        prime = next((p for p in _PRIMES if all(n % p for n in sizes if n)), _PRIMES[-1])
-        reason = ""
-        for batch in (prime, x.shape[1]):
-            shape = (batch, *x.shape[2:])
-            one = torch.empty(shape, dtype=x.dtype, device="meta")
+        primes = [p for p in _PRIMES if all(n % p for n in sizes if n)] or [_PRIMES[-1]]
+        folds = Need.SAMPLES in self._needs
+        for batch in (primes[0], x.shape[1]):
             try:
-                return record(self._model, (one,)), batch
+                graph = record(self._model, _samples(x, batch))
+                if folds and batch != primes[-1]:
+                    other = record(self._model, _samples(x, primes[-1]))
+                    refuse_numbers(self._method, graph, other)
+                return graph, batch
             except UnreadableError as error:
-                reason = str(error)
-        folded = {Need.SAMPLES, Need.NEURONS} & set(self._needs)
-        if self.wiring is not None and not folded:
+                self.reason = str(error)
+        if self.wiring is not None and not folds and Need.NEURONS not in self._needs:
             return None  # it runs the model as written, and what it must know is known
-        self.reason = reason
         raise self._not_followed()
 
     def _not_followed(self) -> BindError:
@@ -133,6 +133,11 @@ class Reader:
             )
         self.wiring = found
         return True
+
+
+def _samples(x: Tensor, batch: int) -> tuple[Tensor]:
+    """Return one time step of `batch` samples like those of `x`, without values."""
+    return (torch.empty((batch, *x.shape[2:]), dtype=x.dtype, device="meta"),)
 
 
 def _contradiction(held: Wiring, found: Wiring) -> str | None:

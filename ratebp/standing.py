@@ -12,32 +12,78 @@ import types
 from functools import lru_cache
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from ratebp.errors import BindError
+from ratebp.leaves import Leaf
 
-_PROTOCOL = frozenset({"forward", "reset", "detach", "stateful", "once", "extra_repr"})
+_EVERY = frozenset(dir(nn.Module()))
+_PROTOCOL = _EVERY | {"reset", "detach", "stateful", "once"}
 """What a variant has in its own right."""
 
 _LIBRARIES = ("torch.", "ratebp.")
 
 
-def stand_for(variant: nn.Module, layer: nn.Module, path: str) -> None:
-    """Let `variant`, a leaf of a view, answer as `layer`, the copy of the model's at `path`.
+def standing(variant: Leaf, layer: nn.Module) -> Leaf:
+    """Return `variant`, answering as `layer`; behind a facade where it would hide an attribute.
 
-    Raises:
-        BindError: where the layer's class has an attribute of its own, under a name that the
-            variant needs.
+    Args:
+        variant: what runs.
+        layer: the view's copy of the model's.
     """
-    _refuse_same_names(variant, layer, path)
+    if _would_hide(variant, layer):
+        variant = Facade(variant)
+    _stand_for(variant, layer)
+    return variant
+
+
+class Facade(Leaf):
+    """A leaf that has nothing of its own but the variant that runs behind it."""
+
+    def __init__(self, variant: Leaf) -> None:
+        """Take the variant."""
+        super().__init__()
+        self._stand_in = variant
+        self.stateful, self.once = variant.stateful, variant.once
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Return what the variant makes of the input."""
+        return self._stand_in(*inputs)
+
+
+def _stand_for(variant: nn.Module, layer: nn.Module) -> None:
+    """Let `variant`, a leaf of a view, answer as `layer`, the copy of the model's."""
     kinds: tuple[Any, Any] = type(variant), type(layer)
     variant.__class__ = _both(*kinds)
-    answers: dict[str, Any] = {**layer.__dict__}
+    answers: dict[str, Any] = {n: v for n, v in layer.__dict__.items() if n != "forward"}
     for table in (layer._parameters, layer._buffers, layer._modules):
         answers.update(table)
     for name, value in answers.items():
         if not any(name in t for t in (variant.__dict__, variant._parameters, variant._modules)):
             variant.__dict__[name] = value
+
+
+def _would_hide(variant: nn.Module, layer: nn.Module) -> bool:
+    """Say whether `variant` has another value under a name that is an attribute of `layer`.
+
+    What torch and this library write into a layer's class is the variant's business; what a user
+    does is not.
+    """
+    written = {
+        name
+        for cls in type(layer).__mro__
+        if not f"{cls.__module__}.".startswith(_LIBRARIES) and cls is not object
+        for name in vars(cls)
+        if not name.startswith("__")
+    }
+    answers = (written | _held(layer)) - _PROTOCOL
+    own = _held(variant).union(*(vars(cls) for cls in type(variant).__mro__))
+    return any(not _same(getattr(variant, n), getattr(layer, n)) for n in answers & own)
+
+
+def _held(module: nn.Module) -> set[str]:
+    """Names of what a module holds, without what every module does."""
+    held = {*module.__dict__, *module._parameters, *module._buffers, *module._modules}
+    return held - _EVERY
 
 
 @lru_cache(maxsize=1024)  # of classes, some of which are made for one layer alone
@@ -48,27 +94,6 @@ def _both(variant: Any, layer: Any) -> Any:
     return types.new_class(
         variant.__name__, (variant, layer), exec_body=lambda space: space.update(names)
     )
-
-
-def _refuse_same_names(variant: nn.Module, layer: nn.Module, path: str) -> None:
-    plain = nn.Module()
-    written = {
-        name
-        for cls in type(layer).__mro__
-        if not f"{cls.__module__}.".startswith(_LIBRARIES) and cls is not object
-        for name in vars(cls)
-        if not name.startswith("__")
-    }
-    held = {*layer.__dict__, *layer._parameters, *layer._buffers, *layer._modules}
-    for name in sorted((written | held) - _PROTOCOL):
-        if hasattr(plain, name) or not hasattr(variant, name):
-            continue
-        if not _same(getattr(variant, name), getattr(layer, name)):
-            raise BindError(
-                f"`{path}` ({type(layer).__name__}) has an attribute `{name}`, a name that its "
-                "stand-in in the method needs for itself, so that the model would read another "
-                "value there. Rename the attribute."
-            )
 
 
 def _same(a: object, b: object) -> bool:

@@ -24,8 +24,8 @@ class Graph:
         code: the forward as `torch.fx` traced it; None where it was read by running it.
         written: attributes that the forward assigned to modules, by dotted name.
         sizes: what of the code is a size, no tensor.
-        contexts: whether parts of the forward run under `torch.no_grad`, autocast or the like, which
-            code does not say.
+        contexts: whether parts of the forward run under `torch.no_grad` or autocast, which code
+            does not say.
         training_read: whether the forward reads `self.training` of a module that is no leaf.
     """
 

@@ -34,7 +34,7 @@ class EpropLeaves:
 
     Raises:
         BindError: where what reaches an ALIF layer is anything but the current of one `nn.Linear`
-            that goes nowhere else.
+            that goes nowhere else, and for parameters that no gradient would reach.
     """
 
     def __init__(
@@ -117,7 +117,9 @@ def _refuse_out_of_reach(graph: Graph, drifting: Collection[str], ends: Collecti
             near = todo.pop()
             if graph.is_neuron(near):
                 continue
-            owned = near.role is not None and next(near.module.parameters(), None) is not None
+            owned = near.module is not None and any(
+                p.requires_grad for p in near.module.parameters()
+            )
             if owned or near.name == "parameter":
                 raise BindError(
                     f"eprop sends no gradient past the synapse `{synapse.path}`, so `{near.path}` "

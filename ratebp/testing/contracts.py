@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ratebp import methods
 from ratebp.encoding import direct
-from ratebp.errors import BindError
+from ratebp.errors import BindError, OptionError
 from ratebp.method import Identity, Method
 from ratebp.phases import StepContext
 from ratebp.testing import zoo
@@ -271,6 +271,20 @@ class MethodContract:
             assert found.ok, str(found)
             if found.outcome == "equal at T=1":
                 return  # one time step was compared, too
+
+    def test_an_input_that_asks_has_its_gradient_or_is_refused(self, method: Method) -> None:
+        """Inputs get a finite gradient where the method declares that it defines one."""
+        case = problem()
+        asked = case.x.clone().requires_grad_()
+        bound = method.bind(case.model, case.timesteps)
+        if not method.info.inputs:
+            with pytest.raises(OptionError, match="x requires a gradient"):
+                bound.step(asked, case.y)
+            return
+        seeded_step(bound, asked, case.y)
+        assert asked.grad is not None
+        assert torch.isfinite(asked.grad).all()
+        assert float(asked.grad.norm()) > 0
 
     def test_identities(self, method: Method) -> None:
         """Every declared identity holds, for every setting that it does not name."""
