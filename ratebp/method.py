@@ -259,6 +259,20 @@ class Bound:
             self._check(x)
         return self.method.infer(self._binding, self._views, x)
 
+    def views(self, x: Tensor) -> dict[str, View]:
+        """Return the views that run inputs like ``x [T, B, ...]``, by name; `step` calls this first.
+
+        What a model's forward does is known for sure when shapes are: the views may be built anew
+        for the first inputs.
+
+        Raises:
+            OptionError: for inputs that no step can take.
+            BindError: when the method cannot train the model for these inputs.
+            StaleViewError: when the model changed after `bind`.
+        """
+        self._check(x)
+        return self._views
+
     def _check(self, x: Tensor) -> None:
         """Refuse a changed model, and inputs that no step can take; read the model for them."""
         for place, each in enumerate(self._views.values()):

@@ -63,7 +63,7 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
         if any(each.name == "input" for each in _whole(node)):
             raise BindError(
                 f"{_shown(node)} changes the model's input in place, so later time steps and "
-                "passes would see another one. Write it out of place (x = x + y), or start with x.clone()."
+                "passes would see another one. Write it out of place (x = x + y)."
             )
     for node in graph.nodes:
         if node.name == "output" and not isinstance(node.args[0], Node):
