@@ -260,7 +260,7 @@ class Bound:
         return self.method.infer(self._binding, self._views, x)
 
     def views(self, x: Tensor) -> dict[str, View]:
-        """Return the views that run inputs like ``x [T, B, ...]``, by name; `step` calls this first.
+        """Return the views, by name, that run inputs like ``x [T, B, ...]``; `step` asks first.
 
         What a model's forward does is known for sure when shapes are: the views may be built anew
         for the first inputs.

@@ -61,7 +61,7 @@ class Node:
         self.code: fx.Node | None = None
         self.users: list[Node] = []
         self.tensors = tuple(dict.fromkeys(nodes_in((args, self.kwargs))))
-        self.signal = name == "input" or any(each.signal for each in self.tensors)
+        self.signal: bool = name == "input" or any(each.signal for each in self.tensors)
         for each in self.tensors:
             each.users.append(self)
 

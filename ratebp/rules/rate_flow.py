@@ -43,8 +43,7 @@ class RateFlow:
         The synapse keeps the mean of its input where means go through all before it; a maximum of
         means, or a product, is not the mean that the spike pass had.
         """
-        means = path in self._wiring.readers and self._sources(path)[:1]
-        through = bool(means) and means[0] in self._wiring.means
+        through = any(synapse in self._wiring.means for synapse in self._sources(path))
         return self.owned(path) and self.unread(path) and through
 
     def counted(self, path: str) -> bool:
