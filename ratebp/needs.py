@@ -28,6 +28,7 @@ class Need(Enum):
         NEURONS     neurons find the samples, one entry each, in their first dimension
         REPEATABLE  two passes see the same: no random operation but nn.Dropout
         RATES       a mean over time goes through: sums, multiples, maxima, products of signals
+        ADDITIVE    signals are not multiplied with each other
         LEVELS      several levels at once go through: sums, multiples, maxima
         SYNAPSES    all weights that multiply signals belong to a synapse that is called
     """
@@ -37,6 +38,7 @@ class Need(Enum):
     NEURONS = "samples first at neurons"
     REPEATABLE = "no randomness but nn.Dropout"
     RATES = "sums, multiples, maxima and products of signals"
+    ADDITIVE = "no products of signals"
     LEVELS = "sums, multiples and maxima"
     SYNAPSES = "weights in modules that are called"
 
@@ -280,6 +282,12 @@ _WITHOUT_SHAPES: dict[Need, Callable[[str, Graph], None]] = {
         because="sends means over time through what lies between layers, which must be sums, "
         "multiples, maxima or products of signals",
         remedy=f"Change the model there, or {_EXACT}.",
+    ),
+    Need.ADDITIVE: _refuse_kinds(
+        Kind.PRODUCT,
+        because="represents neurons by their mean currents, which products of signals are not made "
+        "of",
+        remedy=f"Train with rate_m, which records products, or {_EXACT}.",
     ),
     Need.LEVELS: _refuse_kinds(
         Kind.NONLINEAR,

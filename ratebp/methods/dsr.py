@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.needs import Need
 from ratebp.neurons import LIF, TLIF
 from ratebp.phases import StepContext
 from ratebp.roles import Role
@@ -51,6 +52,7 @@ class Dsr(Method):
         Identity("dsr", {"decay": 1.0, "reset": "soft"}, options={"form": "if"}),
         Identity("dsr", {"timesteps": 1, "reset": "soft"}, options={"form": "if"}),
     )
+    needs: ClassVar = (Need.ADDITIVE,)
 
     neurons: ClassVar = (LIF, TLIF)
 

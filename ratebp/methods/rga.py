@@ -8,6 +8,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method
+from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules.spike_representation import FittedLIF, fitted
@@ -42,6 +43,7 @@ class Rga(Method):
         # At decay 1 phi is a rectangle of height 1/2 around the threshold.
         Identity("bptt_m", {"timesteps": 1, "decay": 1.0, "surrogate": "rectangle", "alpha": 0.5}),
     )
+    needs: ClassVar = (Need.ADDITIVE,)
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons for those with a slope by their mean current."""
