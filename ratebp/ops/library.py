@@ -110,7 +110,7 @@ def load(command: tuple[str, ...]) -> ctypes.CDLL:
 
 
 def _kept(folder: Path) -> Path | None:
-    """Return the library that is kept in a folder; remove, with a word, what is not to be loaded."""
+    """Return the library that is kept in a folder; remove, with a word, what must not be loaded."""
     for path in sorted(folder.glob("kernels-*.so")):
         try:
             _distrust(path)
