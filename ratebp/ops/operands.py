@@ -50,8 +50,10 @@ def channels(operator: str, like: Tensor, **factors: Tensor | None) -> None:
         if x is None:
             continue
         along = x.dim() == 1 or (x.dim() == dims and x.shape[1] == number)
-        if not along or x.numel() != number or x.device != like.device:
-            raise refused(operator, name, x, f"[{number}] on {like.device}, one for each channel")
+        fits = along and x.numel() == number and x.is_floating_point()
+        if not fits or x.device != like.device:
+            legal = f"[{number}], floats on {like.device}, one for each channel"
+            raise refused(operator, name, x, legal)
 
 
 def bits(operator: str, name: str, x: Tensor, elements: int) -> None:

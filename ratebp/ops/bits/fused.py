@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ratebp.ops import operands
 from ratebp.ops.backends import kernels_beside
+from ratebp.ops.bits.naive import check_spikes
 from ratebp.ops.fused import operator
 
 _work = functools.partial(kernels_beside, __name__)
@@ -23,6 +24,7 @@ def _pack_op(spikes: Tensor, elements: int) -> Tensor:
     # The number is an argument of its own because inductor evaluates element-wise operators on one
     # element where it knows all inputs to be uniform; this one then fails instead of misleading it.
     torch._check_value(spikes.numel() == elements, lambda: f"expected {elements} spikes")
+    check_spikes(spikes)
     operands.dense("pack", 0, spikes=spikes)
     bits = torch.empty(bytes_for(elements), dtype=torch.uint8, device=spikes.device)
     _work(bits).pack(spikes, bits)

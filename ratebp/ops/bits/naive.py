@@ -11,9 +11,16 @@ from ratebp.ops import operands
 
 def naive_pack(spikes: Tensor) -> Tensor:
     """Return the elements of `spikes` (0 or 1, any shape and dtype) as bits, ``[ceil(n / 8)]``."""
+    check_spikes(spikes)
     flat = spikes.flatten().to(torch.int64)
     rows = F.pad(flat, (0, -flat.numel() % 8)).view(8, -1)
     return (rows << torch.arange(8, device=flat.device).unsqueeze(1)).sum(0).to(torch.uint8)
+
+
+def check_spikes(spikes: Tensor) -> None:
+    """Refuse numbers that cannot be 0 or 1 alone."""
+    if spikes.is_complex():
+        raise operands.refused("pack", "spikes", spikes, "any real type")
 
 
 def check_bits(bits: Tensor, shape: torch.Size, dtype: torch.dtype) -> None:

@@ -68,8 +68,11 @@ def check_terms(operator: str, terms: Terms, like: Tensor) -> None:
                 kind(values) != "values"
                 or factor.shape != (terms.channels,)
                 or factor.device != like.device
+                or not factor.is_floating_point()
             ):
-                legal = f"[{terms.channels}] on {like.device} beside values, None beside others"
+                legal = (
+                    f"[{terms.channels}], floats on {like.device} beside values, None beside others"
+                )
                 raise operands.refused(operator, "a factor", factor, legal)
 
 

@@ -126,8 +126,8 @@ def _backward(
     operands.strided(name, x.stride(), 0, grad=grad)
     out, by_weight, by_bias = torch.empty_like(x), x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
     results = out, by_weight, by_bias
-    operands = weight, mean, spread, offset
-    call("batch_norm_backward", grad, x, *operands, frozen, *results, *_extent(x))
+    factors = weight, mean, spread, offset
+    call("batch_norm_backward", grad, x, *factors, frozen, *results, *_extent(x))
     return results
 
 
@@ -169,8 +169,7 @@ def batch_norm_backward(
     operands.channels("batch_norm_backward", x, **factors)
     operands.alike("batch_norm_backward", x, grad=grad)
     if not _serves(x) or x.dtype != grad.dtype:
-        operands = grad, x, weight, mean, spread, offset
-        return batch.batch_norm_backward(*operands, frozen=frozen)
+        return batch.batch_norm_backward(grad, x, **factors, frozen=frozen)
     passed = *_factors(weight, mean, x.dtype), *_factors(spread, offset, x.dtype)
     found: tuple[Tensor, Tensor, Tensor]
     found = _backward(grad.contiguous(), x, *passed, frozen)
