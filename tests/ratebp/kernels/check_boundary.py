@@ -197,7 +197,8 @@ def test_the_cpp_side_trusts_no_number() -> None:
                 "rate_scan": (equation, first, a, x.clone(), second, x.clone(), b, 4),
                 "rate_advance": (equation, first, second, byte, x, x[:1], 1, x.clone(), a),
                 "lif_spikes_of": (
-                    equation, first, None, None, 4, second, None, None, a, 1, b, 0, 2, 3, 4, x.clone(),
+                    equation, first, None, None, 4, second, None, None, a,
+                    1, b, 0, 2, 3, 4, x.clone(),
                 ),
             }  # fmt: skip
             for name, args in calls.items():
