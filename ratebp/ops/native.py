@@ -106,8 +106,8 @@ def _reach(x: Tensor) -> int:
     if not x.is_contiguous():
         sides = zip(x.shape, x.stride(), strict=True)
         wanted = 1 + sum((size - 1) * stride for size, stride in sides) if wanted else 0
-    kept = int(x.untyped_storage().nbytes()) // x.element_size() - x.storage_offset()
-    return min(wanted, kept)
+    kept = x.untyped_storage().nbytes() // x.element_size() - x.storage_offset()
+    return min(wanted, int(kept))
 
 
 @functools.cache

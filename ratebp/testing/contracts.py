@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp import methods
@@ -19,6 +21,7 @@ from ratebp.testing import zoo
 from ratebp.testing.compare import fingerprint, settings, with_grad
 from ratebp.testing.distributed import gradients_of_two_processes
 from ratebp.testing.kept import kept_bytes
+from ratebp.testing.path import no_method, same
 from ratebp.testing.problems import (
     Problem,
     fitting,
@@ -283,10 +286,26 @@ class MethodContract:
         }
         assert failed == {}
 
+    def test_identities_compare_two_ways(self, method: Method) -> None:
+        """Options of an identity with the same method change, at some setting, what runs."""
+
+        def run(options: Mapping[str, Any], setting: dict[str, Any]) -> object:
+            return gradients(methods.get(self.name, **options), problem(**setting))
+
+        for each in (i for i in method.identities if i.other == self.name):
+            ways = each.options, each.other_options
+            alike = [same(*(partial(run, way, s) for way in ways)) for s in settings(each)]
+            said = f"'{each}' compares {self.name} with itself: the same operators run either way"
+            assert not all(alike), said
+
     def _compare(self, identity: Identity, setting: dict[str, Any]) -> dict[str, float]:
         mine, theirs = problem(**setting), problem(**setting)
         got = gradients(methods.get(self.name, **identity.options), mine)
-        want = gradients(methods.get(identity.other, **identity.other_options), theirs)
+        if identity.oracle is None:
+            want = gradients(methods.get(identity.other, **identity.other_options), theirs)
+        else:
+            with no_method():
+                want = identity.oracle(theirs.model, theirs.x, theirs.y, F.cross_entropy)
         if identity.scale == "inverse_t":
             want = {n: g / mine.timesteps for n, g in want.items()}
         if identity.over == "last_spiking":
