@@ -102,9 +102,7 @@ def load(command: tuple[str, ...]) -> ctypes.CDLL:
         subprocess.SubprocessError: if the compiler fails.
     """
     sources = sorted(_HERE.rglob("*.cpp"))
-    folder = _cache() / _key(command, [*sources, *_HERE.glob("*.h")])
-    _make(folder)
-    _distrust(folder)
+    folder = _folder(_key(command, [*sources, *_HERE.glob("*.h")]))
     path = _kept(folder) or _build(command, sources, folder)
     return ctypes.CDLL(str(path))
 
@@ -139,20 +137,24 @@ def _name(library: Path) -> str:
     return f"kernels-{hashlib.sha256(library.read_bytes()).hexdigest()}.so"
 
 
-def _cache() -> Path:
-    """Return a folder of this user's own: the cache folder, or else one for temporary files."""
+def _folder(key: str) -> Path:
+    """Return a folder of this user's own: in the cache folder, or else in one for temporary files.
+
+    It warns where the cache folder cannot serve.
+    """
     refused: list[str] = []
     for place in _places(refused):
         try:
-            _make(place)
-            _distrust(place)
+            for folder in (place, place / key):
+                _make(folder)
+                _distrust(folder)
         except OSError as error:
             refused.append(str(error))
             continue
         if refused:
             said = f"C++ kernels: {'; '.join(refused)}. They are kept in {place}."
             warnings.warn(said, RuntimeWarning, 6)
-        return place
+        return place / key
     raise PermissionError(f"no folder to keep them in: {'; '.join(refused)}")
 
 
