@@ -22,7 +22,7 @@ FLAGS = (
     "-fsanitize=address,undefined,float-cast-overflow",
     "-fno-sanitize-recover=all",
     "-fno-omit-frame-pointer",
-    "-g",
+    "-g1",
 )
 # Python itself is not built with them, so they come first; torch throws C++ exceptions.
 PRELOADED = ("libasan.so", "libubsan.so", "libstdc++.so.6")
