@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 
 from ratebp import methods
 from ratebp.encoding import direct
@@ -20,6 +19,9 @@ from ratebp.phases import StepContext
 from ratebp.testing import zoo
 from ratebp.testing.compare import fingerprint, settings, with_grad
 from ratebp.testing.distributed import gradients_of_two_processes
+from ratebp.testing.gradients import differences as differences
+from ratebp.testing.gradients import gradients as gradients
+from ratebp.testing.gradients import gradients_of as gradients_of
 from ratebp.testing.kept import kept_bytes
 from ratebp.testing.path import no_method, same
 from ratebp.testing.problems import (
@@ -32,28 +34,6 @@ from ratebp.testing.problems import (
 from ratebp.verification import verify
 
 RTOL = 1e-10
-
-
-def gradients(method: Method, case: Problem, **bind: Any) -> dict[str, Tensor]:
-    """Return every parameter's gradient after one step from zero, by name."""
-    case.model.zero_grad()
-    seeded_step(method.bind(case.model, case.timesteps, **bind), case.x, case.y)
-    missing = [n for n, p in case.model.named_parameters() if p.grad is None]
-    assert not missing, f"no gradient reached {missing}"
-    return {n: p.grad.clone() for n, p in case.model.named_parameters() if p.grad is not None}
-
-
-def gradients_of(name: str, model: nn.Module, x: Tensor, y: Tensor, **options: Any) -> list[Tensor]:
-    """Return the gradients of `model`'s parameters, in their order, by the method `name`."""
-    case = Problem(model, x, y)
-    return list(gradients(methods.get(name, **options), case).values())
-
-
-def differences(got: dict[str, Tensor], want: dict[str, Tensor], rtol: float) -> dict[str, float]:
-    """Return the relative error of every tensor that differs by more than `rtol`, by name."""
-    assert got.keys() == want.keys()
-    errors = {n: float((got[n] - want[n]).norm() / want[n].norm()) for n in want}
-    return {n: e for n, e in errors.items() if not e <= rtol}
 
 
 class MethodContract:
