@@ -12,6 +12,7 @@ import math
 import os
 import platform
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -116,10 +117,21 @@ def fingerprint(gpus: Mapping[str, Any]) -> dict[str, Any]:
 
 def compiler() -> str | None:
     """How the C++ compiler names itself that builds the library's CPU kernels; None without one."""
-    named = os.environ.get("CXX")
-    candidates = (named,) if named else ("c++", "g++", "clang++")
-    found = next(filter(None, map(shutil.which, candidates)), None)
-    return None if found is None else _first_line(found, "--version")
+    named = os.environ.get("CXX", "").strip()
+    for words in [_words(named)] if named else [["c++"], ["g++"], ["clang++"]]:
+        if words and shutil.which(words[0]):
+            return _first_line(*words, "--version")
+    return None
+
+
+def _words(command: str) -> list[str]:
+    """Split a command as a shell does (``ccache g++``); none if it cannot be read."""
+    if shutil.which(command):  # a path with a space in it
+        return [command]
+    try:
+        return shlex.split(command)
+    except ValueError:
+        return []
 
 
 def fingerprint_hash(found: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@
 
     RatebpError
     ├── OptionError        an option or a name that is not legal (also a ValueError)
+    ├── OperandError       tensors that an operator cannot take together (also a ValueError)
     ├── UnboundError       a spiking model was called without a method
     ├── BindError          a method cannot train this model
     ├── OracleError        a network cannot be checked (also a ValueError)
@@ -36,6 +37,10 @@ class OptionError(RatebpError, ValueError):
         listed = ", ".join(names) if names else "(none)"
         tail = f" {remedy}" if remedy else ""
         return cls(f"unknown {kind} {name!r}.{hint} Legal: {listed}.{tail}")
+
+
+class OperandError(RatebpError, ValueError):
+    """Tensors that an operator cannot take together: their shapes, types, devices or layouts."""
 
 
 class UnboundError(RatebpError, RuntimeError):

@@ -3,7 +3,9 @@
 A method is *rules* (which variant replaces a leaf of which role) and a *schedule* (the order of
 passes over time). It is one final, frozen dataclass in one file; its options are its fields:
 
-- `info` and `identities` are class attributes: claims, each measured by the contract tests.
+- `info` and `identities` are class attributes: claims, each measured by the contract tests. An
+  identity is with another method, an oracle (`ratebp.oracles`), or options that run other
+  operators: a method compared with itself proves nothing and is refused.
 - `neurons` are the classes of neurons that the method can train; `bind` refuses all others.
 - `needs` are what operations between leaves must be (`ratebp.needs`); what is not is refused.
 - `build` is called once by `bind` and returns the method's views. It may look at the model and its

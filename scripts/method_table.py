@@ -55,6 +55,7 @@ network's forward on one time step. What neurons, norms and feedback matrices co
 EXACT = """\
 *Equal to*: the gradients of a batch, to rounding, under every setting that is not named (norms,
 reset, whether the reset is detached); each is a contract test. `T` is the number of time steps.
+"By hand" is a loop of `ratebp/oracles` that runs no method.
 *Refuses*: what `bind` names and declines, of these in a network of convolutions: {tried}.
 `tests/ratebp/test_refusals.py` has such a table for linear layers, where `eprop` trains an ALIF.
 """

@@ -110,6 +110,10 @@ def compiler(read: Callable[[], str | None] = environment.compiler) -> Finding:
     found = read()
     if found is not None:
         return Finding("compiler", "good", found)
+    named = os.environ.get("CXX", "").strip()
+    if named:
+        advice = "unset CXX, or name a compiler that runs: torch's operators run a CPU's neurons"
+        return Finding("compiler", "fair", f"CXX={named!r} is no C++ compiler here", advice)
     advice = "install g++ or clang: a CPU's neurons and norms run on torch's operators without"
     return Finding("compiler", "fair", "no C++ compiler", advice)
 

@@ -9,7 +9,7 @@ import inspect
 import os
 import pkgutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from ratebp.errors import OptionError
-from ratebp.method import Method
+from ratebp.method import Identity, Method
 
 GROUP = "ratebp.methods"
 PATHS = "RATEBP_PLUGINS"
@@ -56,7 +56,10 @@ def get(name: str, **options: Any) -> Method:
     found = entries()
     if name not in found:
         raise OptionError.unknown("method", name, found, "See also: ratebp-bench list methods.")
-    cls = found[name].cls
+    return _made(name, found[name].cls, options)
+
+
+def _made(name: str, cls: type[Method], options: Mapping[str, Any]) -> Method:
     legal = [f.name for f in fields(cls)]  # type: ignore[arg-type]
     for option in options:
         if option not in legal:
@@ -154,4 +157,17 @@ def _entry(name: str, cls: type[Method], source: str) -> Entry:
             raise ValueError(f"class {cls.__name__} has no `{claim}`; see ratebp/method.py")
     if not cls.identities:
         raise ValueError(f"class {cls.__name__} declares no exact identity; at least one is needed")
+    for identity in cls.identities:
+        _refuse_itself(name, cls, identity)
     return Entry(name, cls, source, Path(inspect.getfile(cls)))
+
+
+def _refuse_itself(name: str, cls: type[Method], identity: Identity) -> None:
+    """Refuse an identity of a method with itself under the same options, defaults filled in."""
+    mine = _made(name, cls, identity.options)
+    if identity.other == name and mine == _made(name, cls, identity.other_options):
+        raise ValueError(
+            f"class {cls.__name__}: the identity {str(identity)!r} compares {name} with itself "
+            f"under the same options, {mine}, which holds whatever it computes. Name another "
+            "method, options that take another path, or an oracle (ratebp.oracles)"
+        )

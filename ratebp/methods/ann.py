@@ -10,6 +10,7 @@ from torch import Tensor
 from ratebp.controls import Control
 from ratebp.inference import mean_logits
 from ratebp.method import Binding, Identity, Info, option
+from ratebp.oracles import rectifiers, rectifiers_on_each_step
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules.norm_time import norm_rule
@@ -44,7 +45,10 @@ class Ann(Control):
         loss="mean",
         papers=("Nair and Hinton 2010, ICML",),
     )
-    identities: ClassVar = (Identity("ann", {"timesteps": 1}, options={"frames_seen": "each"}),)
+    identities: ClassVar = (
+        Identity(oracle=rectifiers),
+        Identity(oracle=rectifiers_on_each_step, options={"frames_seen": "each"}),
+    )
 
     frames_seen: str = option("mean", "mean", "each")
 

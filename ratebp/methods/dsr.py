@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.needs import Need
 from ratebp.neurons import LIF, TLIF
+from ratebp.oracles import clipped_rates, evenly_clipped_rates
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules.spike_representation import FORMS, RepresentedLIF, refuse_hard_reset
@@ -49,8 +50,8 @@ class Dsr(Method):
         papers=("Meng et al. 2022, CVPR, arXiv 2205.00459",),
     )
     identities: ClassVar = (
-        Identity("dsr", {"decay": 1.0, "reset": "soft"}, options={"form": "if"}),
-        Identity("dsr", {"timesteps": 1, "reset": "soft"}, options={"form": "if"}),
+        Identity(oracle=clipped_rates, when={"reset": "soft"}),
+        Identity(oracle=evenly_clipped_rates, when={"reset": "soft"}, options={"form": "if"}),
     )
     needs: ClassVar = (Need.ADDITIVE,)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.needs import Need
+from ratebp.oracles import measured_rates
 from ratebp.phases import StepContext
 from ratebp.rules import RecordNeuronScan, RecordNormScan, RecordSynapseScan, rate_views
 from ratebp.schedules import GRAD_SCALES, Loss, Result, layer_by_layer, two_pass
@@ -48,6 +49,7 @@ class RateM(Method):
         papers=("Yu et al. 2024, NeurIPS, arXiv 2410.11488",),
     )
     identities: ClassVar = (
+        Identity(oracle=measured_rates),
         Identity("bptt_m", {"timesteps": 1}),
         Identity("rate_m", options={"pre_activations": "recomputed"}),
         Identity("rate_m", options={"grad_scale": "inverse_t"}, scale="inverse_t"),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method
 from ratebp.needs import Need
+from ratebp.oracles import curve_of_mean_current
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules.spike_representation import FittedLIF, fitted
@@ -40,6 +41,7 @@ class Rga(Method):
         papers=("Bu et al. 2023, CVPR",),
     )
     identities: ClassVar = (
+        Identity(oracle=curve_of_mean_current),
         # At decay 1 phi is a rectangle of height 1/2 around the threshold.
         Identity("bptt_m", {"timesteps": 1, "decay": 1.0, "surrogate": "rectangle", "alpha": 0.5}),
     )

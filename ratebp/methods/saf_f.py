@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method
 from ratebp.needs import Need
+from ratebp.oracles import rates_with_the_last_slope
 from ratebp.phases import StepContext
 from ratebp.rules.accumulation import LogitsAndRate, accumulated_view
 from ratebp.schedules import Loss, Result
@@ -46,6 +47,10 @@ class SafF(Method):
         inputs=False,
     )
     identities: ClassVar = (
+        Identity(
+            oracle=rates_with_the_last_slope,
+            when={"norm": "none", "reset": "soft", "detach_reset": True},
+        ),
         Identity("bptt_s", {"timesteps": 1, "norm": "none", "reset": "soft", "detach_reset": True}),
     )
     needs: ClassVar = (Need.SYNAPSES,)

@@ -11,6 +11,7 @@ from torch import Tensor
 from ratebp.controls import Control
 from ratebp.method import Binding, Identity, Info
 from ratebp.needs import Need
+from ratebp.oracles import rounded_levels
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules.integer import IntegerNeuron, UnfoldedNeuron, frozen_affine
@@ -56,6 +57,7 @@ class Sfa(Control):
         ),
     )
     identities: ClassVar = (
+        Identity(oracle=rounded_levels, when={"reset": "soft"}),
         Identity("dsr", {"timesteps": 1, "reset": "soft"}, other_options={"form": "if"}),
     )
     needs: ClassVar = (Need.LEVELS,)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ratebp.controls import Control
 from ratebp.method import Binding, Identity, Info
+from ratebp.oracles import one_step
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules import ScanLIF
@@ -40,6 +41,7 @@ class T1(Control):
         papers=("Wu et al. 2018, Frontiers in Neuroscience, arXiv 1706.02609",),
     )
     identities: ClassVar = (
+        Identity(oracle=one_step),
         Identity("bptt_m", {"timesteps": 1}),
         Identity("bptt_s", {"timesteps": 1}),
     )

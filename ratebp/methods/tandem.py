@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method
 from ratebp.needs import Need
+from ratebp.oracles import rectified_rates
 from ratebp.phases import StepContext
 from ratebp.rules import RecordNormScan, RecordSynapseScan, rate_views
 from ratebp.rules.spike_representation import RecordRectifiedScan, refuse_hard_reset
@@ -46,6 +47,7 @@ class Tandem(Method):
         papers=("Wu et al. 2021, TNNLS, arXiv 1907.01167",),
     )
     identities: ClassVar = (
+        Identity(oracle=rectified_rates, when={"reset": "soft"}),
         # The rectifier is DSR's clip where no mean current exceeds the threshold, as here.
         Identity(
             "dsr",

@@ -111,6 +111,8 @@ def dispatched(
     function: Callable[Concatenate[Tensor, P], R],
     fused: Callable[Concatenate[Tensor, P], R],
     backends: tuple[str, ...] = ("triton", "cpp"),
+    *,
+    check: Callable[Concatenate[Tensor, P], None] | None = None,
 ) -> Callable[Concatenate[Tensor, P], R]:
     """Return `function`, or `fused` where the first argument's device has kernels for it.
 
@@ -118,10 +120,13 @@ def dispatched(
         function: the implementation in torch's operators.
         fused: the implementation in operators that have kernels.
         backends: those that have such kernels.
+        check: refuses operands that do not fit together, whichever runs.
     """
 
     @functools.wraps(function)
     def run(first: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        if check is not None:
+            check(first, *args, **kwargs)
         chosen = fused if backend(first.device) in backends else function
         return chosen(first, *args, **kwargs)
 

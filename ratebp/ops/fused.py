@@ -16,9 +16,14 @@ import torch
 from torch import Tensor, library
 
 from ratebp.dynamics import Dynamics
+from ratebp.errors import OptionError
+from ratebp.surrogates import Surrogate
 
 SURROGATES = ("sigmoid", "triangle", "atan", "rectangle", "fast_sigmoid")
 """The surrogates whose derivative the kernels know."""
+
+RESETS = ("detached", "attached")
+"""Whether the reset is a constant in the backward, as `equation_of` says it."""
 
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -38,7 +43,7 @@ def operator(name: str, mutates: tuple[str, ...] = ()) -> Callable[[Callable[...
 
 def equation_of(dynamics: Dynamics) -> str:
     """Return the constants of a layer as one string, every digit kept."""
-    reset = "detached" if dynamics.detach_reset else "attached"
+    reset = RESETS[0] if dynamics.detach_reset else RESETS[1]
     surrogate = dynamics.surrogate
     return (
         f"{float(dynamics.decay)!r} {float(dynamics.threshold)!r} {dynamics.reset} {reset} "
@@ -47,16 +52,35 @@ def equation_of(dynamics: Dynamics) -> str:
 
 
 @functools.cache
+def dynamics_of(equation: str) -> Dynamics:
+    """Return the layer whose constants `equation_of` wrote.
+
+    Raises:
+        OptionError: if they are no LIF's.
+    """
+    try:
+        decay, threshold, reset, detach, surrogate, alpha = equation.split()
+        numbers = float(decay), float(threshold), float(alpha)
+    except ValueError as error:
+        legal = "decay, threshold, soft or hard, detached or attached, surrogate, alpha"
+        raise OptionError(f"{equation!r} is no LIF equation. Legal: {legal}.") from error
+    if detach not in RESETS:
+        raise OptionError.unknown("reset's gradient", detach, RESETS)
+    made = Surrogate(surrogate, numbers[2])
+    return Dynamics(numbers[0], numbers[1], reset, detach == RESETS[0], made)
+
+
+@functools.cache
 def constants(equation: str, *wanted: str) -> dict[str, Any]:
     """Return the constants `wanted` by a kernel, from `equation_of`."""
-    decay, threshold, reset, detach, surrogate, alpha = equation.split()
+    layer = dynamics_of(equation)
     known = {
-        "DECAY": float(decay),
-        "THRESHOLD": float(threshold),
-        "RESET": reset,
-        "DETACH": detach == "detached",
-        "SURROGATE": surrogate,
-        "ALPHA": float(alpha),
+        "DECAY": float(layer.decay),
+        "THRESHOLD": float(layer.threshold),
+        "RESET": layer.reset,
+        "DETACH": layer.detach_reset,
+        "SURROGATE": layer.surrogate.name,
+        "ALPHA": float(layer.surrogate.alpha),
     }
     return {name: known[name] for name in wanted or known}
 
@@ -93,6 +117,8 @@ def bytes_of(x: Tensor) -> Tensor:
 
 def is_dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """Return whether elements of these strides fill a stretch of memory, in any order."""
+    if 0 in shape:
+        return True
     expected = 1
     for stride, size in sorted(zip(strides, shape, strict=True)):
         if size != 1:

@@ -6,6 +6,9 @@
 // does not foresee.
 // Products and sums are not fused (-ffp-contract=off), so that a potential has the rounding of the
 // readable version.
+//
+// Every function that Python calls first requires that what it will read and write is there, and
+// returns what is not: no memory is trusted to be in range.
 #pragma once
 
 #include <algorithm>
@@ -16,6 +19,10 @@
 // A loop over a block is a function of its own: inlined into the loop over time steps, compilers
 // fail to vectorise it.
 #define NOINLINE __attribute__((noinline))
+
+// Return from a function that Python calls with what it needs and has not got.
+#define REQUIRE(...) \
+    if (!(__VA_ARGS__)) return #__VA_ARGS__
 
 namespace ratebp {
 
@@ -49,12 +56,39 @@ struct Brain {
     }
 };
 
+// A product of sizes; -1, which no memory holds, if one is negative or the product too large.
+template <class... Sizes>
+inline int64_t product(Sizes... sizes) {
+    int64_t total = 1;
+    bool legal = true;
+    for (int64_t each : {int64_t(sizes)...})
+        legal = legal && each >= 0 && !__builtin_mul_overflow(total, each, &total);
+    return legal ? total : -1;
+}
+
 // The elements of a tensor; no data stands for a tensor that is not there.
 struct Memory {
     void* data;
     int64_t type;
+    int64_t size;  // elements from the first to the last, whatever the strides between
 
     bool given() const { return data != nullptr; }
+
+    bool wide() const { return type == FLOAT32 || type == FLOAT64; }
+
+    // Are `steps` stretches of `number` elements in it, `step` apart?
+    bool holds(int64_t number, int64_t steps = 1, int64_t step = 0) const {
+        if (number < 0 || steps < 0 || step < 0 || type < FLOAT32 || type > BYTE) return false;
+        if (number == 0 || steps == 0) return true;
+        int64_t last;
+        return given() && reinterpret_cast<uintptr_t>(data) % width() == 0 && number <= size &&
+               !__builtin_mul_overflow(steps - 1, step, &last) && last <= size - number;
+    }
+
+    // Is it missing, or `number` elements of the type of `like`?
+    bool missing_or(int64_t number, const Memory& like) const {
+        return !given() || (type == like.type && holds(number));
+    }
 
     // Elements [at, at + n) as W: where they are, or in `buffer` if they are of another type.
     template <class W>
@@ -108,6 +142,10 @@ struct Memory {
     }
 
   private:
+    uintptr_t width() const {
+        return type == BYTE ? 1 : type == FLOAT64 ? 8 : type == FLOAT32 ? 4 : 2;
+    }
+
     static constexpr int64_t type_of(float) { return FLOAT32; }
     static constexpr int64_t type_of(double) { return FLOAT64; }
 
@@ -191,6 +229,11 @@ inline double exp_negative(double x) {
 struct Constants {
     double decay, threshold, alpha;
     int64_t hard, detached, surrogate;
+
+    bool legal() const {
+        return decay >= 0 && decay <= 1 && threshold > 0 && std::isfinite(threshold) &&
+               surrogate >= SIGMOID && surrogate <= FAST_SIGMOID;
+    }
 };
 
 // d u[t+1] / d u[t], see ratebp/dynamics.py. No branch and no product with a zero depends on what

@@ -1,43 +1,21 @@
-"""The C++ kernels of a CPU: built once a machine by its own compiler, and called.
+"""The C++ kernels of a CPU, called; `library` builds them. Where it cannot, torch's operators run.
 
-The sources stand beside this file and in the operators' folders. The library that they make is
-kept in the user's cache folder under a name that tells sources, compiler, flags and processor, so
-that a home folder may be shared by unlike machines. Where there is no compiler, torch's own
-operators run instead.
+Every call passes through `call`, which tells a kernel how many elements lie behind each pointer.
+The kernel refuses, before it touches any memory, what does not fit.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import tempfile
-import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ratebp.ops.fused import SURROGATES
-
-_HERE = Path(__file__).parent
-_FLAGS = (
-    "-std=c++17",
-    "-O3",
-    "-march=native",
-    "-fopenmp",
-    "-ffp-contract=off",  # a potential has the rounding of the readable version
-    "-fno-math-errno",
-    "-fno-trapping-math",
-    "-fPIC",
-    "-shared",
-)
-_SECONDS = 300
+from ratebp.errors import OperandError
+from ratebp.ops import library
+from ratebp.ops.fused import SURROGATES, dynamics_of
 
 TYPES = {
     torch.float32: 0,
@@ -49,11 +27,13 @@ TYPES = {
 }
 """The types of elements that the kernels read and write, by the numbers of native.h."""
 
+missing = library.missing
+
 
 class _Memory(ctypes.Structure):
     """`Memory` of native.h."""
 
-    _fields_ = (("data", ctypes.c_void_p), ("type", ctypes.c_int64))
+    _fields_ = (("data", ctypes.c_void_p), ("type", ctypes.c_int64), ("size", ctypes.c_int64))
 
 
 class _Constants(ctypes.Structure):
@@ -69,26 +49,6 @@ class _Constants(ctypes.Structure):
     )
 
 
-@functools.cache
-def missing() -> str:
-    """Return what keeps the kernels from running on this machine; empty if nothing does.
-
-    The first call builds them, in a few seconds, where no process has yet. If a compiler is there
-    and fails, it warns with what the compiler said.
-    """
-    compiler = _compiler()
-    if compiler is None:
-        return "there is no C++ compiler (install g++ or clang, or name one in CXX)"
-    try:
-        _library(compiler)
-    except (OSError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-        reason = f"{compiler} cannot build them: {said[-1] if said else error}"
-        warnings.warn(f"C++ kernels: {reason}. Torch's operators run.", RuntimeWarning, 2)
-        return reason
-    return ""
-
-
 def call(name: str, *args: Tensor | str | float | None) -> None:
     """Run the kernel ``ratebp_<name>``.
 
@@ -96,83 +56,68 @@ def call(name: str, *args: Tensor | str | float | None) -> None:
         name: of the kernel.
         args: its arguments but the last, which is the number of threads: tensors (None for a
             missing one), a layer's constants as the string of `equation_of`, numbers.
+
+    Raises:
+        OperandError: if a tensor is of a type or a device that kernels do not read, or if they do
+            not fit together: then no memory was touched.
     """
-    compiler = _compiler()
-    assert compiler is not None
     threads = ctypes.c_int64(torch.get_num_threads())
-    getattr(_library(compiler), f"ratebp_{name}")(*map(_passed, args), threads)
+    needs = _kernel(library.compiler(), name)(*map(_passed, args), threads)
+    if needs is not None:
+        given = ", ".join(_said(each) for each in args)
+        raise OperandError(
+            f"the C++ kernel {name} needs `{needs.decode()}` and was given ({given}). Call the "
+            "operators of ratebp.ops, which arrange what they are given."
+        )
+
+
+@functools.cache
+def _kernel(command: tuple[str, ...], name: str) -> Any:
+    found = getattr(library.load(command), f"ratebp_{name}")
+    found.restype = ctypes.c_char_p
+    return found
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f"{list(value.shape)} {value.dtype}, strides {list(value.stride())}"
+    return repr(value)
 
 
 def _passed(value: Any) -> Any:
     if value is None:
-        return _Memory(None, 0)
+        return _Memory(None, 0, 0)
     if isinstance(value, Tensor):
-        return _Memory(value.data_ptr(), TYPES[value.dtype])
+        known = TYPES.get(value.dtype) if value.is_cpu else None
+        if known is None:
+            types = ", ".join(map(str, TYPES))
+            raise OperandError(
+                f"no C++ kernel reads {value.dtype} on {value.device}. Legal: {types}, on a CPU."
+            )
+        return _Memory(value.data_ptr(), known, _reach(value))
     if isinstance(value, str):
         return _constants(value)
     return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_int64(value)
 
 
+def _reach(x: Tensor) -> int:
+    """Return how many elements lie from the first of `x` to its last, as far as there is memory."""
+    wanted = x.numel()
+    if not x.is_contiguous():
+        sides = zip(x.shape, x.stride(), strict=True)
+        wanted = 1 + sum((size - 1) * stride for size, stride in sides) if wanted else 0
+    kept = x.untyped_storage().nbytes() // x.element_size() - x.storage_offset()
+    return min(wanted, int(kept))
+
+
 @functools.cache
 def _constants(equation: str) -> _Constants:
-    decay, threshold, reset, detach, surrogate, alpha = equation.split()
+    known = dynamics_of(equation)
     return _Constants(
-        float(decay),
-        float(threshold),
-        float(alpha),
-        reset == "hard",
-        detach == "detached",
-        SURROGATES.index(surrogate),  # the order of native.h
+        float(known.decay),
+        float(known.threshold),
+        float(known.surrogate.alpha),
+        known.reset == "hard",
+        known.detach_reset,
+        SURROGATES.index(known.surrogate.name),  # the order of native.h
     )
-
-
-def _compiler() -> str | None:
-    return _found(os.environ.get("CXX"))
-
-
-@functools.cache
-def _found(named: str | None) -> str | None:
-    candidates = (named,) if named else ("c++", "g++", "clang++")
-    return next(filter(None, map(shutil.which, candidates)), None)
-
-
-@functools.cache
-def _library(compiler: str) -> ctypes.CDLL:
-    sources = sorted(_HERE.rglob("*.cpp"))
-    path = _cache() / _key(compiler, [*sources, *_HERE.glob("*.h")]) / "kernels.so"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _build(compiler, sources, path)
-    return ctypes.CDLL(str(path))
-
-
-def _build(compiler: str, sources: list[Path], path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        out = Path(folder) / path.name
-        command = [compiler, *_FLAGS, f"-I{_HERE}", *map(str, sources), "-o", str(out)]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
-        out.replace(path)  # at once, as another process may build the same
-
-
-def _cache() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "ratebp"
-
-
-def _key(compiler: str, files: list[Path]) -> str:
-    binary = Path(compiler).resolve()
-    found = hashlib.sha256()
-    for file in files:
-        found.update(file.read_bytes())
-    known = (str(binary), binary.stat().st_mtime_ns, _FLAGS, platform.machine(), _processor())
-    found.update(repr(known).encode())
-    return found.hexdigest()[:24]
-
-
-def _processor() -> str:
-    """Return what this processor can do, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((each for each in lines if each.startswith(("flags", "Features"))), "")

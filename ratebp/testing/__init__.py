@@ -10,7 +10,8 @@
 
 import pytest
 
-pytest.register_assert_rewrite("ratebp.testing.contracts")  # so that failures show their values
+# So that failures show their values.
+pytest.register_assert_rewrite("ratebp.testing.contracts", "ratebp.testing.gradients")
 
 from ratebp.testing.contracts import MethodContract  # noqa: E402
 from ratebp.testing.problems import Problem, fitting, problem, seeded_step  # noqa: E402

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from torch import Tensor, nn
+import torch.nn.functional as F
 
 from ratebp import methods
 from ratebp.encoding import direct
@@ -18,7 +19,11 @@ from ratebp.phases import StepContext
 from ratebp.testing import zoo
 from ratebp.testing.compare import fingerprint, settings, with_grad
 from ratebp.testing.distributed import gradients_of_two_processes
+from ratebp.testing.gradients import differences as differences
+from ratebp.testing.gradients import gradients as gradients
+from ratebp.testing.gradients import gradients_of as gradients_of
 from ratebp.testing.kept import kept_bytes
+from ratebp.testing.path import no_method, same
 from ratebp.testing.problems import (
     Problem,
     fitting,
@@ -29,28 +34,6 @@ from ratebp.testing.problems import (
 from ratebp.verification import verify
 
 RTOL = 1e-10
-
-
-def gradients(method: Method, case: Problem, **bind: Any) -> dict[str, Tensor]:
-    """Return every parameter's gradient after one step from zero, by name."""
-    case.model.zero_grad()
-    seeded_step(method.bind(case.model, case.timesteps, **bind), case.x, case.y)
-    missing = [n for n, p in case.model.named_parameters() if p.grad is None]
-    assert not missing, f"no gradient reached {missing}"
-    return {n: p.grad.clone() for n, p in case.model.named_parameters() if p.grad is not None}
-
-
-def gradients_of(name: str, model: nn.Module, x: Tensor, y: Tensor, **options: Any) -> list[Tensor]:
-    """Return the gradients of `model`'s parameters, in their order, by the method `name`."""
-    case = Problem(model, x, y)
-    return list(gradients(methods.get(name, **options), case).values())
-
-
-def differences(got: dict[str, Tensor], want: dict[str, Tensor], rtol: float) -> dict[str, float]:
-    """Return the relative error of every tensor that differs by more than `rtol`, by name."""
-    assert got.keys() == want.keys()
-    errors = {n: float((got[n] - want[n]).norm() / want[n].norm()) for n in want}
-    return {n: e for n, e in errors.items() if not e <= rtol}
 
 
 class MethodContract:
@@ -297,10 +280,26 @@ class MethodContract:
         }
         assert failed == {}
 
+    def test_identities_compare_two_ways(self, method: Method) -> None:
+        """Options of an identity with the same method change, at some setting, what runs."""
+
+        def run(options: Mapping[str, Any], setting: dict[str, Any]) -> object:
+            return gradients(methods.get(self.name, **options), problem(**setting))
+
+        for each in (i for i in method.identities if i.other == self.name):
+            ways = each.options, each.other_options
+            alike = [same(*(partial(run, way, s) for way in ways)) for s in settings(each)]
+            said = f"'{each}' compares {self.name} with itself: the same operators run either way"
+            assert not all(alike), said
+
     def _compare(self, identity: Identity, setting: dict[str, Any]) -> dict[str, float]:
         mine, theirs = problem(**setting), problem(**setting)
         got = gradients(methods.get(self.name, **identity.options), mine)
-        want = gradients(methods.get(identity.other, **identity.other_options), theirs)
+        if identity.oracle is None:
+            want = gradients(methods.get(identity.other, **identity.other_options), theirs)
+        else:
+            with no_method():
+                want = identity.oracle(theirs.model, theirs.x, theirs.y, F.cross_entropy)
         if identity.scale == "inverse_t":
             want = {n: g / mine.timesteps for n, g in want.items()}
         if identity.over == "last_spiking":

@@ -139,7 +139,11 @@ def test_a_counter_that_is_missing_has_a_remedy(tmp_path: Path) -> None:
         assert (examine(tmp_path).verdict, examine(tmp_path).advice) == ("good", "")
 
 
-def test_the_compiler() -> None:
+def test_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler -pipe")
+    assert "CXX='no-such-compiler -pipe' is no C++" in machine.compiler(lambda: None).found
+    assert "unset CXX" in machine.compiler(lambda: None).advice
+    monkeypatch.delenv("CXX")
     assert machine.compiler(lambda: None).verdict == "fair"
     assert "install g++" in machine.compiler(lambda: None).advice
     assert machine.compiler(lambda: "g++ 12") == Finding("compiler", "good", "g++ 12")

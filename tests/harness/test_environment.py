@@ -191,6 +191,11 @@ def test_the_compiler_is_the_one_that_is_named(
     named.chmod(0o755)
     monkeypatch.setenv("CXX", str(named))
     assert environment.compiler() == "some compiler 1.2"
+    monkeypatch.setenv("CXX", f"env LC_ALL=C '{named}' -pipe")
+    assert environment.compiler() == "some compiler 1.2"
+    monkeypatch.setenv("CXX", "'g++")
+    assert environment.compiler() is None
+    monkeypatch.setenv("CXX", str(named))
     named.write_text("#!/bin/sh\nexit 1\n")
     assert environment.compiler() is None
     monkeypatch.setenv("CXX", "no-such-compiler")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops import operands
 from ratebp.ops.alif.naive import Adaptation
 
 
@@ -85,6 +86,7 @@ def alif_scan(current: Tensor, charging: Dynamics, adaptation: Adaptation) -> Te
     Returns:
         Spikes, shape and dtype of `current`.
     """
+    operands.sequence("alif_scan", current)
     if torch.is_grad_enabled() and current.requires_grad:
         out: Tensor = _Scan.apply(current, charging, adaptation)
         return out

@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ratebp.ops import operands
 from ratebp.ops.backends import kernels_beside
+from ratebp.ops.bits.naive import check_spikes
 from ratebp.ops.fused import operator
 
 _work = functools.partial(kernels_beside, __name__)
@@ -22,6 +24,8 @@ def _pack_op(spikes: Tensor, elements: int) -> Tensor:
     # The number is an argument of its own because inductor evaluates element-wise operators on one
     # element where it knows all inputs to be uniform; this one then fails instead of misleading it.
     torch._check_value(spikes.numel() == elements, lambda: f"expected {elements} spikes")
+    check_spikes(spikes)
+    operands.dense("pack", 0, spikes=spikes)
     bits = torch.empty(bytes_for(elements), dtype=torch.uint8, device=spikes.device)
     _work(bits).pack(spikes, bits)
     return bits
@@ -35,8 +39,8 @@ def _(spikes: Tensor, elements: int) -> Tensor:
 @operator("unpack")
 def _unpack_op(bits: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     spikes = torch.empty(shape, dtype=dtype, device=bits.device)
-    elements = spikes.numel()
-    torch._check_value(bits.numel() == bytes_for(elements), lambda: f"too few bits for {shape}")
+    operands.bits("unpack", "bits", bits, spikes.numel())
+    operands.dense("unpack", 0, bits=bits)
     _work(bits).unpack(bits, spikes)
     return spikes
 

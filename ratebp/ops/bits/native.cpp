@@ -47,12 +47,22 @@ void unpack(const Memory& bits, const Memory& spikes, int64_t elements, int64_t 
 
 extern "C" {
 
-void ratebp_pack(Memory spikes, Memory bits, int64_t elements, int64_t number, int64_t threads) {
+const char* ratebp_pack(Memory spikes, Memory bits, int64_t elements, int64_t number,
+                        int64_t threads) {
+    REQUIRE(number >= 0 && elements <= product(number, 8));
+    REQUIRE(spikes.holds(elements));
+    REQUIRE(bits.type == BYTE && bits.holds(number));
     pack(spikes, bits, elements, number, threads);
+    return nullptr;
 }
 
-void ratebp_unpack(Memory bits, Memory spikes, int64_t elements, int64_t number, int64_t threads) {
+const char* ratebp_unpack(Memory bits, Memory spikes, int64_t elements, int64_t number,
+                          int64_t threads) {
+    REQUIRE(number >= 0 && elements <= product(number, 8));
+    REQUIRE(bits.type == BYTE && bits.holds(number));
+    REQUIRE(spikes.holds(elements));
     unpack(bits, spikes, elements, number, threads);
+    return nullptr;
 }
 
 }  // extern "C"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops import operands
 from ratebp.ops.spike import slope
 
 
@@ -89,6 +90,11 @@ def leak_(u: Tensor, fired: Tensor, dynamics: Dynamics) -> None:
     else:
         u.mul_(1 - fired)
     u.mul_(dynamics.decay)
+
+
+def check(current: Tensor, dynamics: Dynamics) -> None:
+    """Refuse what has no time steps."""
+    operands.sequence("lif_scan", current)
 
 
 def lif_scan(current: Tensor, dynamics: Dynamics) -> Tensor:

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops import operands
 from ratebp.ops.backends import kernels_beside
-from ratebp.ops.fused import beside, dense, equation_of, laid_out, operator, serves, wide_of
+from ratebp.ops.fused import FLOATS, beside, dense, equation_of, laid_out, operator, serves, wide_of
 from ratebp.ops.lif_scan import adjoint
 
 _work = functools.partial(kernels_beside, __name__)
@@ -16,6 +17,9 @@ _work = functools.partial(kernels_beside, __name__)
 
 def run(current: Tensor, equation: str, potentials: Tensor | None) -> Tensor:
     """Return the spikes of dense steps ``[T, ...]``; fill `potentials` with u where it is given."""
+    operands.sequence("lif_scan", current)
+    operands.of_type("lif_scan", FLOATS, current=current)
+    operands.dense("lif_scan", 1, current=current)
     spikes = beside(current, 1, current.dtype)
     _work(current).forward(equation, current, spikes, potentials)
     return spikes
@@ -45,6 +49,12 @@ def _(current: Tensor, equation: str) -> tuple[Tensor, Tensor]:
 
 @operator("lif_scan_backward")
 def _scan_backward(potentials: Tensor, grad: Tensor, equation: str) -> Tensor:
+    name = "lif_scan_backward"
+    operands.sequence(name, potentials)
+    operands.of_type(name, operands.WIDE, potentials=potentials)
+    operands.of_type(name, FLOATS, grad=grad)
+    operands.stacked(name, potentials=potentials)
+    operands.laid_out_alike(name, potentials, 1, grad=grad)
     out = beside(potentials, 1, grad.dtype)
     _work(grad).backward(equation, potentials, grad, out)
     return out

@@ -40,20 +40,34 @@ void backward(Lif<W> lif, const Memory& potentials, const Memory& grad, int64_t 
 
 extern "C" {
 
-void ratebp_lif_scan(Constants constants, Memory current, int64_t step, Memory spikes,
-                     Memory potentials, int64_t timesteps, int64_t number, int64_t threads) {
+const char* ratebp_lif_scan(Constants constants, Memory current, int64_t step, Memory spikes,
+                            Memory potentials, int64_t timesteps, int64_t number,
+                            int64_t threads) {
+    REQUIRE(constants.legal());
+    REQUIRE(current.type != BYTE && current.holds(number, timesteps, step));
+    REQUIRE(spikes.holds(product(timesteps, number)));
+    REQUIRE(!potentials.given() || potentials.holds(product(timesteps, number)));
+    REQUIRE(!potentials.given() ||
+            potentials.type == (current.type == FLOAT64 ? FLOAT64 : FLOAT32));
     in_type_of(current, [&](auto w) {
         forward(Lif<decltype(w)>(constants), current, step, spikes, potentials, timesteps, number,
                 threads);
     });
+    return nullptr;
 }
 
-void ratebp_lif_scan_backward(Constants constants, Memory potentials, Memory grad, int64_t step,
-                              Memory out, int64_t timesteps, int64_t number, int64_t threads) {
+const char* ratebp_lif_scan_backward(Constants constants, Memory potentials, Memory grad,
+                                     int64_t step, Memory out, int64_t timesteps, int64_t number,
+                                     int64_t threads) {
+    REQUIRE(constants.legal());
+    REQUIRE(potentials.wide() && potentials.holds(product(timesteps, number)));
+    REQUIRE(grad.type != BYTE && grad.holds(number, timesteps, step));
+    REQUIRE(out.holds(product(timesteps, number)));
     in_type_of(potentials, [&](auto w) {
         backward(Lif<decltype(w)>(constants), potentials, grad, step, out, timesteps, number,
                  threads);
     });
+    return nullptr;
 }
 
 }  // extern "C"

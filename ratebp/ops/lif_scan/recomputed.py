@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.errors import OperandError
+from ratebp.ops import operands
 from ratebp.ops.bits import unpack
 from ratebp.ops.lif_scan.adjoint import carry_into, run
 from ratebp.ops.norm_replay import affine
@@ -103,6 +105,44 @@ def kept_of(terms: tuple[Term, ...]) -> list[Tensor | None]:
         else:
             kept += [term.xhat, term.weight, term.bias]
     return [None if each is None else each.detach() for each in kept]
+
+
+def check(current: Tensor, dynamics: Dynamics, terms: tuple[Term, ...]) -> None:
+    """Refuse terms of which `current` cannot be the sum: each has all its neurons."""
+    name = "lif_scan_of"
+    operands.sequence(name, current)
+    operands.of_type(name, operands.WIDE, current=current)
+    if len(terms) not in (1, 2):
+        raise OperandError(f"ratebp.ops.{name}: there are {len(terms)} terms. Legal: 1 or 2.")
+    batch, inner = current.shape[1:2].numel(), current.shape[2:]
+    shapes = (current.shape[0] * batch, *inner), (batch, *inner)
+    for term in terms:
+        check_term(name, term, current, shapes)
+
+
+def check_term(
+    operator: str, term: Term, current: Tensor, shapes: tuple[tuple[int, ...], ...]
+) -> None:
+    """Refuse a term that cannot be one of `current`.
+
+    Args:
+        operator: the name of the operator that is given it.
+        term: spikes, or values of one of `shapes`.
+        current: the sum.
+        shapes: those that values may have.
+    """
+    if isinstance(term, Spikes):
+        operands.bits(operator, "bits", term.bits, current.numel())
+        found = term.bits
+    else:
+        found = term.xhat
+        if tuple(found.shape) not in shapes or found.dtype != current.dtype:
+            legal = " or ".join(str(list(shape)) for shape in shapes)
+            legal += f", {current.dtype}: a term is not broadcast. Hand their sum to `lif_scan`"
+            raise operands.refused(operator, "xhat", found, legal)
+        operands.channels(operator, found, weight=term.weight, bias=term.bias)
+    if found.device != current.device:
+        raise operands.refused(operator, "a term", found, f"on {current.device}, as the current")
 
 
 def lif_scan_of(current: Tensor, dynamics: Dynamics, terms: tuple[Term, ...]) -> Tensor:

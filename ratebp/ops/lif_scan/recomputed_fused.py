@@ -15,7 +15,7 @@ from ratebp.ops.backends import kernels_beside
 from ratebp.ops.fused import beside, dense, equation_of, laid_out, operator
 from ratebp.ops.lif_scan.fused import lif_spikes
 from ratebp.ops.lif_scan.recomputed import Term, kept_of
-from ratebp.ops.lif_scan.terms import Terms, kind, terms_of
+from ratebp.ops.lif_scan.terms import Terms, check_terms, kind, terms_of
 
 _work = functools.partial(kernels_beside, __name__)
 
@@ -26,8 +26,9 @@ def _forward(
     b_weight: Tensor | None, b_bias: Tensor | None, channels: int, channels_last: bool,
     equation: str,
 ) -> Tensor:  # fmt: skip
-    out = beside(a, 1, a.dtype)
     terms = Terms(a, a_weight, a_bias, b, b_weight, b_bias, channels, channels_last)
+    check_terms("lif_spikes_of", terms, a)
+    out = beside(a, 1, a.dtype)
     _work(a).forward(equation, terms, out)
     return out
 
@@ -47,8 +48,9 @@ def _backward(
     b_weight: Tensor | None, b_bias: Tensor | None, channels: int, channels_last: bool,
     equation: str,
 ) -> Tensor:  # fmt: skip
-    out = beside(grad, 1, grad.dtype)
     terms = Terms(a, a_weight, a_bias, b, b_weight, b_bias, channels, channels_last)
+    check_terms("lif_recomputed_backward", terms, grad)
+    out = beside(grad, 1, grad.dtype)
     _work(grad).backward(equation, grad, terms, out)
     return out
 

@@ -16,12 +16,30 @@ struct Shape {
         const int64_t place = i / channels, image = place / pixels;
         return (image * channels + i % channels) * pixels + place % pixels;
     }
+
+    // Are a time step's neurons whole images?
+    bool legal() const {
+        const int64_t image = product(channels, pixels);
+        return image > 0 && number >= 0 && number % image == 0 && timesteps >= 0;
+    }
 };
 
 struct Term {
     Memory values, weight, bias;
     int64_t step;  // between time steps of values
     Shape shape;
+
+    // Are there values, of the type of `like` or as bits, and none but whole factors?
+    bool holds(const Memory& like) const {
+        const int64_t elements = product(shape.timesteps, shape.number);
+        const bool there = values.type == BYTE
+                               ? elements >= 0 && elements <= product(shape.size, 8) &&
+                                     values.holds(shape.size)
+                               : values.type == like.type &&
+                                     values.holds(shape.number, shape.timesteps, step);
+        return there && weight.missing_or(shape.channels, like) &&
+               bias.missing_or(shape.channels, like);
+    }
 
     // Write what the values of neurons [first, first + n) are multiplied with and shifted by.
     template <class W>
@@ -142,28 +160,43 @@ void backward(Lif<W> lif, const Term& a, const Term& b, const Memory& grad, int6
 
 extern "C" {
 
-void ratebp_lif_spikes_of(Constants constants, Memory a, Memory a_weight, Memory a_bias,
-                          int64_t a_step, Memory b, Memory b_weight, Memory b_bias, int64_t b_step,
-                          int64_t channels, int64_t pixels, int64_t channels_last, int64_t size,
-                          int64_t timesteps, int64_t number, Memory out, int64_t threads) {
+const char* ratebp_lif_spikes_of(Constants constants, Memory a, Memory a_weight, Memory a_bias,
+                                 int64_t a_step, Memory b, Memory b_weight, Memory b_bias,
+                                 int64_t b_step, int64_t channels, int64_t pixels,
+                                 int64_t channels_last, int64_t size, int64_t timesteps,
+                                 int64_t number, Memory out, int64_t threads) {
     const Shape shape{channels, pixels, channels_last, size, timesteps, number};
+    const Term first{a, a_weight, a_bias, a_step, shape}, second{b, b_weight, b_bias, b_step, shape};
+    REQUIRE(constants.legal());
+    REQUIRE(shape.legal());
+    REQUIRE(out.wide() && out.holds(product(timesteps, number)));
+    REQUIRE(first.holds(out));
+    REQUIRE(!b.given() || second.holds(out));
     in_type_of(out, [&](auto w) {
-        forward(Lif<decltype(w)>(constants), {a, a_weight, a_bias, a_step, shape},
-                {b, b_weight, b_bias, b_step, shape}, out, threads);
+        forward(Lif<decltype(w)>(constants), first, second, out, threads);
     });
+    return nullptr;
 }
 
-void ratebp_lif_recomputed_backward(Constants constants, Memory a, Memory a_weight, Memory a_bias,
-                                    int64_t a_step, Memory b, Memory b_weight, Memory b_bias,
-                                    int64_t b_step, int64_t channels, int64_t pixels,
-                                    int64_t channels_last, int64_t size, int64_t timesteps,
-                                    int64_t number, Memory grad, int64_t step, Memory out,
-                                    int64_t threads) {
+const char* ratebp_lif_recomputed_backward(Constants constants, Memory a, Memory a_weight,
+                                           Memory a_bias, int64_t a_step, Memory b,
+                                           Memory b_weight, Memory b_bias, int64_t b_step,
+                                           int64_t channels, int64_t pixels, int64_t channels_last,
+                                           int64_t size, int64_t timesteps, int64_t number,
+                                           Memory grad, int64_t step, Memory out,
+                                           int64_t threads) {
     const Shape shape{channels, pixels, channels_last, size, timesteps, number};
+    const Term first{a, a_weight, a_bias, a_step, shape}, second{b, b_weight, b_bias, b_step, shape};
+    REQUIRE(constants.legal());
+    REQUIRE(shape.legal());
+    REQUIRE(out.wide() && out.holds(product(timesteps, number)));
+    REQUIRE(first.holds(out));
+    REQUIRE(!b.given() || second.holds(out));
+    REQUIRE(grad.type == out.type && grad.holds(number, timesteps, step));
     in_type_of(out, [&](auto w) {
-        backward(Lif<decltype(w)>(constants), {a, a_weight, a_bias, a_step, shape},
-                 {b, b_weight, b_bias, b_step, shape}, grad, step, out, threads);
+        backward(Lif<decltype(w)>(constants), first, second, grad, step, out, threads);
     });
+    return nullptr;
 }
 
 }  // extern "C"

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ratebp.ops import operands
 from ratebp.ops.fused import laid_out
 
 
@@ -42,6 +43,37 @@ class Terms(NamedTuple):
     def strides(self, shape: torch.Size) -> tuple[int, ...]:
         """Return the strides of steps ``[T, B, ...]`` in the layout of the terms."""
         return _strides(shape, self.channels_last)
+
+
+def check_terms(operator: str, terms: Terms, like: Tensor) -> None:
+    """Refuse terms that are not those of steps like `like`, ``[T, B, ...]``, in one layout."""
+    operands.sequence(operator, like)
+    operands.of_type(operator, operands.WIDE, steps=like)
+    whole = terms.channels == 1 or (like.dim() > 2 and like.shape[2] == terms.channels)
+    if not whole or (terms.channels_last and like.dim() != 5):
+        raise operands.refused(operator, "steps", like, f"[T, B, C, ...] with C={terms.channels}")
+    strides = terms.strides(like.shape)
+    operands.strided(operator, strides, 1, steps=like)
+    for values, *factors in (terms[:3], terms[3:6]):
+        if kind(values) == "bits":
+            assert values is not None
+            operands.bits(operator, "bits", values, like.numel())
+            operands.dense(operator, 0, bits=values)
+        else:
+            operands.alike(operator, like, values=values)
+            operands.of_type(operator, (like.dtype,), values=values)
+            operands.strided(operator, strides, 1, values=values)
+        for factor in factors:
+            if factor is not None and (
+                kind(values) != "values"
+                or factor.shape != (terms.channels,)
+                or factor.device != like.device
+                or not factor.is_floating_point()
+            ):
+                legal = (
+                    f"[{terms.channels}], floats on {like.device} beside values, None beside others"
+                )
+                raise operands.refused(operator, "a factor", factor, legal)
 
 
 def step_of(term: Tensor | None) -> int:

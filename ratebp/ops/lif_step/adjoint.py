@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops import operands
 from ratebp.ops.lif_scan.adjoint import carry_into
 from ratebp.ops.lif_step.naive import naive_lif_step
 from ratebp.ops.spike import slope
@@ -63,6 +64,11 @@ def through_time(du: Tensor, last: Tensor | None, dynamics: Dynamics) -> Tensor:
         return du * dynamics.decay
     assert last is not None
     return du * dynamics.carry_grad(last, slope(last, dynamics))
+
+
+def check(current: Tensor, last: Tensor | None, dynamics: Dynamics) -> None:
+    """Refuse a last potential that is not one for each current."""
+    operands.alike("lif_step", current, last=last)
 
 
 def lif_step(current: Tensor, last: Tensor | None, dynamics: Dynamics) -> tuple[Tensor, Tensor]:

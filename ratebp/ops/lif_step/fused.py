@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops import operands
 from ratebp.ops.fused import (
+    FLOATS,
     beside,
     constants,
     dense,
@@ -31,6 +33,10 @@ def _run(
 ) -> list[Tensor]:
     """Return spikes, potential and, if there is a `fading`, the trace."""
     wide = wide_of(current.dtype)
+    operands.of_type("lif_step", FLOATS, current=current, trace=trace)
+    operands.of_type("lif_step", (wide,), last=last)
+    operands.dense("lif_step", 0, current=current)
+    operands.laid_out_alike("lif_step", current, 0, last=last, trace=trace)
     out = [beside(current, 0, each) for each in (current.dtype, wide, wide)]
     if fading is None:
         out.pop()
@@ -73,6 +79,13 @@ def _step_backward(
     potential: Tensor, last: Tensor | None, by_spikes: Tensor | None, by_potential: Tensor | None,
     dtype: torch.dtype, by_last: bool, equation: str,
 ) -> list[Tensor]:  # fmt: skip
+    name, kept = "lif_step_backward", potential.dtype
+    operands.of_type(name, operands.WIDE, potential=potential)
+    operands.of_type(name, (kept,), last=last, by_potential=by_potential)
+    operands.of_type(name, FLOATS, by_spikes=by_spikes)
+    operands.dense(name, 0, potential=potential)
+    given = {"last": last, "by_spikes": by_spikes, "by_potential": by_potential}
+    operands.laid_out_alike(name, potential, 0, **given)
     out = _gradients(potential, dtype, by_last)
     by_current, *rest = out
     _work().backward(

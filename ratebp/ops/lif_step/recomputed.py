@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.errors import OperandError
+from ratebp.ops import operands
 from ratebp.ops.bits import unpack
-from ratebp.ops.lif_scan.recomputed import Spikes, Term
+from ratebp.ops.lif_scan.recomputed import Normalised, Spikes, Term, check_term
 from ratebp.ops.lif_step.adjoint import charged, fired, through_time
 from ratebp.ops.norm_replay import affine, along_channels
 from ratebp.ops.spike import slope_
@@ -124,7 +126,7 @@ def _sum(terms: tuple[_Places, ...], kept: list[Tensor], shape: torch.Size) -> T
             continue
         term = affine(value, weight, bias)
         total = term if total is None else total.add_(term)
-    assert total is not None  # a sum of spikes alone is no current that leaves share
+    assert total is not None  # as `_check` has seen
     for each in bits:
         total.add_(unpack(each, shape, torch.uint8))
     return total
@@ -145,6 +147,7 @@ def lif_step_of(
     Returns:
         Spikes and potential, both in the dtype of `current`.
     """
+    _check(current, last, past)
     kept = _Kept()
     currents = tuple(tuple(kept.places(term) for term in terms) for terms in past.currents)
     way = _Way(currents, current.shape, dynamics, past.midway)
@@ -152,6 +155,19 @@ def lif_step_of(
     spikes: Tensor
     spikes, u = _Recomputed.apply(current, last, way, start, *kept.tensors)
     return spikes, u
+
+
+def _check(current: Tensor, last: Tensor | None, past: Past) -> None:
+    """Refuse a past whose currents cannot be those of these neurons."""
+    name = "lif_step_of"
+    operands.of_type(name, operands.WIDE, current=current)
+    operands.alike(name, current, last=last, start=past.start)
+    for terms in past.currents or ((),):
+        if not any(isinstance(term, Normalised) for term in terms):
+            legal = "one or two terms a step, of which one is `Normalised`"
+            raise OperandError(f"ratebp.ops.{name}: a step has the terms {terms}. Legal: {legal}.")
+        for term in terms:
+            check_term(name, term, current, (tuple(current.shape),))
 
 
 class _Kept:

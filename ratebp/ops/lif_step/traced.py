@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops import operands
 from ratebp.ops.lif_step.adjoint import lif_step
+
+
+def check(
+    current: Tensor, last: Tensor | None, trace: Tensor | None, dynamics: Dynamics, decay: float
+) -> None:
+    """Refuse a last potential or trace that is not one for each current."""
+    operands.alike("lif_step_traced", current, last=last, trace=trace)
 
 
 def lif_step_traced(

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ratebp.ops import operands
 from ratebp.ops.norm_replay.fused import affine, batch_norm_backward
 
 
@@ -86,5 +87,8 @@ def norm_replay(
         frozen: the statistics are constants (a norm in eval mode): ``dc = weight * inv_std * d``.
         value: what to return as the value instead of computing it.
     """
+    operands.alike("norm_replay", c, xhat=xhat, value=value)
+    factors = {"weight": weight, "bias": bias, "inv_std": inv_std, "offset": offset}
+    operands.channels("norm_replay", c, **factors)
     out: Tensor = _NormReplay.apply(c, weight, bias, xhat, inv_std, offset, frozen, value)
     return out

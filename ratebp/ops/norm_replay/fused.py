@@ -7,6 +7,7 @@ once. What it reads twice more comes from the cache where that is large enough.
 import torch
 from torch import Tensor
 
+from ratebp.ops import operands
 from ratebp.ops.backends import backend
 from ratebp.ops.fused import operator
 from ratebp.ops.native import call
@@ -29,6 +30,16 @@ def _factors(
     return dense(weight), dense(bias)
 
 
+def _check(operator: str, x: Tensor, **factors: Tensor | None) -> None:
+    """Refuse what the kernels cannot read as it stands."""
+    operands.of_type(operator, operands.WIDE, x=x)
+    operands.channels(operator, x, **factors)
+    operands.of_type(operator, (x.dtype,), **factors)
+    for each, factor in {"x": x, **factors}.items():
+        if factor is not None and not factor.is_contiguous():
+            raise operands.refused(operator, each, factor, "a contiguous tensor")
+
+
 def _extent(x: Tensor) -> tuple[int, int, int]:
     """Return images, channels, and values of one channel in an image."""
     images, channels = x.shape[:2]
@@ -38,6 +49,7 @@ def _extent(x: Tensor) -> tuple[int, int, int]:
 def _normalise(
     c: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, out: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
+    _check("batch_norm", c, weight=weight, bias=bias)
     statistics = _statistics(c)
     call("batch_norm", c, weight, bias, eps, out, *statistics, *_extent(c))
     return statistics
@@ -80,6 +92,7 @@ def _(
 
 @operator("affine")
 def _affine(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    _check("affine", x, weight=weight, bias=bias)
     out = torch.empty_like(x)
     call("affine", x, weight, bias, out, *_extent(x))
     return out
@@ -92,6 +105,7 @@ def _(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 @operator("affine_", ("x",))
 def _affine_(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> None:
+    _check("affine", x, weight=weight, bias=bias)
     call("affine", x, weight, bias, x, *_extent(x))
 
 
@@ -105,10 +119,15 @@ def _backward(
     grad: Tensor, x: Tensor, weight: Tensor | None, mean: Tensor | None, spread: Tensor | None,
     offset: Tensor | None, frozen: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    name = "batch_norm_backward"
+    _check(name, x, weight=weight, mean=mean, spread=spread, offset=offset)
+    operands.alike(name, x, grad=grad)
+    operands.of_type(name, (x.dtype,), grad=grad)
+    operands.strided(name, x.stride(), 0, grad=grad)
     out, by_weight, by_bias = torch.empty_like(x), x.new_empty(x.shape[1]), x.new_empty(x.shape[1])
     results = out, by_weight, by_bias
-    operands = weight, mean, spread, offset
-    call("batch_norm_backward", grad, x, *operands, frozen, *results, *_extent(x))
+    factors = weight, mean, spread, offset
+    call("batch_norm_backward", grad, x, *factors, frozen, *results, *_extent(x))
     return results
 
 
@@ -124,6 +143,9 @@ def batch_norm(
     c: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float, *, in_place: bool
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return what `batch.batch_norm` returns, in three passes where there are C++ kernels."""
+    operands.channels("batch_norm", c, weight=weight, bias=bias)
+    if not c.numel():
+        raise operands.refused("batch_norm", "c", c, "[N, C, ...] with at least one value")
     if not _serves(c):
         return batch.batch_norm(c, weight, bias, eps, in_place=in_place)
     factors = _factors(weight, bias, c.dtype)
@@ -143,17 +165,20 @@ def batch_norm_backward(
     frozen: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return what `batch.batch_norm_backward` returns, in two passes where there are kernels."""
+    factors = {"weight": weight, "mean": mean, "spread": spread, "offset": offset}
+    operands.channels("batch_norm_backward", x, **factors)
+    operands.alike("batch_norm_backward", x, grad=grad)
     if not _serves(x) or x.dtype != grad.dtype:
-        operands = grad, x, weight, mean, spread, offset
-        return batch.batch_norm_backward(*operands, frozen=frozen)
-    factors = *_factors(weight, mean, x.dtype), *_factors(spread, offset, x.dtype)
+        return batch.batch_norm_backward(grad, x, **factors, frozen=frozen)
+    passed = *_factors(weight, mean, x.dtype), *_factors(spread, offset, x.dtype)
     found: tuple[Tensor, Tensor, Tensor]
-    found = _backward(grad.contiguous(), x, *factors, frozen)
+    found = _backward(grad.contiguous(), x, *passed, frozen)
     return found
 
 
 def affine(xhat: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """Return what `maps.affine` returns, in one pass where there are C++ kernels."""
+    operands.channels("affine", xhat, weight=weight, bias=bias)
     if not _serves(xhat):
         return maps.affine(xhat, weight, bias)
     found: Tensor = _affine(xhat.detach(), *_factors(weight, bias, xhat.dtype))
@@ -162,6 +187,7 @@ def affine(xhat: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
 
 def affine_(xhat: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
     """Return what `affine` returns, to the bit, in the memory of `xhat`."""
+    operands.channels("affine_", xhat, weight=weight, bias=bias)
     if not _serves(xhat):
         return maps.affine_(xhat, weight, bias)
     _affine_(xhat, *_factors(weight, bias, xhat.dtype))

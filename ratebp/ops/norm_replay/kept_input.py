@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ratebp.ops import operands
 from ratebp.ops.norm_replay.closed_form import wanted
 from ratebp.ops.norm_replay.fused import batch_norm_backward
 
@@ -50,5 +51,7 @@ def norm_of_batch(
         mean: of `c`, ``[C]``.
         inv_std: reciprocal standard deviation of `c`, ``[C]``.
     """
+    operands.alike("norm_of_batch", c, value=value)
+    operands.channels("norm_of_batch", c, weight=weight, bias=bias, mean=mean, inv_std=inv_std)
     out: Tensor = _BatchNorm.apply(c, weight, bias, value, mean, inv_std)
     return out

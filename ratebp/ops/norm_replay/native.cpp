@@ -243,9 +243,16 @@ void shares(int64_t images, int64_t channels, int64_t pixels, int64_t threads, c
 
 extern "C" {
 
-void ratebp_batch_norm(Memory c, Memory weight, Memory bias, double eps, Memory out, Memory mean,
-                       Memory variance, Memory inv_std, int64_t images, int64_t channels,
-                       int64_t pixels, int64_t threads) {
+const char* ratebp_batch_norm(Memory c, Memory weight, Memory bias, double eps, Memory out,
+                              Memory mean, Memory variance, Memory inv_std, int64_t images,
+                              int64_t channels, int64_t pixels, int64_t threads) {
+    const int64_t values = product(images, channels, pixels);
+    REQUIRE(c.wide() && c.holds(values));
+    REQUIRE(weight.missing_or(channels, c) && bias.missing_or(channels, c));
+    REQUIRE(out.type == c.type && out.holds(values));
+    REQUIRE(mean.type == c.type && mean.holds(channels));
+    REQUIRE(variance.type == c.type && variance.holds(channels));
+    REQUIRE(inv_std.type == c.type && inv_std.holds(channels));
     in_type_of(c, [&](auto w) {
         using W = decltype(w);
         const W *scale = weight.as<W>(), *shift = bias.as<W>();
@@ -255,12 +262,21 @@ void ratebp_batch_norm(Memory c, Memory weight, Memory bias, double eps, Memory 
                       out.as<W>(), mean.as<W>() + k, variance.as<W>() + k, inv_std.as<W>() + k, of);
         });
     });
+    return nullptr;
 }
 
-void ratebp_batch_norm_backward(Memory grad, Memory x, Memory weight, Memory mean, Memory spread,
-                                Memory offset, int64_t frozen, Memory out, Memory by_weight,
-                                Memory by_bias, int64_t images, int64_t channels, int64_t pixels,
-                                int64_t threads) {
+const char* ratebp_batch_norm_backward(Memory grad, Memory x, Memory weight, Memory mean,
+                                       Memory spread, Memory offset, int64_t frozen, Memory out,
+                                       Memory by_weight, Memory by_bias, int64_t images,
+                                       int64_t channels, int64_t pixels, int64_t threads) {
+    const int64_t values = product(images, channels, pixels);
+    REQUIRE(x.wide() && x.holds(values));
+    REQUIRE(grad.type == x.type && grad.holds(values));
+    REQUIRE(weight.missing_or(channels, x) && mean.missing_or(channels, x));
+    REQUIRE(spread.missing_or(channels, x) && offset.missing_or(channels, x));
+    REQUIRE(out.type == x.type && out.holds(values));
+    REQUIRE(by_weight.type == x.type && by_weight.holds(channels));
+    REQUIRE(by_bias.type == x.type && by_bias.holds(channels));
     in_type_of(x, [&](auto w) {
         using W = decltype(w);
         const auto from = [](const Memory& each, int64_t k) {
@@ -273,10 +289,16 @@ void ratebp_batch_norm_backward(Memory grad, Memory x, Memory weight, Memory mea
                              from(by_weight, k), from(by_bias, k), of);
         });
     });
+    return nullptr;
 }
 
-void ratebp_affine(Memory x, Memory weight, Memory bias, Memory out, int64_t images,
-                   int64_t channels, int64_t pixels, int64_t threads) {
+const char* ratebp_affine(Memory x, Memory weight, Memory bias, Memory out, int64_t images,
+                          int64_t channels, int64_t pixels, int64_t threads) {
+    const int64_t values = product(images, channels, pixels);
+    REQUIRE(x.wide() && x.holds(values));
+    REQUIRE(weight.missing_or(channels, x) && bias.missing_or(channels, x));
+    REQUIRE(out.type == x.type && out.holds(values));
+    if (values == 0) return nullptr;
     in_type_of(x, [&](auto w) {
         using W = decltype(w);
         const std::vector<W> zero(channels), one(channels, W(1));
@@ -287,6 +309,7 @@ void ratebp_affine(Memory x, Memory weight, Memory bias, Memory out, int64_t ima
             apply(x.as<W>(), zero.data() + k, scale + k, shift + k, out.as<W>(), of);
         });
     });
+    return nullptr;
 }
 
 }  // extern "C"

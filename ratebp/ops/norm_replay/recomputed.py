@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ratebp.ops import operands
 from ratebp.ops.norm_replay.closed_form import norm_gradients, wanted
 from ratebp.ops.synapse import Geometry, Stored
 
@@ -61,6 +62,7 @@ class _NormRecomputed(torch.autograd.Function):
         source = stored.restore(kept, shape, by.dtype)
         xhat = geometry.apply(source, by, shift)
         del source
+        operands.alike("norm_recomputed", grads[0], origin=xhat)  # whatever the norm was given
         channel = [-1 if d == 1 else 1 for d in range(xhat.dim())]
         xhat = xhat.sub_(mean.view(channel)).mul_(inv_std.view(channel))
         dc, dw, db = norm_gradients(grads[0], xhat, weight, inv_std, None, frozen)
@@ -93,6 +95,8 @@ def norm_recomputed(
     Returns:
         `value`, or NaN of stride 0 in the shape of `c`.
     """
+    operands.alike("norm_recomputed", c, value=value)
+    operands.channels("norm_recomputed", c, weight=weight, bias=bias, mean=mean, inv_std=inv_std)
     how = (origin.stored, origin.shape, origin.geometry, frozen)
     out: Tensor = _NormRecomputed.apply(
         c, weight, bias, mean, inv_std, origin.kept, origin.weight, origin.bias, how, value

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops import operands
 
 
 class _Scan(torch.autograd.Function):
@@ -75,6 +76,9 @@ def plif_scan(current: Tensor, share: Tensor, undecayed: Dynamics) -> Tensor:
     Returns:
         Spikes, shape and dtype of `current`.
     """
+    operands.sequence("plif_scan", current)
+    if share.numel() != 1:
+        raise operands.refused("plif_scan", "share", share, "a scalar, one for the layer")
     if torch.is_grad_enabled() and (current.requires_grad or share.requires_grad):
         out: Tensor = _Scan.apply(current, share, undecayed)
         return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ratebp.ops import operands
 from ratebp.ops.spike import spike
 from ratebp.surrogates import Surrogate
 
@@ -23,6 +24,11 @@ def psn(current: Tensor, mixing: Tensor, threshold: Tensor, surrogate: Surrogate
     Returns:
         Spikes, shape and dtype of `current`.
     """
+    operands.sequence("psn", current)
+    steps = len(current)
+    for name, x, shape in (("mixing", mixing, [steps] * 2), ("threshold", threshold, [steps])):
+        if list(x.shape) != shape:
+            raise operands.refused("psn", name, x, f"{shape} for {steps} time steps")
     wide = torch.promote_types(current.dtype, torch.float32)
     # Like every potential it integrates in float32 under autocast, which would round the product.
     with torch.autocast(current.device.type, enabled=False):

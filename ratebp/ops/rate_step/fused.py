@@ -10,8 +10,18 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops import operands
 from ratebp.ops.backends import kernels_beside
-from ratebp.ops.fused import beside, dense, equation_of, laid_out, operator, serves, wide_of
+from ratebp.ops.fused import (
+    FLOATS,
+    beside,
+    dense,
+    equation_of,
+    laid_out,
+    operator,
+    serves,
+    wide_of,
+)
 from ratebp.ops.rate_step import in_place, naive
 from ratebp.ops.rate_step.in_place import MOST_COUNTED
 from ratebp.ops.rate_step.naive import RateState
@@ -28,6 +38,9 @@ def _results(current: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tenso
 
 @operator("rate_scan")
 def _scan_op(current: Tensor, equation: str, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    operands.sequence("rate_scan", current)
+    operands.of_type("rate_scan", FLOATS, current=current)
+    operands.dense("rate_scan", 1, current=current)
     spikes, count, eligibility = _results(current, dtype)
     _work(current).scan(equation, current, spikes, count, eligibility)
     return spikes, count, eligibility
@@ -58,6 +71,14 @@ def _advance_rho(
 def _advanced(
     current: Tensor, carry: Tensor, spikes: Tensor, eligibility: Tensor, rho: Tensor, equation: str
 ) -> Tensor:
+    name, kept = "advance", carry.dtype
+    operands.dense(name, 0, carry=carry)
+    each = {"spikes": spikes, "eligibility": eligibility, "rho": rho if rho.dim() else None}
+    operands.laid_out_alike(name, carry, 0, current=current, **each)
+    operands.of_type(name, operands.WIDE, carry=carry)
+    operands.of_type(name, FLOATS, current=current)
+    operands.of_type(name, (kept,), eligibility=eligibility, rho=rho)
+    operands.of_type(name, (torch.uint8, kept), spikes=spikes)
     fired = beside(carry, 0, torch.bool)
     _work(current).advance(equation, current, carry, spikes, eligibility, rho, fired)
     return fired
@@ -73,6 +94,9 @@ _advance_rho.register_fake(_fired)
 
 @operator("replay_rate_backward")
 def _replay_op(grad: Tensor, eligibility: Tensor, timesteps: int) -> Tensor:
+    operands.of_type("replay_rate", FLOATS, grad=grad, eligibility=eligibility)
+    operands.dense("replay_rate", 0, eligibility=eligibility)
+    operands.laid_out_alike("replay_rate", eligibility, 0, grad=grad)
     out = beside(eligibility, 0, grad.dtype)
     from ratebp.ops.rate_step import kernels  # needs triton
 

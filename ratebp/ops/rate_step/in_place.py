@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops import operands
 from ratebp.ops.lif_scan.adjoint import leak_
 from ratebp.ops.pieces import pieces
 from ratebp.ops.rate_step.naive import RateState
@@ -48,6 +49,18 @@ def _first(like: Tensor, dynamics: Dynamics) -> Tensor:
 
 def _wide(like: Tensor) -> torch.dtype:
     return torch.promote_types(like.dtype, torch.float32)
+
+
+def check_advance(current: Tensor, state: RateState, dynamics: Dynamics) -> None:
+    """Refuse a state that is not one for each current."""
+    each = {"carry": state.carry, "spikes": state.spikes, "eligibility": state.eligibility}
+    rho = None if dynamics.constant_jacobian and not state.rho.dim() else state.rho
+    operands.alike("advance", current, **each, rho=rho)
+
+
+def check_scan(current: Tensor, dynamics: Dynamics, dtype: torch.dtype) -> None:
+    """Refuse what has no time steps."""
+    operands.sequence("rate_scan", current)
 
 
 def advance(current: Tensor, state: RateState, dynamics: Dynamics) -> Tensor:

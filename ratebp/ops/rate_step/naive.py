@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
+from ratebp.ops import operands
 
 
 class RateState(NamedTuple):
@@ -82,6 +83,11 @@ class ReplayRate(torch.autograd.Function):
         (eligibility,) = ctx.saved_tensors
         grad = (grads[0] * eligibility).div_(ctx.timesteps)
         return grad.to(grads[0].dtype), None, None, None
+
+
+def check_replay(current: Tensor, rate: Tensor, eligibility: Tensor, timesteps: int) -> None:
+    """Refuse a rate or an eligibility that is not one for each current."""
+    operands.alike("replay_rate", current, rate=rate, eligibility=eligibility)
 
 
 def replay_rate(current: Tensor, rate: Tensor, eligibility: Tensor, timesteps: int) -> Tensor:

@@ -77,22 +77,36 @@ void advance(Lif<W> lif, const Memory& current, const Memory& potential, const M
 
 extern "C" {
 
-void ratebp_rate_scan(Constants constants, Memory current, int64_t step, Memory spikes,
-                      Memory count, Memory eligibility, int64_t timesteps, int64_t number,
-                      int64_t threads) {
+const char* ratebp_rate_scan(Constants constants, Memory current, int64_t step, Memory spikes,
+                             Memory count, Memory eligibility, int64_t timesteps, int64_t number,
+                             int64_t threads) {
+    REQUIRE(constants.legal());
+    REQUIRE(current.type != BYTE && current.holds(number, timesteps, step));
+    REQUIRE(spikes.holds(product(timesteps, number)));
+    REQUIRE(count.holds(number) && (count.type != BYTE || timesteps <= 255));
+    REQUIRE(eligibility.wide() && eligibility.holds(number));
     in_type_of(eligibility, [&](auto w) {
         scan(Lif<decltype(w)>(constants), current, step, spikes, count, eligibility, timesteps,
              number, threads);
     });
+    return nullptr;
 }
 
-void ratebp_rate_advance(Constants constants, Memory current, Memory potential, Memory count,
-                         Memory eligibility, Memory rho, int64_t plain, Memory fired,
-                         int64_t number, int64_t threads) {
+const char* ratebp_rate_advance(Constants constants, Memory current, Memory potential,
+                                Memory count, Memory eligibility, Memory rho, int64_t plain,
+                                Memory fired, int64_t number, int64_t threads) {
+    REQUIRE(constants.legal());
+    REQUIRE(current.holds(number));
+    REQUIRE(potential.wide() && potential.holds(number));
+    REQUIRE(count.holds(number));
+    REQUIRE(eligibility.type == potential.type && eligibility.holds(number));
+    REQUIRE(rho.type == potential.type && rho.holds(plain ? 1 : number));
+    REQUIRE(fired.holds(number));
     in_type_of(potential, [&](auto w) {
         advance(Lif<decltype(w)>(constants), current, potential, count, eligibility, rho, plain,
                 fired, number, threads);
     });
+    return nullptr;
 }
 
 }  // extern "C"
