@@ -74,6 +74,7 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         request["data"],
         T=request["T"],
         batch=request["batch"],
+        operators=rig.usual("cpu"),
     )
     bench = rig.build(cell)
     bench.step()

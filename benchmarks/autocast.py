@@ -63,7 +63,9 @@ def examine(method: str, model: Choice, data: str, T: int, batch: int) -> Findin
     """Compare the gradients of one step in three precisions."""
     found, rates = {}, {}
     for dtype in ("bfloat16", "float32", "float64"):
-        bench = rig.build(Cell(Choice(method), model, data, T, batch, dtype))
+        bench = rig.build(
+            Cell(Choice(method), model, data, T, batch, dtype, operators=rig.usual("cpu"))
+        )
         rates[dtype] = torch.cat([each.flatten() for each in bench.rates(bench.x).values()])
         found[dtype], kept = _gradient(bench)
         if dtype == "bfloat16":

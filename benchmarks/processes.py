@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from harness import start
 from harness.errors import HarnessError
 from harness.executors.settings import child_environment
 from harness.rows import MEASUREMENT_VERSION
@@ -48,7 +49,7 @@ def answers(function: str, request: dict[str, Any], count: int) -> Iterator[Any]
 
 
 def _answer(function: str, request: dict[str, Any], file: Path) -> Any:
-    command = [sys.executable, "-m", __name__, function, json.dumps(request), str(file)]
+    command = [*start.command(__name__), function, json.dumps(request), str(file)]
     done = subprocess.run(command, cwd=_ROOT, env=_environment(), check=False)
     if done.returncode not in (0, _REFUSED) or not file.exists():
         raise HarnessError(

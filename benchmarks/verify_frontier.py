@@ -91,7 +91,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _card() -> Card:
     """The card that torch sees; asked in a process of its own, whose context does not stay."""
-    done = subprocess.run([sys.executable, "-c", _ASK], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _ASK], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise HarnessError(f"torch cannot use the GPU: {done.stderr.strip().splitlines()[-1]}")
     usable, name = done.stdout.splitlines()[:2]
@@ -119,7 +121,7 @@ def _claims(methods: Sequence[str], card: Card, beyond: allowance.Allowance) -> 
 
 def _run(cell: Cell, place: Place, results: Path) -> Outcome:
     """One memory trial, as `ratebp-bench run` would run it."""
-    code = place.code[cell.method.name]
+    code = place.sources.code(cell.method.name, "memory")
     name = trial_id(
         cell,
         "memory",

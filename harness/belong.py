@@ -30,17 +30,20 @@ _REMEDY: Final = (
 def differences(trials: pd.DataFrame) -> list[str]:
     """What differs among the trials of a table, one sentence each; empty if they belong together.
 
-    A method's own file is part of its `code`, so that column is compared method by method. Commits
-    are named for the reader only: an edited README makes a new commit and the same figures.
+    The files of a method and of a probe are part of `code`, so that column is compared for each
+    method and probe. Commits are named for the reader only: an edited README makes a new commit and
+    the same figures.
     """
     found = []
     for column, words in FIELDS.items():
         if trials[column].nunique(dropna=False) > 1:
             found.append(f"{words} differs: {'; '.join(_values(trials, column))}")
-    # Every method's code contains the shared code: where that differs, it has been said.
-    for (_, method), part in trials.groupby(["shared_code", "method_name"], dropna=False):
+    # All code contains the shared code: where that differs, it has been said.
+    keys = ["shared_code", "method_name", "probe"]
+    for (_, method, probe), part in trials.groupby(keys, dropna=False):
         if part["code"].nunique(dropna=False) > 1:
-            found.append(f"the code of method {method} differs: {'; '.join(_values(part, 'code'))}")
+            values = "; ".join(_values(part, "code"))
+            found.append(f"the code of method {method} (probe {probe}) differs: {values}")
     return found
 
 

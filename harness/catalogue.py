@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from harness import start
 from harness.errors import CatalogueError
 
-COMMAND: Final = (sys.executable, "-m", "ratebp.catalogue")
-_TIMEOUT_S: Final = 180.0
+COMMAND: Final = start.command("ratebp.catalogue")
+_TIMEOUT_S: Final = 480.0  # the first process of a machine may build the C++ kernels
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class MethodInfo:
     options: Mapping[str, OptionInfo]
     identities: tuple[str, ...]
     source: str
+    file: str
     digest: str
 
 
@@ -65,7 +66,17 @@ class Broken:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Everything the library offers; `digest` covers its source without the methods."""
+    """Everything the library offers.
+
+    Attributes
+    ----------
+    digest:
+        Of the library's source without the methods.
+    operators:
+        By type of device, and "eager" or "compiled": which operators run where nobody says which.
+    path:
+        Folders in which a process that has loaded the library looks for modules.
+    """
 
     version: str
     digest: str
@@ -73,6 +84,12 @@ class Catalogue:
     models: Mapping[str, ModelInfo]
     surrogates: tuple[str, ...]
     broken: tuple[Broken, ...]
+    operators: Mapping[str, Mapping[str, str]]
+    path: tuple[str, ...]
+
+    def auto_operators(self, device: str, execution: str) -> str:
+        """What `operators = "auto"` stands for on this machine."""
+        return self.operators[device]["compiled" if execution == "compile" else "eager"]
 
 
 def load(command: Sequence[str] = COMMAND) -> Catalogue:
@@ -124,6 +141,8 @@ def parse(plain: Mapping[str, Any]) -> Catalogue:
             models={model.name: model for model in models},
             surrogates=tuple(plain["surrogates"]),
             broken=tuple(Broken(entry["source"], entry["error"]) for entry in plain["broken"]),
+            operators=plain["operators"],
+            path=tuple(plain["path"]),
         )
     except (KeyError, TypeError) as error:
         raise CatalogueError(
@@ -145,6 +164,7 @@ def _method(plain: Mapping[str, Any]) -> MethodInfo:
         options={name: _option(info) for name, info in plain["options"].items()},
         identities=tuple(plain["identities"]),
         source=plain["source"],
+        file=plain["file"],
         digest=plain["digest"],
     )
 

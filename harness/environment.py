@@ -6,7 +6,6 @@ memory, no clock of the moment.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import math
 import os
@@ -49,7 +48,6 @@ SETTINGS: Final = (
     "NVIDIA_TF32_OVERRIDE",
     "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE",
     "ATEN_CPU_CAPABILITY",
-    "RATEBP_OPS",
     "TRITON_INTERPRET",
     "TORCHDYNAMO_DISABLE",
     "TORCH_COMPILE_DISABLE",
@@ -60,32 +58,6 @@ SETTINGS: Final = (
     "LD_PRELOAD",
 )
 """Environment variables that change figures and that a trial inherits."""
-
-MEASURING: Final = (
-    "worker.py",
-    "trial.py",
-    "rig.py",
-    "execution.py",
-    "layout.py",
-    "probe.py",
-    "probes",
-    "training.py",
-    "exact.py",
-    "tracker.py",
-    "counters.py",
-    "saved.py",
-    "dispatch.py",
-    "reference.py",
-    "ceiling.py",
-    "clocks.py",
-    "rapl.py",
-    "gpu",
-    "data",
-    "executors/settings.py",
-    "executors/driver.py",
-    "executors/gpu_memory.py",
-)
-"""What of the harness decides a figure; the report and the command line are not among it."""
 
 _HARNESS: Final = Path(__file__).parent
 _CPUS: Final = Path("/sys/devices/system/cpu")
@@ -150,19 +122,6 @@ def torch_build() -> str | None:
         if match:
             return f"{name} {match.group(1)}"
     return "cpu"
-
-
-def measuring_digest(root: Path = _HARNESS) -> str:
-    """SHA-256 over the files of the harness that decide a figure (data files among them)."""
-    total = hashlib.sha256()
-    for name in MEASURING:
-        entry = root / name
-        files = sorted(entry.rglob("*")) if entry.is_dir() else [entry]
-        for file in files:
-            if file.is_file() and "__pycache__" not in file.parts:
-                total.update(file.relative_to(root).as_posix().encode() + b"\0")
-                total.update(hashlib.sha256(file.read_bytes()).digest())
-    return total.hexdigest()
 
 
 def commit(folder: Path = _HARNESS) -> tuple[str | None, bool | None]:

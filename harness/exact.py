@@ -1,9 +1,10 @@
 """The exact tier of one bench: bytes and operations that depend on no device, clock or allocator.
 
-The same whole numbers on real, fake and meta tensors, and with or without a C++ compiler: what a
-CPU counts is the program in torch's operators. In three passes: a warm-up step, which makes
-gradients and optimiser state and in which the hooks of `harness.saved` sit; a step that is watched
-operator by operator; and the plain forward, watched likewise.
+The same whole numbers on real, fake and meta tensors, of the program that the cell names: its
+operators are an axis, so that a figure never depends on whether there is a compiler. In three
+passes: a warm-up step, which makes gradients and optimiser state and in which the hooks of
+`harness.saved` sit; a step that is watched operator by operator; and the plain forward, watched
+likewise.
 """
 
 from __future__ import annotations
@@ -40,8 +41,7 @@ def measure(bench: Bench) -> Exact:
     Random draws of that step are those of the cell's seed: the global generator is seeded anew.
 
     Facts: `dispatch_device`, the type of device whose operators were counted. Other devices may
-    save other tensors, so figures compare only where it is the same. `operators`, see
-    `Bench.counting`.
+    save other tensors, so figures compare only where it is the same. `operators`, see `Bench`.
 
     Raises
     ------
@@ -53,9 +53,8 @@ def measure(bench: Bench) -> Exact:
     """
     if bench.uncounted is not None:
         raise AbsentError(bench.uncounted)
-    with bench.counting() as operators:
-        facts = {"dispatch_device": bench.device.type, "operators": operators}
-        return Exact(_counted(bench), facts)
+    facts = {"dispatch_device": bench.device.type, "operators": bench.operators}
+    return Exact(_counted(bench), facts)
 
 
 def _counted(bench: Bench) -> tuple[Row, ...]:

@@ -237,7 +237,7 @@ def of(cell: Cell, device: torch.device) -> Execution:
     Raises
     ------
     AbsentError
-        If the device, or a training budget, does not go with it.
+        If the device, the operators or a training budget do not go with it.
     """
     if cell.execution == "cuda_graph":
         if device.type != "cuda":
@@ -251,6 +251,11 @@ def of(cell: Cell, device: torch.device) -> Execution:
                 "trains with many; legal with it: time, memory, energy"
             )
         return Graphed()
+    if cell.execution == "compile" and cell.operators == "cpp":
+        raise AbsentError(
+            "execution 'compile': torch fuses its own operators in a graph, and calls none of the "
+            "library's C++ there; legal with it on a CPU: operators = 'torch' or 'auto'"
+        )
     return Compiled() if cell.execution == "compile" else Execution()
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from harness.executors import Outcome
-from harness.spec import Cell, TrialSpec
+from harness.spec import LATER, Cell, TrialSpec
 
 FULL: Final = 0.95
 """Part of the device's memory that tensors may take: context and workspaces need the rest."""
@@ -151,7 +151,8 @@ def foresee(cells: Iterable[Cell], predict: Predict, capacity: Capacity) -> dict
     groups: dict[Key, list[Cell]] = {}
     for cell in dict.fromkeys(map(_bare, cells)):
         if capacity.get(cell.device) is not None:
-            groups.setdefault((*_key(cell), cell.data, cell.dtype), []).append(cell)
+            how = (getattr(cell, axis) for axis in LATER)
+            groups.setdefault((*_key(cell), cell.data, cell.dtype, *how), []).append(cell)
     largest = {cell for group in groups.values() for cell in _undominated(group)}
     needs = dict(_needs(list(largest), predict, capacity))
     rest = [
@@ -177,11 +178,20 @@ def stands(record: Mapping[str, Any], capacity: Capacity) -> bool:
 def _needs(
     cells: Sequence[Cell], predict: Predict, capacity: Capacity
 ) -> Iterator[tuple[Cell, Need]]:
-    for cell, found in predict(cells) if cells else ():
-        there = capacity[cell.device]
-        if found.status == "ok" and there is not None:
-            total = found.figure("mem.persistent") + found.figure("mem.live_peak")
-            yield cell, Need(total, there)
+    asked: dict[Cell, list[Cell]] = {}
+    for cell in cells:
+        asked.setdefault(_countable(cell), []).append(cell)
+    for counted, found in predict(list(asked)) if asked else ():
+        for cell in asked[counted]:
+            there = capacity[cell.device]
+            if found.status == "ok" and there is not None:
+                total = found.figure("mem.persistent") + found.figure("mem.live_peak")
+                yield cell, Need(total, there)
+
+
+def _countable(cell: Cell) -> Cell:
+    """The cell as a CPU can count it: a GPU's kernels hold no more than torch's operators."""
+    return replace(cell, operators="torch") if cell.operators == "triton" else cell
 
 
 def _undominated(cells: Sequence[Cell]) -> Iterator[Cell]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from harness.growth import FEWEST, Growth, Points, columns, fit
+from harness.spec import LATER
 
 FIRST: Final = 2
 """T from which memory is classed: at T=1 some methods need no trace yet."""
@@ -77,7 +78,7 @@ def disagreements(trials: pd.DataFrame, measurements: pd.DataFrame) -> list[Disa
     metric, phase = STORED
     rows = measurements[(measurements["metric"] == metric) & (measurements["phase"] == phase)]
     rows = rows.merge(trials[trials["status"] == "ok"], on="trial")
-    where = ["method", "model", "data", "batch", "dtype", "device", "memory_format", "execution"]
+    where = ["method", "model", "data", "batch", "dtype", "device", *LATER]
     keys = [*where, "environment", "code"]
     found = []
     groups: Any = rows.groupby([*keys, "memory_class"], dropna=False, sort=True)

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from harness.questions import Question
+from harness.spec import LATER
 
 PROBE_ORDER: Final = ("time", "energy", "accuracy", "fidelity", "activity", "memory")
 """Long trials that may share the machine come before short ones, so that none is left alone."""
@@ -48,6 +49,5 @@ def _group(question: Question) -> object:
         cell.device,
         cell.seed,
         cell.training,
-        cell.memory_format,
-        cell.execution,
+        *(getattr(cell, axis) for axis in LATER),
     )

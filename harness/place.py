@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from harness import environment, gpu
 from harness.catalogue import Catalogue
-from harness.spec import digest
+from harness.sources import Sources
 
 
 @dataclass(frozen=True)
@@ -21,8 +22,8 @@ class Place:
         The machine and its software, and the hash of that.
     auto_device, no_cuda:
         What `device = "auto"` stands for, and why "cuda" cannot be had (or None).
-    code:
-        By method: hash over the library, the method's file, and what of the harness measures.
+    sources:
+        The code that decides figures, by method and probe.
     commit, dirty:
         The checkout, for the record only: an edited README must not void results.
     """
@@ -31,7 +32,7 @@ class Place:
     fingerprint: Mapping[str, Any]
     auto_device: str
     no_cuda: str | None
-    code: Mapping[str, str]
+    sources: Sources
     commit: str | None
     dirty: bool | None
 
@@ -45,17 +46,13 @@ def here(offered: Catalogue) -> Place:
         no_cuda = "the installed torch is a build for CPUs"
     elif not gpu.present(gpus):
         no_cuda = f"no GPU is visible ({gpus.absent or 'hidden by CUDA_VISIBLE_DEVICES'})"
-    measuring = environment.measuring_digest()
     commit, dirty = environment.commit()
     return Place(
         environment=environment.fingerprint_hash(fingerprint),
         fingerprint=fingerprint,
         auto_device="cpu" if no_cuda else "cuda",
         no_cuda=no_cuda,
-        code={
-            method.name: digest([offered.digest, method.digest, measuring])[:16]
-            for method in offered.methods.values()
-        },
+        sources=Sources({m.name: Path(m.file) for m in offered.methods.values()}, offered.path),
         commit=commit,
         dirty=dirty,
     )

@@ -89,11 +89,7 @@ class Bench:
         Like `train_step`, by the library's own operators whatever the cell's `execution`: compiled
         code and captured graphs show a dispatch mode nothing.
     operators:
-        Which implementation of the library's operators runs on `device`.
-    counting:
-        A context in which they run as the exact tier counts them; it yields which those are. On a
-        CPU they are torch's own, so that figures do not depend on whether there is a C++ compiler:
-        its kernels hold the same for the backward, and fewer temporaries.
+        Which implementation of the library's operators runs, the same for whatever is measured.
     phases:
         Those of `PHASES` that `train_step` enters: a captured graph has none.
     uncounted:
@@ -125,7 +121,6 @@ class Bench:
     updates_per_epoch: int
     as_written: Callable[[Tensor, Tensor, Phase], Tensor]
     operators: str
-    counting: Callable[[], AbstractContextManager[str]]
     phases: tuple[str, ...] = PHASES
     uncounted: str | None = None
     ran: Callable[[], Mapping[str, Any]] = dict

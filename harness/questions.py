@@ -41,6 +41,7 @@ def ask(
     *,
     auto_device: str = "cpu",
     device: str | None = None,
+    operators: str | None = None,
     no_cuda: str | None = None,
     source: str = "sweep",
 ) -> list[Question]:
@@ -52,6 +53,8 @@ def ask(
         What `device = "auto"` stands for on this machine.
     device:
         Overrides the devices of every grid.
+    operators:
+        What `operators = "auto"` stands for; what this machine runs if None.
     no_cuda:
         Why "cuda" cannot be had here, or None.
     source:
@@ -73,7 +76,8 @@ def ask(
         devices = [auto_device if name == "auto" else name for name in asked]
         if no_cuda is not None and "cuda" in devices:
             checker.fault(f"device: 'cuda' cannot be had: {no_cuda}; use 'auto' or 'cpu'")
-        for question in _product(grid, methods, models, devices):
+        auto = catalogue.auto_operators if operators is None else lambda *_: operators
+        for question in _product(grid, methods, models, devices, auto):
             found[question] = None
     if faults:
         raise SweepError(message(source, faults))
@@ -81,20 +85,23 @@ def ask(
 
 
 def _product(
-    grid: Grid, methods: list[Choice], models: list[Choice], devices: list[str]
+    grid: Grid,
+    methods: list[Choice],
+    models: list[Choice],
+    devices: list[str],
+    auto: Callable[[str, str], str],
 ) -> Iterator[Question]:
     budget = Training(**grid.training.model_dump()) if grid.training else Training()
     for probe, model, data, T, batch, dtype, device in itertools.product(
         grid.probes, models, grid.data, grid.T, grid.batch, grid.dtype, devices
     ):
         training = budget if probe in TRAINED else None
-        for seed, layout, execution, method in itertools.product(
-            grid.seed, grid.memory_format, grid.execution, methods
+        for seed, layout, execution, named, method in itertools.product(
+            grid.seed, grid.memory_format, grid.execution, grid.operators, methods
         ):
-            cell = Cell(
-                method, model, data, T, batch, dtype, device, seed, training, layout, execution
-            )
-            yield Question(cell, probe)
+            what = (method, model, data, T, batch, dtype, device, seed, training)
+            operators = auto(device, execution) if named == "auto" else named
+            yield Question(Cell(*what, layout, execution, operators), probe)
 
 
 class _Checker:

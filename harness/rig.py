@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import torch
@@ -26,7 +26,7 @@ from harness.probe import Bench, Neuron, Phase
 from harness.spec import Cell, Training
 from ratebp.activity import firing_rates
 from ratebp.assumptions import assumptions
-from ratebp.ops.backends import backend, using
+from ratebp.ops.backends import backend, missing, preferred, using
 
 COST_RATE: Final = 1e-3
 """Learning rate of the cells that measure costs: small, so that activity stays what it was."""
@@ -49,7 +49,7 @@ def build(
     ratebp.RatebpError
         If the library refuses a name, an option, or the method for this model.
     TrialError
-        If the device is not there, or the cell's execution cannot be had on it.
+        If the device is not there, or the cell's execution or operators cannot be had on it.
     """
     device = _device(cell.device)
     dataset = data.load(cell.data)
@@ -68,8 +68,8 @@ def virtual(cell: Cell) -> Iterator[Bench]:
 
     Raises
     ------
-    DataError, ratebp.RatebpError
-        As `build` does, except that no data files are needed.
+    DataError, ratebp.RatebpError, TrialError
+        As `build` does on a CPU, except that no data files are needed.
     """
     facts = data.describe(cell.data)
     with Fakes(), _default_dtype(_DTYPES[cell.dtype]):
@@ -77,9 +77,15 @@ def virtual(cell: Cell) -> Iterator[Bench]:
         yield _bench(cell, torch.device("cpu"), facts, lambda *_: iter([batch]), 1)
 
 
+def usual(device: str) -> str:
+    """The operators that run on a device where nobody says which."""
+    return preferred(device)
+
+
 def _bench(
     cell: Cell, device: torch.device, facts: data.Facts, images: _Images, updates: int
 ) -> Bench:
+    _check_operators(cell, device)
     _seed(cell.seed)
     torch.set_num_threads(1)
     torch.backends.cudnn.benchmark = False  # its trial runs need memory, and its choice is luck
@@ -90,7 +96,9 @@ def _bench(
         model = model.to(device, dtype)
     way = execution.of(cell, device)
     method = ratebp.methods.get(cell.method.name, **cell.method.kwargs())
-    bound = method.bind(model, cell.T, wrap=way.wrap)
+    with using(cell.operators):
+        ran = backend(device)
+        bound = method.bind(model, cell.T, wrap=way.wrap)
     rig = _Rig(cell, device, images, model, bound, way, _optimizer(model, cell.training))
     x, y = next(rig.batches("train", 0))
     return Bench(
@@ -110,21 +118,21 @@ def _bench(
         batches=rig.batches,
         updates_per_epoch=updates,
         as_written=rig.as_written,
-        operators=backend(device),
-        counting=partial(_counting, device),
+        operators=ran,
         phases=way.phases,
         uncounted=way.uncounted,
         ran=way.facts,
     )
 
 
-@contextmanager
-def _counting(device: torch.device) -> Iterator[str]:
-    if device.type == "cuda":
-        yield backend(device)
-        return
-    with using("torch"):
-        yield "torch"
+def _check_operators(cell: Cell, device: torch.device) -> None:
+    """Refuse a cell whose operators would be others than it says."""
+    if why := missing(cell.operators, device.type):
+        raise AbsentError(
+            f"operators {cell.operators!r} cannot run on {device.type!r}: {why}; nothing else was "
+            "run in their stead. Legal everywhere: operators = 'torch', or 'auto' for what this "
+            "machine has"
+        )
 
 
 @dataclass(frozen=True)
@@ -149,34 +157,34 @@ class _Rig:
 
     def _step(self, x: Tensor, y: Tensor, phase: Phase) -> Tensor:
         context = _Context(phase, self.optimizer)
-        with self._autocast():
+        with self._as_asked():
             result = self.bound.step(x, y, context=context)
         if self.bound.method.info.updates == "batch":
             context.update()
         return result.loss
 
     def plain_forward(self, x: Tensor) -> Tensor:
-        with self.way.refusing(), self._autocast():
+        with self.way.refusing(), self._as_asked():
             return self.bound.plain(x)
 
     def gradient(self, method: str | None, x: Tensor, y: Tensor) -> Tensor:
         bound = self.bound
-        if method is not None:
-            with _absent():
-                bound = ratebp.methods.get(method).bind(self.model, self.cell.T)
-        with self.way.refusing(), self._autocast():
+        with self.way.refusing(), self._as_asked():
+            if method is not None:
+                with _absent():
+                    bound = ratebp.methods.get(method).bind(self.model, self.cell.T)
             return bound.step(x, y, context=_NoUpdate()).loss
 
     def rates(self, x: Tensor) -> Mapping[str, Tensor]:
-        with self._autocast():
+        with self._as_asked():
             return firing_rates(self.model, x, layout=self.bound.method.info.layout)
 
     def assumptions(self, x: Tensor, y: Tensor) -> Mapping[str, Mapping[str, float | str]]:
-        with self._autocast(), _absent():
+        with self._as_asked(), _absent():
             return assumptions(self.model, x, y)
 
     def infer(self, x: Tensor) -> Tensor:
-        with self._autocast():
+        with self._as_asked():
             return self.bound.infer(x)
 
     def batches(self, split: str, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -185,10 +193,13 @@ class _Rig:
             placed = layout.images(image.to(self.device, dtype), self.cell.memory_format)
             yield ratebp.direct(placed, self.cell.T), label.to(self.device)
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        if self.cell.dtype == "bfloat16":
-            return torch.autocast(self.device.type, torch.bfloat16)
-        return nullcontext()
+    @contextmanager
+    def _as_asked(self) -> Iterator[None]:
+        """Run what is inside in the precision and with the operators of the cell."""
+        reduced = self.cell.dtype == "bfloat16"
+        autocast = torch.autocast(self.device.type, torch.bfloat16) if reduced else nullcontext()
+        with using(self.cell.operators), autocast:
+            yield
 
 
 @contextmanager

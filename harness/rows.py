@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from harness.errors import RowError
 
-SCHEMA_VERSION: Final = 1
-"""Shape of a trial record on disk."""
+SCHEMA_VERSION: Final = 2
+"""Shape of a trial record on disk. In version 1 cells have no axis `operators`."""
 
 MEASUREMENT_VERSION: Final = 2
 """Meaning of the figures; raise it when a metric's definition changes. Part of every trial id."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from harness.order import arrange
 from harness.place import Place, here
 from harness.questions import ask
 from harness.rows import MEASUREMENT_VERSION, SCHEMA_VERSION
-from harness.spec import TrialSpec, digest, trial_id
+from harness.spec import TrialSpec, trial_id
 from harness.store import Store, Tables
 from harness.sweep import Sweep, find, read
 
@@ -146,7 +146,7 @@ def _trials(
     repeats = request.repeats or sweep.repeats
     specs = []
     for order, (question, repeat) in enumerate(arrange(questions, repeats, sweep.seed)):
-        code = place.code[question.cell.method.name]
+        code = place.sources.code(question.cell.method.name, question.probe)
         name = trial_id(
             question.cell,
             question.probe,
@@ -232,10 +232,9 @@ def _finished(record: Mapping[str, Any] | None, spec: TrialSpec, capacity: Capac
 def _recorder(
     sweep: Sweep, offered: Catalogue, place: Place
 ) -> Callable[[TrialSpec, Outcome, int], dict[str, Any]]:
-    shared = digest([offered.digest, environment.measuring_digest()])[:16]
-
     def record(spec: TrialSpec, outcome: Outcome, attempts: int) -> dict[str, Any]:
         method = offered.methods[spec.cell.method.name]
+        outcome = _of_recorded_code(outcome, place)
         return {
             "schema": SCHEMA_VERSION,
             "measurement": spec.measurement,
@@ -255,7 +254,7 @@ def _recorder(
             "environment": spec.environment,
             "code": {
                 "digest": spec.code,
-                "shared": shared,
+                "shared": place.sources.shared,
                 "commit": place.commit,
                 "dirty": place.dirty,
             },
@@ -266,3 +265,15 @@ def _recorder(
         }
 
     return record
+
+
+def _of_recorded_code(outcome: Outcome, place: Place) -> Outcome:
+    """Refuse a figure of code that has been edited since the trial got its id."""
+    changed = place.sources.changed()
+    if not changed:
+        return outcome
+    why = (
+        f"{changed[0]} was edited while the run was on, so nobody knows which code this trial ran; "
+        "run the same command again: its trials are those of the code as it is then"
+    )
+    return replace(outcome, status="invalid", error=why, rows=())

@@ -22,6 +22,7 @@ OPTIMIZERS: Final = ("sgd", "adam")
 SCHEDULES: Final = ("cosine", "constant")
 MEMORY_FORMATS: Final = ("contiguous", "channels_last")
 EXECUTIONS: Final = ("eager", "compile", "cuda_graph")
+OPERATORS: Final = ("auto", "torch", "cpp", "triton")
 
 OptionValue = str | int | float | bool
 
@@ -79,10 +80,11 @@ class Training:
 
 @dataclass(frozen=True)
 class Cell:
-    """One point of a sweep. `device` is resolved (`cpu` or `cuda`), never `auto`.
+    """One point of a sweep. `device` and `operators` are resolved, never `auto`.
 
     `training` is set for the probes of `TRAINED` alone: what a step costs does not depend on it.
-    `memory_format` is the layout of images and convolutions; `execution` how a step is run.
+    `memory_format` is the layout of images and convolutions; `execution` how a step is run;
+    `operators` which implementation of the library's operators runs, whatever is measured.
     """
 
     method: Choice
@@ -96,15 +98,16 @@ class Cell:
     training: Training | None = None
     memory_format: str = "contiguous"
     execution: str = "eager"
+    operators: str = "torch"
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary; options as dictionaries of dotted names.
 
-        An axis of `_LATER` at its default is left out: cells that were asked before there was such
+        An axis of `LATER` at its default is left out: cells that were asked before there was such
         an axis keep their ids.
         """
         plain = asdict(self)
-        for axis, usual in _LATER.items():
+        for axis, usual in LATER.items():
             if plain[axis] == usual:
                 del plain[axis]
         for key, choice in (("method", self.method), ("model", self.model)):
@@ -122,8 +125,8 @@ class Cell:
         return cls(**fields)
 
 
-_LATER: Final = {"memory_format": "contiguous", "execution": "eager"}
-"""Axes that came after the first results, with their defaults."""
+LATER: Final = {"memory_format": "contiguous", "execution": "eager", "operators": "torch"}
+"""Axes that came after the first results, with what those were; named only where it is another."""
 
 
 @dataclass(frozen=True)

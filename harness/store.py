@@ -32,8 +32,8 @@ from harness.spec import Cell
 TRIAL_COLUMNS: Final = [
     "trial", "sweep", "probe", "repeat", "order", "status", "error", "attempts",
     "method", "method_name", "family", "memory_class", "model", "data", "T", "batch",
-    "dtype", "device", "memory_format", "execution", "seed", "training", "environment",
-    "measurement", "shared_code", "code", "commit", "started", "seconds",
+    "dtype", "device", "memory_format", "execution", "operators", "seed", "training",
+    "environment", "measurement", "shared_code", "code", "commit", "started", "seconds",
 ]
 # fmt: on
 MEASUREMENT_COLUMNS: Final = ["trial", "metric", "phase", "sample", "value", "unit", "kind"]
@@ -255,12 +255,20 @@ def _trial_row(record: Mapping[str, Any]) -> dict[str, Any]:
         "device": cell.device,
         "memory_format": cell.memory_format,
         "execution": cell.execution,
+        "operators": _operators(record, cell),
         "seed": cell.seed,
         "training": cell.training.label if cell.training else None,
         "shared_code": record["code"].get("shared"),
         "code": record["code"]["digest"],
         "commit": record["code"].get("commit"),
     }
+
+
+def _operators(record: Mapping[str, Any], cell: Cell) -> str:
+    """Which operators ran; before they were an axis, only a fact said so."""
+    if record["schema"] > 1:
+        return cell.operators
+    return str(record.get("facts", {}).get("operators", cell.operators))
 
 
 def _measurement_rows(record: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

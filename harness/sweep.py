@@ -18,6 +18,7 @@ from harness.spec import (
     DTYPES,
     EXECUTIONS,
     MEMORY_FORMATS,
+    OPERATORS,
     OPTIMIZERS,
     PROBES,
     SCHEDULES,
@@ -40,6 +41,7 @@ LEGAL: Final = {
     "device": f"one or more of {', '.join(DEVICES)}",
     "memory_format": f"one or more of {', '.join(MEMORY_FORMATS)}",
     "execution": f"one or more of {', '.join(EXECUTIONS)}",
+    "operators": f"one or more of {', '.join(OPERATORS)}",
     "training": "a [grid.training] table",
     "epochs": "a whole number from 1",
     "optimizer": f"one of {', '.join(OPTIMIZERS)}",
@@ -108,6 +110,7 @@ class Grid(_Table):
         "contiguous"
     ]
     execution: Annotated[list[Annotated[str, _one_of(EXECUTIONS)]], _AsList, _Some] = ["eager"]
+    operators: Annotated[list[Annotated[str, _one_of(OPERATORS)]], _AsList, _Some] = ["auto"]
     seed: Annotated[list[_Seed], _AsList, _Some] = [0]
     training: TrainingTable | None = None
 

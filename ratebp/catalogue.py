@@ -16,10 +16,15 @@ from typing import Any
 import ratebp
 from ratebp import methods, models, surrogates
 from ratebp.methods import Entry
+from ratebp.ops.backends import preferred
 
 
 def describe() -> dict[str, Any]:
-    """Return the whole catalogue as plain JSON values."""
+    """Return the whole catalogue as plain JSON values.
+
+    `path` holds the folders in which this process looks for modules, so that whoever asked can
+    follow what a plug-in imports.
+    """
     return {
         "version": ratebp.__version__,
         "digest": _library_digest(),
@@ -27,6 +32,16 @@ def describe() -> dict[str, Any]:
         "broken": [{"source": b.source, "error": b.error} for b in methods.broken()],
         "models": [_model(name) for name in models.names()],
         "surrogates": list(surrogates.names()),
+        "operators": {kind: _operators(kind) for kind in ("cpu", "cuda")},
+        "path": sys.path,
+    }
+
+
+def _operators(kind: str) -> dict[str, str]:
+    """Return which operators run on a device where nobody says which."""
+    return {
+        "eager": preferred(kind),
+        "compiled": preferred(kind, compiled=True),
     }
 
 
@@ -54,6 +69,7 @@ def _method(entry: Entry) -> dict[str, Any]:
         },
         "identities": [str(identity) for identity in cls.identities],
         "source": entry.source,
+        "file": str(entry.file.absolute()),
         "digest": entry.digest,
     }
 

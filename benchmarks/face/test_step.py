@@ -48,9 +48,10 @@ def build(cell: Cell) -> Bench:
 
 def test_step(benchmark: BenchmarkFixture, method: str) -> None:
     """Count one step exactly, then time a few."""
-    cell = Cell(Choice(method), MODEL, "digits", T=4, batch=32)
+    cell = Cell(Choice(method), MODEL, "digits", T=4, batch=32, operators=rig.usual("cpu"))
     bench = build(cell)
     benchmark.group = f"training step: {MODEL.label}, {cell.data}, T={cell.T}, batch={cell.batch}"
+    benchmark.extra_info["operators"] = bench.operators
     for row in exact.measure(bench).rows:
         benchmark.extra_info[f"{row.metric} {row.phase} [{row.unit}]"] = int(row.values[0])
     benchmark.pedantic(bench.step, rounds=ROUNDS, warmup_rounds=WARM_UP, iterations=1)

@@ -87,6 +87,7 @@ def sides(request: dict[str, Any], dtype: str, seed: int = 0) -> tuple[Side, Sid
         dtype=dtype,
         device=request["device"],
         seed=seed,
+        operators=rig.usual(request["device"]),
     )
     bench = rig.build(cell)
     return ours(bench), import_module(request["peer"]).rival(bench, request)

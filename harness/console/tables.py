@@ -15,16 +15,14 @@ from rich.text import Text
 from harness.console.progress import duration, headline
 from harness.rows import STATUSES
 from harness.runner import Summary
+from harness.spec import LATER
 from harness.store import Tables
 
 CELL: Final = [
-    *("model", "data", "batch", "dtype", "device", "memory_format", "execution"),
+    *("model", "data", "batch", "dtype", "device", *LATER),
     *("training", "seed", "T", "method"),
 ]
 """What names a cell, in the order of sorting."""
-
-_UNNAMED: Final = {"memory_format": "contiguous", "execution": "eager"}
-"""What goes without saying where all cells have it."""
 
 _LABEL: Final = 30
 """Columns that a label gets before it is folded."""
@@ -104,7 +102,7 @@ def caption(trials: pd.DataFrame) -> str:
     varying = _varying(trials)
     shared = (name for name in CELL if name not in varying and name != "training")
     first = {name: trials[name].iloc[0] for name in shared}
-    fixed = [f"{name}={value}" for name, value in first.items() if value != _UNNAMED.get(name)]
+    fixed = [f"{name}={value}" for name, value in first.items() if value != LATER.get(name)]
     return "one row a cell" + (f"; all at {', '.join(fixed)}" if fixed else "")
 
 

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
+from harness import start
 from harness.errors import StoreError
 from harness.executors import Outcome, TrialStopped
 from harness.executors.deadline import Deadline
@@ -29,7 +30,7 @@ from harness.executors.settings import child_environment, pinned
 from harness.spec import TrialSpec
 from harness.turns import Turn
 
-WORKER: Final = (sys.executable, "-m", "harness.worker")
+WORKER: Final = start.command("harness.worker")
 MEASURED: Final = b"measured"
 """What a worker prints when its figures stand and its GPU context still lives."""
 

@@ -21,6 +21,7 @@ from harness.gate.verdict import Exit, Report, Verdict
 from harness.planning import plan
 from harness.planning.client import Planner
 from harness.planning.plan import Listener
+from harness.spec import LATER
 from harness.sweep import find, read
 
 SWEEP: Final = "exact_gate"
@@ -129,6 +130,12 @@ def _count(
     """The exact figures of every cell that is asked for."""
     path = find(request.sweep)
     asked = list(plan.cells(read(path), offered, path.name))
+    for axis, usual in LATER.items():
+        if others := sorted({str(getattr(cell, axis)) for cell in asked} - {usual}):
+            raise SweepError(
+                f"{path.name}: a baseline holds cells of {axis} = {usual!r} alone, not of "
+                f"{', '.join(map(repr, others))}: its figures would be another program's; drop them"
+            )
     legal = {cell.method.name for cell in asked} | {place.name for place in recorded}
     for method in request.methods:
         if method not in legal:
@@ -147,7 +154,9 @@ def _compared(found: Mapping[Place, Told], baseline: Baseline) -> str:
     count = sum(len(told.figures) for told in found.values() if told.status == "ok")
     refused = sum(told.status == "skipped" for told in found.values())
     cells = _many(found, "cell")
-    return f"{cells} ({refused} refused by their methods), {count} figures, with {baseline.folder}"
+    program = f"operators {LATER['operators']}"
+    told = f"{cells} ({refused} refused by their methods), {count} figures of {program}"
+    return f"{told}, with {baseline.folder}"
 
 
 def _many(things: Mapping[Place, Told] | Sequence[str], what: str) -> str:

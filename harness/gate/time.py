@@ -43,7 +43,11 @@ _ACCEPT: Final = (
     "to accept what is SLOWER, merge it: nothing is recorded for times, and the next base has it"
 )
 _CATALOGUE: Final = "ratebp.catalogue"
-_VERSIONS: Final = (("reference.py", "REFERENCE_VERSION"), ("rows.py", "MEASUREMENT_VERSION"))
+_VERSIONS: Final = (
+    ("reference.py", "REFERENCE_VERSION"),
+    ("rows.py", "MEASUREMENT_VERSION"),
+    ("rows.py", "SCHEMA_VERSION"),
+)
 
 
 @dataclass(frozen=True)
@@ -184,7 +188,8 @@ def _unequal(sides: Sides) -> str | None:
         if before != after:
             return (
                 f"{name} is {before} at the base and {after} at the head: their ratios are "
-                "different metrics. Compare from the commit on that changed it"
+                "different metrics, or of cells that one side cannot name. Compare from the commit "
+                "on that changed it"
             )
     return None
 

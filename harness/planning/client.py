@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from harness import environment, executors
+from harness import environment, executors, start
 from harness.errors import RowError
 from harness.executors.outcomes import tail
 from harness.rows import STATUSES, Row
 from harness.spec import Cell
 
-PLANNER: Final = (sys.executable, "-m", "harness.planner")
+PLANNER: Final = start.command("harness.planner")
 TIMEOUT_S: Final = 600.0
 
 _LAUNCH: Final = (sys.executable, "-I", "-S", str(Path(executors.__file__).parent / "launch.py"))

@@ -2,7 +2,8 @@
 
 What the exact tier depends on is method, model, T, batch, type and the *shape* of the data: device,
 seed, training budget and repeats do not matter, and neither do the files of a data set. The counts
-are those of operators as a CPU dispatches them.
+are those of operators as a CPU dispatches them: torch's own, whatever this machine would run,
+unless the sweep names others.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from harness.questions import ask
 from harness.spec import Cell
 from harness.sweep import Sweep, find, read
 
+AUTO: Final = "torch"
+"""The operators that a plan counts where a sweep does not name any: those of every machine."""
+
 COLUMNS: Final = (
     *(
         "method",
@@ -31,6 +35,7 @@ COLUMNS: Final = (
         "batch",
         "dtype",
         "memory_format",
+        "operators",
         "status",
         "error",
         "seconds",
@@ -99,7 +104,8 @@ def cells(sweep: Sweep, offered: Catalogue, source: str = "sweep") -> Mapping[Ce
         changes = {"data": shapes, "probes": ["memory"], "seed": [0], "training": None}
         grids.append(grid.model_copy(update=changes))
     plain = sweep.model_copy(update={"grid": grids})
-    found = {question.cell: None for question in ask(plain, offered, device="cpu", source=source)}
+    asked = ask(plain, offered, device="cpu", operators=AUTO, source=source)
+    found = {question.cell: None for question in asked}
     return {cell: ", ".join(names[cell.data]) for cell in found}
 
 
@@ -120,7 +126,8 @@ def write_csv(planned: Sequence[Planned], path: Path) -> None:
     for each in planned:
         cell, told = each.cell, each.prediction
         names = (cell.method.label, cell.model.label, each.data, cell.T, cell.batch)
-        head = (*names, cell.dtype, cell.memory_format, told.status, told.error or "", told.seconds)
+        how = (cell.dtype, cell.memory_format, cell.operators)
+        head = (*names, *how, told.status, told.error or "", told.seconds)
         lines += [(*head, r.metric, r.phase, int(r.values[0]), r.unit) for r in told.rows]
         if not told.rows:
             lines.append((*head, "", "", "", ""))

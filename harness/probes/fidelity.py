@@ -41,6 +41,9 @@ BATCHES: Final = 4
 NOISE: Final = 32
 """A parameter's gradient counts as zero below this many eps of the whole gradient's norm."""
 
+ASSUMED: Final = ("bptt_m", "rate_m")
+"""The methods by which the assumptions are looked at."""
+
 ALL: Final = "all"
 """Phase of the figures over all parameters together."""
 
@@ -96,6 +99,7 @@ class Fidelity(Probe):
         facts = {
             "batches": len(batches),
             "reference_loss": "of the mean output; the method minimises its own loss",
+            "assumptions": f"by {' and '.join(ASSUMED)}",
             "absent": figures.absent(),
         }
         return Reading(figures.rows(), facts)

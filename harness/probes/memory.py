@@ -55,10 +55,6 @@ class Memory(Probe):
         """
         if bench.uncounted is not None and bench.device.type != "cuda":
             raise AbsentError(bench.uncounted)
-        with bench.counting():
-            return self._reading(bench)
-
-    def _reading(self, bench: Bench) -> Reading:
         on_gpu = bench.device.type == "cuda"
         for _ in range(_WARM_UP):
             bench.rehearse()

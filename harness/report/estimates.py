@@ -16,14 +16,12 @@ from harness import stats
 from harness.report.marks import records
 from harness.report.quantities import ACCURACY, BASELINE, HEADLINE, TRAIN_TIME, Quantity
 from harness.report.readings import Readings
+from harness.spec import LATER
 
 ORIGIN = ["environment", "measurement", "shared_code"]
 """What `harness.belong` wants equal; where a reader has asked to mix, it splits the groups."""
 
 AXES = ["model", "data", "batch", "dtype", "device"]
-LATER = {"memory_format": "contiguous", "execution": "eager"}
-"""More axes, named only where a trial is not at the default."""
-
 GROUP_BY = [*AXES, *LATER, *ORIGIN]
 
 Samples = dict[tuple[int, int], list[float]]

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from harness import stats
+from harness.spec import LATER
 from harness.store import Tables
 
 HEADLINES: Final = (
@@ -25,11 +26,7 @@ HEADLINES: Final = (
 )
 """Metric and phase of what is worth following over months; of all of these, less is better."""
 
-_CELL: Final = (
-    *("method", "model", "data", "T", "batch", "dtype", "device"),
-    *("memory_format", "execution"),
-)
-_USUAL: Final = ("contiguous", "eager")  # not named, so that names from before go on
+_CELL: Final = ("method", "model", "data", "T", "batch", "dtype", "device", *LATER)
 _PLACE: Final = ("environment", "measurement", "commit")
 
 
@@ -73,7 +70,7 @@ def _figure(key: dict[str, Any], rows: pd.DataFrame) -> Figure:
     processes = [group.to_numpy() for _, group in rows.groupby("trial")["value"]]
     estimate = stats.summarise(processes)
     known = estimate.basis != "none"
-    run = [key[axis] for axis in ("memory_format", "execution") if key[axis] not in _USUAL]
+    run = [key[axis] for axis, usual in LATER.items() if key[axis] != usual]
     where = (
         *(key["method"], key["model"], key["data"], f"T={key['T']}", f"batch={key['batch']}"),
         *(key["dtype"], key["device"], *run),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -128,6 +129,7 @@ def _from_entry_point(point: EntryPoint) -> Entry:
 def _from_file(file: Path) -> Entry:
     if not file.is_file():
         raise FileNotFoundError(f"no such file; {PATHS} names Python files or folders of them")
+    _open_folder(file)
     spec = importlib.util.spec_from_file_location(f"ratebp_plugin_{file.stem}", file)
     assert spec is not None
     assert spec.loader is not None
@@ -135,6 +137,35 @@ def _from_file(file: Path) -> Entry:
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
     return _entry(file.stem, _only_method(module), "path")
+
+
+def _open_folder(file: Path) -> None:
+    """Let a plug-in import the files beside it, and nobody else's of the same name.
+
+    Its folder goes to the end of the path, where it hides nothing.
+    """
+    folder = str(file.parent.absolute())
+    if folder not in sys.path:
+        sys.path.append(folder)
+    for name in _imported(file):
+        beside = [file.with_name(f"{name}.py"), file.with_name(name) / "__init__.py"]
+        there = next((each.resolve() for each in beside if each.is_file()), None)
+        found = importlib.util.find_spec(name) if there else None
+        if found is not None and Path(found.origin or "").resolve() != there:
+            raise ValueError(
+                f"it imports {name!r}, which is {found.origin}, not {there}; rename the latter"
+            )
+
+
+def _imported(file: Path) -> set[str]:
+    """Return the top-level names that a file imports."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
 
 
 def _only_method(module: ModuleType) -> type[Method]:

@@ -45,7 +45,7 @@ _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
 _forced = _legal(os.environ.get(VARIABLE) or None, f"the environment variable {VARIABLE}")
 
 
-def _missing(name: str, kind: str) -> str:
+def missing(name: str, kind: str) -> str:
     """Return what keeps backend `name` from running on devices of `kind`; empty if nothing does."""
     if name == "torch":
         return ""
@@ -70,16 +70,29 @@ def backend(device: torch.device | str) -> str:
         OptionError: if a backend is forced and cannot run there.
     """
     kind = device.split(":")[0] if isinstance(device, str) else device.type
-    chosen = _forced or _OWN.get(kind, "torch")
-    if chosen == "cpp" and torch.compiler.is_compiling():
-        return "torch"
-    missing = _missing(chosen, kind)
-    if missing and _forced is not None:
+    chosen = preferred(kind, compiled=torch.compiler.is_compiling())
+    reason = missing(chosen, kind) if _forced is not None else ""
+    if reason:
         raise OptionError(
-            f"operator backend {_forced!r} cannot run on {kind}: {missing}. Legal there: torch, or "
+            f"operator backend {chosen!r} cannot run on {kind}: {reason}. Legal there: torch, or "
             f"leave out {VARIABLE} and `using` to let the device decide."
         )
-    return "torch" if missing else chosen
+    return chosen
+
+
+def preferred(kind: str, *, compiled: bool = False) -> str:
+    """Return the backend that is asked for on devices of `kind`: forced, or else the device's own.
+
+    What is forced may be `missing` there; a device's own is torch where its kernels are.
+
+    Args:
+        kind: the type of a device, such as "cpu".
+        compiled: whether operators go into a graph of torch.compile.
+    """
+    chosen = _forced or _OWN.get(kind, "torch")
+    if chosen == "cpp" and compiled:
+        return "torch"
+    return chosen if _forced or not missing(chosen, kind) else "torch"
 
 
 def by_hand(x: Tensor) -> bool:

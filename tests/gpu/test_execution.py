@@ -22,6 +22,7 @@ def cell(method: str, memory_format: str, execution: str) -> Cell:
         *(Choice(method), MODEL, "synthetic-3x32x32-10", 2, 8, "float32", "cuda"),
         memory_format=memory_format,
         execution=execution,
+        operators=rig.usual("cuda"),
     )
 
 

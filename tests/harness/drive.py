@@ -21,6 +21,7 @@ from harness.console.progress import PlainProgress
 from harness.errors import HarnessError
 from harness.executors.local import LocalExecutor
 from harness.runner import Request, run
+from harness.sources import Sources
 
 
 def drive(sweep: str, results: str, jobs: str = "1") -> int:
@@ -39,8 +40,10 @@ def drive(sweep: str, results: str, jobs: str = "1") -> int:
 def serve() -> None:
     gpu.inventory()  # what it imports, it imports once
     # One code for all runs, whoever edits the tree meanwhile.
-    code, checkout = environment.measuring_digest(), environment.commit()
-    environment.measuring_digest = lambda: code
+    Sources.code = lambda self, method, probe: f"{method} {probe}"
+    Sources.shared = "shared"
+    Sources.changed = lambda self: []
+    checkout = environment.commit()
     environment.commit = lambda: checkout
     for line in sys.stdin:
         log, *arguments = json.loads(line)

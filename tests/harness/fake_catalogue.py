@@ -17,6 +17,7 @@ def method(name, family="exact", memory="linear", options=None):
         "options": options or {},
         "identities": [],
         "source": "builtin",
+        "file": __file__,
         "digest": f"digest of {name}",
     }
 
@@ -40,6 +41,8 @@ CATALOGUE = {
         {"name": "other", "summary": "Another net.", "options": ["width"]},
     ],
     "surrogates": ["sigmoid", "atan"],
+    "operators": {"cpu": {"eager": "torch", "compiled": "torch"}},
+    "path": [],
 }
 
 if __name__ == "__main__":
