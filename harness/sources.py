@@ -100,6 +100,7 @@ class Sources:
         self._root = root
         self._parts: dict[_Module, tuple[Files, frozenset[str]]] = {}
         self._seen: dict[Path, _Seen] = {}
+        self._modules: dict[tuple[str, Path], _Module | None] = {}
 
     @cached_property
     def shared(self) -> str:
@@ -211,18 +212,26 @@ class Sources:
             return None
         if top == importer.top:
             return importer.folder
-        first = next((f for f in self._path if self._module(top, f) or (f / top).is_dir()), None)
+        regular = (f for f in self._path if self._module(top, f))
+        without_init = (f for f in self._path if (f / top).is_dir())
+        first = next(regular, None) or next(without_init, None)
         return None if first is None or first.name in _INSTALLED else first
 
-    @staticmethod
-    def _module(name: str, folder: Path) -> _Module | None:
-        place = folder.joinpath(*name.split("."))
-        compiled = (f"{place.name}{suffix}" for suffix in EXTENSION_SUFFIXES)
-        names = (place / "__init__.py", place.with_name(f"{place.name}.py"))
-        for file in (*names, *map(place.with_name, compiled)):
-            if file.is_file():
-                return _Module(file, folder, name)
-        return None
+    def _module(self, name: str, folder: Path) -> _Module | None:
+        key = (name, folder)
+        if key not in self._modules:
+            self._modules[key] = _module(name, folder)
+        return self._modules[key]
+
+
+def _module(name: str, folder: Path) -> _Module | None:
+    place = folder.joinpath(*name.split("."))
+    compiled = (f"{place.name}{suffix}" for suffix in EXTENSION_SUFFIXES)
+    names = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+    for file in (*names, *map(place.with_name, compiled)):
+        if file.is_file():
+            return _Module(file, folder, name)
+    return None
 
 
 def _placed(file: Path) -> _Module:

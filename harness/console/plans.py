@@ -17,7 +17,7 @@ from harness.planning.client import Prediction, weight
 from harness.planning.commands import Frontiers
 from harness.planning.frontier import Limit, Line
 from harness.planning.plan import Planned
-from harness.spec import Cell
+from harness.spec import LATER, Cell
 
 _REFRESH_HZ: Final = 2.0
 _LINES: Final = 20
@@ -137,7 +137,7 @@ def plan(planned: Sequence[Planned]) -> list[RenderableType]:
     tables: dict[str, Table] = {}
     for each in planned:
         cell, told = each.cell, each.prediction
-        title = f"{each.data}, {cell.dtype}"
+        title = _title(each.data, cell)
         if title not in tables:
             tables[title] = _table(title, "method", "model", right=_PLAN_COLUMNS)
         if told.status == "ok":
@@ -160,7 +160,7 @@ def frontier(found: Frontiers) -> list[RenderableType]:
         by_line.setdefault(limit.line, []).append(limit)
     for line, limits in by_line.items():
         cell = line.cell
-        title = f"{found.data[cell.data]}, {cell.dtype}"
+        title = _title(found.data[cell.data], cell)
         if title not in tables:
             names = [card.name for card in found.cards]
             tables[title] = _table(title, "method", "model", "largest", right=names)
@@ -171,6 +171,13 @@ def frontier(found: Frontiers) -> list[RenderableType]:
         remarks |= {f"{cell.method.label} {cell.model.label}, {given}: {one}": None for one in said}
     texts = (*remarks, _FRONTIER_LEGEND, found.allowance.words)
     return [*tables.values(), *map(Text, texts)]
+
+
+def _title(data: str, cell: Cell) -> str:
+    """What all cells of a table share; which operators are counted is always said."""
+    how = {axis: str(getattr(cell, axis)) for axis in LATER}
+    unusual = [axis for axis in LATER if how[axis] != LATER[axis] or axis == "operators"]
+    return ", ".join([data, cell.dtype, *(f"{axis} {how[axis]}" for axis in unusual)])
 
 
 def _remark(limit: Limit) -> str | None:

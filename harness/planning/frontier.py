@@ -148,6 +148,7 @@ def record(limit: Limit, data: str) -> dict[str, Any]:
         "model": cell.model.label,
         "data": data,
         "dtype": cell.dtype,
+        "operators": cell.operators,
         "axis": line.axis,
         "T": None if line.axis == "T" else cell.T,
         "batch": None if line.axis == "batch" else cell.batch,

@@ -116,15 +116,25 @@ def compare(first: Path, second: Path, *, mix: bool = False) -> Report:
     pairs = comparison.pairs(*sides)
     if not pairs:
         raise ReportError(
-            f"{first} and {second} have no network, data, batch, precision and device in common"
+            f"{first} and {second} have no cell in common, so nothing can be compared: network, "
+            "data, batch, precision, device, memory format, execution and operators must be the "
+            f"same. The first has {_labels(sides[0])}; the second has {_labels(sides[1])}"
         )
     sheets = [comparison.sheet(*pair, looks) for pair in pairs]
-    notices = (*old.notices, *new.notices, *found)
+    paired = {group.key for group, _ in pairs}
+    alone = [group for side in sides for group in side if group.key not in paired]
+    left = [f"in one run alone, so not compared: {_labels(alone)}"] if alone else []
+    notices = (*old.notices, *new.notices, *found, *left)
     machines = context.environments(second, new.trials)
     about = page.About(f"{first.resolve().name} → {second.resolve().name}", machines, {}, notices)
     path = second / f"compare-{first.resolve().name}.html"
     store.write_text(path, page.render(trials, sheets, looks, about))
     return Report(path, notices)
+
+
+def _labels(groups: Sequence[estimates.Group]) -> str:
+    """Where groups were measured, each axis named that is not as usual."""
+    return "; ".join(f"({', '.join(group.key[: estimates.NAMED])})" for group in groups)
 
 
 _FATAL = tuple(belong.FIELDS[field] for field in ("environment", "measurement"))

@@ -22,6 +22,9 @@ ORIGIN = ["environment", "measurement", "shared_code"]
 """What `harness.belong` wants equal; where a reader has asked to mix, it splits the groups."""
 
 AXES = ["model", "data", "batch", "dtype", "device"]
+NAMED = len(AXES) + len(LATER)
+"""How many parts of a group's key say where it was measured."""
+
 GROUP_BY = [*AXES, *LATER, *ORIGIN]
 
 Samples = dict[tuple[int, int], list[float]]

@@ -78,7 +78,7 @@ class Project:
         self.write("ratebp/catalogue.json", json.dumps(plain))
         self.write("ratebp/speed.json", json.dumps(dict.fromkeys(NAMES, 1.0) | speed))
         self.write("harness/reference.py", f"REFERENCE_VERSION: Final = {reference}\n")
-        self.write("harness/rows.py", "MEASUREMENT_VERSION: Final = 2\n")
+        self.write("harness/rows.py", "MEASUREMENT_VERSION: Final = 2\nSCHEMA_VERSION: Final = 2\n")
 
     def commit(self, message: str) -> str:
         self.git("add", "--all")

@@ -13,12 +13,13 @@ from harness.errors import HarnessError
 
 def _trials(*changes: dict[str, Any]) -> pd.DataFrame:
     plain = {"environment": "e1", "measurement": 2, "shared_code": "s1", "method_name": "rate_m"}
-    plain |= {"code": "c1", "commit": "0d9b571aaaa"}
+    plain |= {"code": "c1", "commit": "0d9b571aaaa", "probe": "time"}
     return pd.DataFrame([plain | change for change in changes])
 
 
 def test_what_belongs_together_passes() -> None:
-    trials = _trials({}, {"method_name": "bptt_m", "code": "c2"}, {"commit": "207fc60bbbb"})
+    others = ({"method_name": "bptt_m", "code": "c2"}, {"probe": "memory", "code": "c3"})
+    trials = _trials({}, *others, {"commit": "207fc60bbbb"})
     assert differences(trials) == []
     check(trials)
     check(_trials({}).iloc[:0])
@@ -40,7 +41,7 @@ def test_what_belongs_together_passes() -> None:
             "s1 (2 trials, commit 0d9b571); s2 (1 trial, commit 207fc60)",
         ),
         ({"shared_code": None}, "differs: s1 (2 trials, commit 0d9b571); not recorded (1 trial"),
-        ({"code": "c9"}, "the code of method rate_m differs: c1 (2 trials, commit 0d9b571); c9"),
+        ({"code": "c9"}, "the code of method rate_m (probe time) differs: c1 (2 trials"),
     ],
 )
 def test_the_field_that_differs_is_named(change: dict[str, Any], words: str) -> None:

@@ -50,26 +50,6 @@ def test_the_build_of_torch_is_read_not_imported() -> None:
     assert environment.torch_build() == expected
 
 
-def test_only_what_measures_is_in_the_digest(tmp_path: Path) -> None:
-    for name in ("worker.py", "cli.py", "probes/time.py", "data/images.npz"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("before")
-    start = environment.measuring_digest(tmp_path)
-    (tmp_path / "cli.py").write_text("after")
-    (tmp_path / "probes" / "__pycache__").mkdir()
-    (tmp_path / "probes" / "__pycache__" / "time.pyc").touch()
-    assert environment.measuring_digest(tmp_path) == start
-    for name in ("worker.py", "probes/time.py", "data/images.npz"):
-        before = environment.measuring_digest(tmp_path)
-        (tmp_path / name).write_text("after")
-        assert environment.measuring_digest(tmp_path) != before
-
-
-def test_the_measuring_files_exist() -> None:
-    root = Path(environment.__file__).parent
-    assert [name for name in environment.MEASURING if not (root / name).exists()] == []
-
-
 def test_the_commit_of_a_checkout(tmp_path: Path) -> None:
     def git(*words: str) -> str:
         identity = ["-c", "user.name=a", "-c", "user.email=a@b.c"]

@@ -100,7 +100,7 @@ def test_a_newer_record_is_named_as_that(tmp_path: Path) -> None:
     (tmp_path / "trials").mkdir()
     (tmp_path / "trials" / "aa.json").write_text('{"schema": 99}')
     (notice,) = load(tmp_path).notices
-    assert "written by a newer version: schema 99, this one knows 1" in notice
+    assert "written by a newer version: schema 99, this one knows 2" in notice
 
 
 @pytest.mark.parametrize(
