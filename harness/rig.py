@@ -72,9 +72,10 @@ def virtual(cell: Cell) -> Iterator[Bench]:
         As `build` does on a CPU, except that no data files are needed.
     """
     facts = data.describe(cell.data)
-    with Fakes(), _default_dtype(_DTYPES[cell.dtype]):
+    with Fakes():
         batch = torch.empty(cell.batch, *facts.shape), torch.zeros(cell.batch, dtype=torch.int64)
-        yield _bench(cell, torch.device("cpu"), facts, lambda *_: iter([batch]), 1)
+        only = lambda *_: iter([batch])  # noqa: E731
+        yield _bench(cell, torch.device("cpu"), facts, only, 1, _DTYPES[cell.dtype])
 
 
 def usual(device: str) -> str:
@@ -83,13 +84,20 @@ def usual(device: str) -> str:
 
 
 def _bench(
-    cell: Cell, device: torch.device, facts: data.Facts, images: _Images, updates: int
+    cell: Cell,
+    device: torch.device,
+    facts: data.Facts,
+    images: _Images,
+    updates: int,
+    drawn: torch.dtype = torch.float32,
 ) -> Bench:
+    """Build a bench; parameters are made in the type `drawn` and converted, which fakes refuse."""
     _check_operators(cell, device)
     _seed(cell.seed)
     torch.set_num_threads(1)
     torch.backends.cudnn.benchmark = False  # its trial runs need memory, and its choice is luck
-    model = _model(cell, facts).train()
+    with _default_dtype(drawn):
+        model = _model(cell, facts).train()
     layout.arrange(model, cell.memory_format)
     dtype = _DTYPES[cell.dtype]
     if device.type != "cpu" or next(model.parameters()).dtype != dtype:  # `to` refuses fakes

@@ -100,7 +100,6 @@ def test_what_is_timed_is_what_is_counted() -> None:
         parts: dict[str, Callable[[], object]] = {
             "step": bench.step,
             "plain": bench.plain_forward,
-            "infer": lambda bench=bench: bench.infer(bench.x),
             "reference": lambda bench=bench: bench.gradient("bptt_m", bench.x, bench.y),
         }
         for name, part in parts.items():
