@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any, Final
 
+from harness import start
 from harness.errors import CheckError
 
-COMMAND: Final = (sys.executable, "-m", "ratebp.checker")
+COMMAND: Final = start.command("ratebp.checker")
 WRONG: Final = "wrong"
 _TAIL_LINES: Final = 8
 

@@ -43,10 +43,11 @@ def test_extra_info_holds_the_exact_figures(saved: Path) -> None:
     (entry,) = json.loads(path.read_text())["benchmarks"]
     assert entry["params"] == {"method": "sltt"}
     assert entry["stats"]["rounds"] == 5
-    cell = Cell(Choice("sltt"), Choice.make("tiny_resnet", {"width": 0.5}), "digits", 4, 32)
+    model = Choice.make("tiny_resnet", {"width": 0.5})
+    cell = Cell(Choice("sltt"), model, "digits", 4, 32, operators=rig.usual("cpu"))
     with rig.virtual(cell) as bench:
         rows = exact.measure(bench).rows
-    assert entry["extra_info"] == {
+    assert entry["extra_info"] == {"operators": cell.operators} | {
         f"{row.metric} {row.phase} [{row.unit}]": int(row.values[0]) for row in rows
     }
 

@@ -10,6 +10,7 @@ import pytest
 
 from harness.growth import LIMITS, fit, fit_noisy
 from harness.memory_class import disagreements, memory_class
+from harness.spec import LATER
 
 GRID = (1, 2, 4, 8, 16)
 
@@ -144,7 +145,7 @@ def test_a_declared_class_that_is_wrong_is_told() -> None:
     for method, (declared, slope) in laws.items():
         for T in GRID:
             cell = {"model": "net", "data": "digits", "batch": 4, "dtype": "float32"}
-            cell |= {"memory_format": "contiguous", "execution": "eager"}
+            cell |= LATER
             cell |= {"device": "cpu", "environment": "e", "code": "c", "status": "ok", "T": T}
             name = f"{method} {T}"
             trials.append(cell | {"trial": name, "method": method, "memory_class": declared})
