@@ -183,8 +183,7 @@ def mean_input(x: Tensor) -> Tensor:
     Raises:
         OptionError: for indices that change over time, which have no mean.
     """
-    constant = x.stride(0) == 0
-    if constant and not x.requires_grad:
+    if len(x) == 1 or (x.stride(0) == 0 and not x.requires_grad):
         return x[0]  # direct coding: every step is the mean
     if not x.is_floating_point():
         raise OptionError(

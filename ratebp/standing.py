@@ -12,9 +12,9 @@ import types
 from functools import lru_cache
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from ratebp.errors import BindError
+from ratebp.leaves import Leaf
 
 _PROTOCOL = frozenset({"forward", "reset", "detach", "stateful", "once", "extra_repr"})
 """What a variant has in its own right."""
@@ -22,14 +22,35 @@ _PROTOCOL = frozenset({"forward", "reset", "detach", "stateful", "once", "extra_
 _LIBRARIES = ("torch.", "ratebp.")
 
 
-def stand_for(variant: nn.Module, layer: nn.Module, path: str) -> None:
-    """Let `variant`, a leaf of a view, answer as `layer`, the copy of the model's at `path`.
+def standing(variant: Leaf, layer: nn.Module) -> Leaf:
+    """Return `variant`, answering as `layer`; behind a facade where it would hide an attribute.
 
-    Raises:
-        BindError: where the layer's class has an attribute of its own, under a name that the
-            variant needs.
+    Args:
+        variant: what runs.
+        layer: the view's copy of the model's.
     """
-    _refuse_same_names(variant, layer, path)
+    if _would_hide(variant, layer):
+        variant = Facade(variant)
+    _stand_for(variant, layer)
+    return variant
+
+
+class Facade(Leaf):
+    """A leaf that has nothing of its own but the variant that runs behind it."""
+
+    def __init__(self, variant: Leaf) -> None:
+        """Take the variant."""
+        super().__init__()
+        self._stand_in = variant
+        self.stateful, self.once = variant.stateful, variant.once
+
+    def forward(self, *inputs: Tensor) -> Any:
+        """Return what the variant makes of the input."""
+        return self._stand_in(*inputs)
+
+
+def _stand_for(variant: nn.Module, layer: nn.Module) -> None:
+    """Let `variant`, a leaf of a view, answer as `layer`, the copy of the model's."""
     kinds: tuple[Any, Any] = type(variant), type(layer)
     variant.__class__ = _both(*kinds)
     answers: dict[str, Any] = {**layer.__dict__}
@@ -40,17 +61,12 @@ def stand_for(variant: nn.Module, layer: nn.Module, path: str) -> None:
             variant.__dict__[name] = value
 
 
-@lru_cache(maxsize=1024)  # of classes, some of which are made for one layer alone
-def _both(variant: Any, layer: Any) -> Any:
-    if issubclass(variant, layer):
-        return variant
-    names = {"__module__": variant.__module__, "__qualname__": variant.__qualname__}
-    return types.new_class(
-        variant.__name__, (variant, layer), exec_body=lambda space: space.update(names)
-    )
+def _would_hide(variant: nn.Module, layer: nn.Module) -> bool:
+    """Say whether `variant` has another value under a name that is an attribute of `layer`.
 
-
-def _refuse_same_names(variant: nn.Module, layer: nn.Module, path: str) -> None:
+    What torch and this library write into a layer's class is the variant's business; what a user
+    does is not.
+    """
     plain = nn.Module()
     written = {
         name
@@ -60,15 +76,21 @@ def _refuse_same_names(variant: nn.Module, layer: nn.Module, path: str) -> None:
         if not name.startswith("__")
     }
     held = {*layer.__dict__, *layer._parameters, *layer._buffers, *layer._modules}
-    for name in sorted((written | held) - _PROTOCOL):
-        if hasattr(plain, name) or not hasattr(variant, name):
-            continue
-        if not _same(getattr(variant, name), getattr(layer, name)):
-            raise BindError(
-                f"`{path}` ({type(layer).__name__}) has an attribute `{name}`, a name that its "
-                "stand-in in the method needs for itself, so that the model would read another "
-                "value there. Rename the attribute."
-            )
+    return any(
+        hasattr(variant, name) and not _same(getattr(variant, name), getattr(layer, name))
+        for name in (written | held) - _PROTOCOL
+        if not hasattr(plain, name)
+    )
+
+
+@lru_cache(maxsize=1024)  # of classes, some of which are made for one layer alone
+def _both(variant: Any, layer: Any) -> Any:
+    if issubclass(variant, layer):
+        return variant
+    names = {"__module__": variant.__module__, "__qualname__": variant.__qualname__}
+    return types.new_class(
+        variant.__name__, (variant, layer), exec_body=lambda space: space.update(names)
+    )
 
 
 def _same(a: object, b: object) -> bool:

@@ -23,8 +23,11 @@ from torch import Tensor, nn
 
 from ratebp.checks import Snapshot, of_samples, refuse_no_tensor, refuse_unfit
 from ratebp.errors import BindError
-from ratebp.roles import Role, register_role, role_of
-from ratebp.standing import stand_for
+from ratebp.leaves import Folded as Folded
+from ratebp.leaves import Leaf as Leaf
+from ratebp.leaves import Record as Record
+from ratebp.roles import Role, role_of
+from ratebp.standing import standing
 from ratebp.wiring import Wiring
 
 Rule = Callable[[Any, str], nn.Module]
@@ -32,53 +35,6 @@ Rule = Callable[[Any, str], nn.Module]
 
 Wrap = Callable[[nn.Module, bool], nn.Module]
 """``wrap(module, builds_graph) -> module``: where compile or DDP are put around a view."""
-
-
-class Record:
-    """What leaves hand each other beside the model; a leaf holds it, or a list of such."""
-
-    def drop(self) -> None:
-        """Forget what is on its way."""
-
-
-class Leaf(nn.Module):
-    """A method's variant of one leaf. `stateful` ones must run once a time step.
-
-    Attributes:
-        stateful: whether it keeps something from call to call.
-        once: whether, of folded time steps ``[T*B, ...]``, it also takes a single one ``[B, ...]``
-            that stands for all of them (`View.over_time`).
-    """
-
-    stateful = False
-    once = False
-
-    def reset(self) -> None:
-        """Forget what was kept from an earlier sequence."""
-
-    def detach(self) -> None:
-        """Cut the graph to earlier time steps, keeping the values."""
-
-
-register_role(Leaf, None)  # whatever layer it stands for
-
-
-class Folded(Leaf):
-    """A leaf of T time steps at once, folded ``[T*B, ...]``, or of one that stands for all.
-
-    Attributes:
-        timesteps: T.
-        batch: B of the sequence that runs, None between sequences.
-    """
-
-    once = True
-    timesteps: int
-    batch: int | None = None
-
-    def steps(self, x: Tensor) -> Tensor:
-        """Return `x` as ``[T, B, ...]``, or as ``[1, B, ...]`` where one step stands for all."""
-        steps: Tensor = x.unflatten(0, (1 if len(x) == self.batch else self.timesteps, -1))
-        return steps
 
 
 class View:
@@ -257,7 +213,7 @@ def view(
             variant = variants[id(leaf)] = rule(leaf, path)
             _refuse_reuse(variant, role, path, wiring)
             if isinstance(variant, Leaf):
-                stand_for(variant, leaf, path)
+                variant = variants[id(leaf)] = standing(variant, leaf)
                 pairs.append((origins[id(leaf)], variant))
         tree = _put(tree, path, variants[id(leaf)])
         swapped.append(path)

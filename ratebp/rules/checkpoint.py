@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ratebp.errors import OptionError
 from ratebp.ops import has_hooks
 from ratebp.rules.rerun import Part, Surroundings, edge_of, leaf_of, pull, refuse_changed, segments
-from ratebp.views import View
+from ratebp.views import View, place_of
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,12 @@ class _Segments(torch.autograd.Function):
 
 
 def _refuse_parameter_hooks(net: nn.Module) -> None:
-    hooked = [name for name, p in net.named_parameters() if has_hooks(p)]
+    hooked = [
+        f"`{name}` of {place_of(module)}"
+        for module in net.modules()
+        for name, parameter in module._parameters.items()
+        if parameter is not None and has_hooks(parameter)
+    ]
     if hooked:
         raise OptionError(
             f"hooks on parameters ({', '.join(hooked)}) would run once for each segment of time, "

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from ratebp.errors import BindError
+from ratebp.ops import geometry_of
 from ratebp.roles import Role, role_of
 from ratebp.rules.synapse import TracedSynapse
 from ratebp.views import Leaf
@@ -76,6 +77,9 @@ class HiddenSynapse(TracedSynapse):
 class DriftedReadout(Leaf):
     """A readout that sends back what its weights have learnt: gradients by ``W - W_0``.
 
+    A layer whose weight is computed (a parametrization) answers twice, since there the difference
+    of parameters is no difference of weights.
+
     Beside a fixed random ``B_0`` this is feedback by ``B_0 + W - W_0``: a matrix that started at
     random and got every update that the readout got.
     """
@@ -90,7 +94,11 @@ class DriftedReadout(Leaf):
         """Return the readout of `x`."""
         value: Tensor = self.layer(x.detach())
         now = {n: p.detach() for n, p in self.layer.named_parameters()}
-        back = functional_call(self.layer, {n: now[n] - self.start[n] for n in now}, (x,))
+        if geometry_of(self.layer) is None:
+            back = functional_call(self.layer, now, (x,))
+            back = back - functional_call(self.layer, self.start, (x,))
+        else:
+            back = functional_call(self.layer, {n: now[n] - self.start[n] for n in now}, (x,))
         out: Tensor = value + (back - back.detach())
         return out
 
@@ -116,11 +124,6 @@ class Broadcast(Leaf):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of this step, ``[B, K]``, for the input ``[B, ...]``."""
         out: Tensor = self.net(x)
-        if out.dim() != 2:
-            raise BindError(
-                f"e-prop broadcasts the error of outputs [B, K], but the model gives "
-                f"{tuple(out.shape)}. Flatten them, or train with sltt, ottt_a or bptt_s."
-            )
         signals = [m.spikes.flatten(1) for m in self.neurons if m.spikes is not None]
         if signals and out.dim() != 2:
             raise BindError(

@@ -69,10 +69,10 @@ class RenormStep(Leaf):
     def forward(self, c: Tensor) -> Tensor:
         """Return the renormalised current of this step, shape of `c`."""
         norm = self.norm
+        refuse_input(norm, c)
         if not norm.training:
             frozen: Tensor = norm(c)
             return frozen
-        refuse_input(norm, c)
         with torch.no_grad():
             r, d = self._corrections(c.to(widened(c.dtype)))
             usual = ((r > self.safety) | (r < 1 / self.safety)).logical_not().all()

@@ -94,9 +94,10 @@ def test_a_change_that_no_view_follows_is_refused_and_named(name: str) -> None:
         bound = ratebp.methods.get(name).bind(model, STEPS)
         seeded_step(bound, x, y)
         if change_fits(model, change):
-            for call in (lambda: seeded_step(bound, x, y), lambda: bound.plain(x)):
-                with pytest.raises(StaleViewError, match=says):
-                    call()
+            with pytest.raises(StaleViewError, match=says):
+                seeded_step(bound, x, y)
+            with pytest.raises(StaleViewError, match=says):
+                bound.plain(x)
 
 
 def network(name: str) -> Any:
