@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp.ops import by_hand, norm_of_batch
-from ratebp.rules.norm import BATCH_NORMS, normalised, refuse_input, uses_batch
+from ratebp.rules.norm import BATCH_NORMS, normalised
+from ratebp.rules.norm_input import refuse_input, uses_batch
 from ratebp.views import Leaf
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ratebp.errors import BindError, OptionError
+from ratebp.errors import BindError
 from ratebp.ops import (
     affine_,
     along_channels,
@@ -17,66 +17,11 @@ from ratebp.ops import (
     norm_replay,
     sum_of_steps,
 )
+from ratebp.rules.norm_input import refuse_input, uses_batch
 from ratebp.rules.record import RateRecord, unread, widened
-from ratebp.views import Folded, Leaf, place_of
+from ratebp.views import Folded, Leaf
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-
-_DIMS = {nn.BatchNorm1d: (2, 3), nn.BatchNorm2d: (4,), nn.BatchNorm3d: (5,)}
-
-
-def refuse_input(norm: _BatchNorm, c: Tensor) -> None:
-    """Check that a batch norm gets what torch's own takes.
-
-    Raises:
-        OptionError: for an input of other dimensions or channels, and, where the statistics are
-            those of the batch, for a single value a channel: its variance is 0, so that nothing
-            before it would have a gradient.
-    """
-    dims = _DIMS.get(type(norm), (c.dim(),))
-    if c.dim() not in dims or c.shape[1] != norm.num_features:
-        raise OptionError(
-            f"{place_of(norm)} gets {tuple(c.shape)}, but takes {norm.num_features} channels in "
-            f"dimension 1, of {' or '.join(map(str, dims))} dimensions. Check the shape of x, "
-            "time-major [T, B, ...], and what comes before the norm."
-        )
-    if uses_batch(norm) and c.numel() == c.shape[1]:
-        raise OptionError(
-            f"{place_of(norm)} gets a single value a channel, {tuple(c.shape)}, which has no "
-            "variance: in training mode it needs more. Give it at least two samples (a data loader "
-            "with drop_last=True), put it into eval mode, or use a norm of each sample "
-            "(nn.GroupNorm, nn.LayerNorm)."
-        )
-
-
-class NormAsItIs(Leaf):
-    """One of torch's norms of the batch, which refuses single values by name."""
-
-    once = True
-
-    def __init__(self, norm: nn.Module) -> None:
-        """Take a norm whose forward is that of torch's batch norms."""
-        super().__init__()
-        assert isinstance(norm, _BatchNorm)
-        self.norm = norm
-
-    def forward(self, c: Tensor) -> Tensor:
-        """Return what the norm makes of `c`."""
-        refuse_input(self.norm, c)
-        out: Tensor = self.norm(c)
-        return out
-
-
-def as_it_is(norm: nn.Module, path: str) -> nn.Module:
-    """Return what stands for a norm that runs as it is: itself, or `NormAsItIs`."""
-    known = isinstance(norm, _BatchNorm) and type(norm).forward is _BatchNorm.forward
-    return NormAsItIs(norm) if known else norm
-
-
-def uses_batch(norm: _BatchNorm) -> bool:
-    """Are the statistics those of the batch, and not the running ones?"""
-    return norm.training or norm.running_mean is None
 
 
 def normalised(

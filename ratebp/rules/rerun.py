@@ -15,7 +15,8 @@ from torch.func import functional_call
 from ratebp.errors import BindError
 from ratebp.rules.batch_norm import BatchNorm
 from ratebp.rules.neuron import StepLIF
-from ratebp.rules.norm import BATCH_NORMS, as_it_is
+from ratebp.rules.norm import BATCH_NORMS
+from ratebp.rules.norm_input import as_it_is
 from ratebp.views import Leaf
 
 

@@ -41,7 +41,8 @@ from ratebp.ops import (
 )
 from ratebp.rules.batch_norm import by_module
 from ratebp.rules.neuron import ScanLIF, StepLIF
-from ratebp.rules.norm import BATCH_NORMS, normalised, uses_batch
+from ratebp.rules.norm import BATCH_NORMS, normalised
+from ratebp.rules.norm_input import uses_batch
 from ratebp.rules.record import RateRecord, unread
 from ratebp.views import Leaf
 

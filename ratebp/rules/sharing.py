@@ -19,7 +19,8 @@ from ratebp.ops import Spikes, geometry_of
 from ratebp.roles import Role
 from ratebp.rules.exact import scan_neuron, step_neuron
 from ratebp.rules.gathering import GatheringSynapse
-from ratebp.rules.norm import BATCH_NORMS, as_it_is
+from ratebp.rules.norm import BATCH_NORMS
+from ratebp.rules.norm_input import as_it_is
 from ratebp.rules.rate_flow import RateFlow
 from ratebp.rules.record import RateRecord
 from ratebp.rules.remaking import InputSynapse, RemakingNorm
