@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ratebp.leaves import Leaf
 
-_PROTOCOL = frozenset({"forward", "reset", "detach", "stateful", "once", "extra_repr"})
+_EVERY = frozenset(dir(nn.Module()))
+_PROTOCOL = _EVERY | {"reset", "detach", "stateful", "once"}
 """What a variant has in its own right."""
 
 _LIBRARIES = ("torch.", "ratebp.")
@@ -67,7 +68,6 @@ def _would_hide(variant: nn.Module, layer: nn.Module) -> bool:
     What torch and this library write into a layer's class is the variant's business; what a user
     does is not.
     """
-    plain = nn.Module()
     written = {
         name
         for cls in type(layer).__mro__
@@ -75,12 +75,15 @@ def _would_hide(variant: nn.Module, layer: nn.Module) -> bool:
         for name in vars(cls)
         if not name.startswith("__")
     }
-    held = {*layer.__dict__, *layer._parameters, *layer._buffers, *layer._modules}
-    return any(
-        hasattr(variant, name) and not _same(getattr(variant, name), getattr(layer, name))
-        for name in (written | held) - _PROTOCOL
-        if not hasattr(plain, name)
-    )
+    answers = (written | _held(layer)) - _PROTOCOL
+    own = _held(variant).union(*(vars(cls) for cls in type(variant).__mro__))
+    return any(not _same(getattr(variant, n), getattr(layer, n)) for n in answers & own)
+
+
+def _held(module: nn.Module) -> set[str]:
+    """Names of what a module holds, without what every module does."""
+    held = {*module.__dict__, *module._parameters, *module._buffers, *module._modules}
+    return held - _EVERY
 
 
 @lru_cache(maxsize=1024)  # of classes, some of which are made for one layer alone

@@ -10,6 +10,7 @@ from operator import is_
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
@@ -160,7 +161,7 @@ def _frozen(value: Any, depth: int = 6) -> Any:
         return dict, [(key, _piece(each, depth)) for key, each in value.items()]
     if isinstance(value, set):
         return set, frozenset(value)
-    if hasattr(value, "tobytes"):  # an array
+    if isinstance(value, np.ndarray):
         return type(value), value.tobytes()
     state = getattr(value, "__dict__", None)
     return None if not state else (type(value), [(k, _piece(v, depth)) for k, v in state.items()])
