@@ -7,7 +7,7 @@
     ├── UnboundError       a spiking model was called without a method
     ├── BindError          a method cannot train this model
     ├── OracleError        a network cannot be checked (also a ValueError)
-    └── StaleViewError     the model's tensors were replaced after it was bound
+    └── StaleViewError     the model changed after it was bound
 
 Every message says what is wrong, where, what is legal, and what to do instead.
 """
@@ -51,4 +51,4 @@ class OracleError(RatebpError, ValueError):
 
 
 class StaleViewError(RatebpError, RuntimeError):
-    """A parameter or buffer of the model was replaced after `bind`."""
+    """The model changed after `bind`, in anything but the values of its tensors."""
