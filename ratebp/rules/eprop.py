@@ -48,6 +48,7 @@ class EpropLeaves:
         """Find the synapses that need an eligibility for each sample and weight."""
         model = self._model = binding.model
         self._wiring = binding.wiring
+        _refuse_embeddings(model)
         self._listens, self._ends, self._drifts = listens, ends, drifts
         within = {id(m.neuron) for m in model.modules() if isinstance(m, Recurrent)}
         layers = {
@@ -131,3 +132,14 @@ def _refuse_out_of_reach(graph: Graph, drifting: Collection[str], ends: Collecti
 
 def _inner(module: nn.Module) -> nn.Module:
     return module.neuron if isinstance(module, Recurrent) else module
+
+
+def _refuse_embeddings(model: nn.Module) -> None:
+    for path, layer in model.named_modules():
+        asks = any(p.requires_grad for p in layer.parameters())
+        if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and asks:
+            raise BindError(
+                f"eprop has no trace for the {type(layer).__name__} at `{path}`, and sends no "
+                "learning signal past the synapse behind it. Freeze it (requires_grad_(False)), or "
+                "train with ottt_a, sltt or bptt_s."
+            )

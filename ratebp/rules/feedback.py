@@ -124,11 +124,6 @@ class Broadcast(Leaf):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of this step, ``[B, K]``, for the input ``[B, ...]``."""
         out: Tensor = self.net(x)
-        if out.dim() != 2:
-            raise BindError(
-                f"e-prop broadcasts the error of outputs [B, K], but the model gives "
-                f"{tuple(out.shape)}. Flatten them, or train with sltt, ottt_a or bptt_s."
-            )
         signals = [m.spikes.flatten(1) for m in self.neurons if m.spikes is not None]
         if signals and out.dim() != 2:
             raise BindError(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import ratebp
 from ratebp.rules.norm_time import norm_rule
 
 PLAIN = {
@@ -61,5 +62,5 @@ def test_value_gradients_and_running_statistics(
 
 def test_a_single_value_a_channel_is_refused() -> None:
     leaf = norm_rule("single", 3)(nn.BatchNorm1d(3), "here")
-    with pytest.raises(ValueError, match="more than 1 value per channel"):
+    with pytest.raises(ratebp.OptionError, match="gets a single value a channel"):
         leaf(torch.randn(1, 3))

@@ -74,10 +74,6 @@ class AsksNorms(nn.Module):
 @pytest.mark.parametrize("name", EVERY)
 def test_the_network_that_asks_is_the_one_that_knows(name: str) -> None:
     x, y = data(STEPS, 3, 5)
-    if name in ("saf_e", "saf_f"):
-        with pytest.raises(BindError, match="cannot cross mul"):
-            step(name, Asks(True).double(), x, y)
-        return
     results = []
     for asks in (True, False):
         model = Asks(asks).double()
@@ -232,10 +228,7 @@ class Reads(nn.Module):
         return out
 
 
-SCALED = [n for n in EVERY if n not in ("saf_e", "saf_f", "stllr")]  # they cross no multiple
-
-
-@pytest.mark.parametrize("name", SCALED)
+@pytest.mark.parametrize("name", EVERY)
 def test_names_that_a_method_uses_for_its_own_hide_none_of_the_layer_s(name: str) -> None:
     x, y = data(STEPS, 3, 5)
     results = []

@@ -100,9 +100,13 @@ def test_a_change_that_no_view_follows_is_refused_and_named(name: str) -> None:
                 bound.plain(x)
 
 
+SIMPLE = ("bptt_ckpt", "eprop", "ndot_a", "ndot_o")
+"""What refuses the dropout or the plain tensor of `Model`."""
+
+
 def network(name: str) -> Any:
     model = Model().double()
-    if not ratebp.methods.get(name).info.norms or name in ("bptt_ckpt", "ndot_a", "ndot_o"):
+    if not ratebp.methods.get(name).info.norms or name in SIMPLE:
         model = nn.Sequential()  # what these take: no norm, no dropout, no product
         model.a, model.l = nn.Linear(5, 6), ratebp.LIF(0.9, 0.3)
         model.h, model.scale, model.scales = nn.Linear(6, 4), 1.0, [1.0]

@@ -74,6 +74,7 @@ def test_an_error_in_the_forward_is_forgotten(name: str) -> None:
     x, y = data(STEPS, 3, 5)
     model = network(norm=ratebp.methods.get(name).info.norms)
     bound = ratebp.methods.get(name).bind(model, STEPS)
+    seeded_step(bound, x, y)
     tail = model[-1].weight.data
     model[-1].weight.data = tail[:, :5].contiguous()  # a fault in the middle of the network
     with pytest.raises(RuntimeError):
