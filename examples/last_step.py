@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ratebp import Binding, Identity, Info, Method, Result, Role, StepContext, View
 from ratebp.rules import DetachedLIF
-from ratebp.schedules import Loss
+from ratebp.schedules import Loss, Tally
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,14 @@ class LastStep(Method):
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext
     ) -> Result:
         """Run to the end, then learn."""
-        net = views["net"]
-        *early, last = x.unbind(0)
+        net, tally = views["net"], Tally()
         with net.sequence():
             with context.phase("forward"):
-                with torch.no_grad():
-                    outputs = [net(now) for now in early]
-                out = net(last)
-                value = loss(out, y)
-                logits = torch.stack([*outputs, out.detach()]).mean(0)
+                for t, now in enumerate(x.unbind(0), start=1):
+                    with torch.set_grad_enabled(t == len(x)):
+                        out = net(now)
+                        value = loss(out, y)
+                    tally.add(value, out)
             with context.phase("backward"):
                 context.backward(value)
-        return Result(value.detach(), logits)
+        return tally.result(len(x))

@@ -56,7 +56,7 @@ def prepared(model: nn.Module) -> nn.Module:
     twin = copy.deepcopy(model).double()
     for path, leaf in twin.named_modules():
         if type(leaf) in plain.DROPOUTS:
-            leaf.forward = plain.OneMask(leaf, path)
+            plain.draw_alone(leaf, path)
     return twin
 
 
@@ -159,8 +159,8 @@ def _install(
             over_all = layout == "multi" and leaf.training
             leaf.forward = plain.norm(leaf, timesteps, lockstep if over_all else None)
             meets |= over_all
-        elif isinstance(getattr(leaf, "forward", None), plain.OneMask):
-            leaf.forward = plain.masked(leaf.forward)
+        elif isinstance(leaf, plain.DROPOUTS):
+            leaf.forward = plain.masked(leaf)
     return meets
 
 

@@ -228,45 +228,34 @@ def _bntt(leaf: BNTT, x: Tensor, t: int) -> Tensor:
     )
 
 
-class OneMask:
-    """Dropout whose masks come from a generator of the layer's own, so that no draw shifts another.
+def draw_alone(layer: Any, path: str) -> None:
+    """Let a dropout draw from a generator of its own, so that no other draw shifts its masks.
 
-    It takes the place of a dropout's forward in the models of both sides. The masks of a sequence
-    are what `ratebp.rules.dropout` says: one for all time steps. A method that draws twice gets two
-    different ones, as it would without this.
+    Both sides do so, each from the same seed. The masks of a sequence are what
+    `ratebp.rules.dropout` says: one for all time steps. A method that draws twice gets two
+    different ones, as it would without this. The class keeps its name: a forward may ask for it.
     """
+    generator = torch.Generator().manual_seed(crc32(path.encode()))
+    kind = type(layer)
 
-    def __init__(self, layer: nn.Module, path: str) -> None:
-        """Seed the generator by the layer's path."""
-        self.layer = layer
-        self.generator = torch.Generator().manual_seed(crc32(path.encode()))
+    def forward(self: Any, x: Tensor) -> Tensor:
+        if not self.training:
+            return x
+        shape = x.shape if kind is nn.Dropout else (*x.shape[:2], *[1] * (x.dim() - 2))
+        kept = torch.rand(shape, generator=generator, dtype=x.dtype) >= self.p
+        return x * kept / (1 - self.p) if self.p < 1 else x * 0
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> OneMask:
-        """Stay one object in all copies of the model: there is one generator a layer."""
-        return self
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return `x` times a new mask, or `x` in eval mode."""
-        return x * self.draw(x) if self.layer.training else x
-
-    def draw(self, x: Tensor) -> Tensor:
-        """Return a new mask for `x`."""
-        p: float = self.layer.p  # type: ignore[assignment]
-        channels = type(self.layer) is not nn.Dropout
-        shape = (*x.shape[:2], *[1] * (x.dim() - 2)) if channels else x.shape
-        kept = torch.rand(shape, generator=self.generator, dtype=x.dtype) >= p
-        return kept.to(x.dtype) / (1 - p) if p < 1 else torch.zeros(shape, dtype=x.dtype)
+    layer.__class__ = type(kind.__name__, (kind,), {"forward": forward})
 
 
-def masked(source: OneMask) -> Callable[[Tensor], Tensor]:
+def masked(layer: nn.Module) -> Callable[[Tensor], Tensor]:
     """Return a dropout's forward that draws one mask and keeps it."""
     mask: Tensor | None = None
 
     def forward(x: Tensor) -> Tensor:
         nonlocal mask
-        if not source.layer.training:
-            return x
-        mask = source.draw(x) if mask is None else mask
+        if mask is None:
+            mask = type(layer).forward(layer, torch.ones_like(x))
         return x * mask
 
     return forward

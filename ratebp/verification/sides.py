@@ -94,6 +94,7 @@ class Sides:
             try:
                 forward = self._plain(x) if plain else None
                 bound = self.method.bind(model, len(x))
+                bound._check(own)  # may make the views anew, for these shapes
                 for name, view in bound._views.items():
                     if watched:
                         _watch(view.module, records.setdefault(name, {}))
