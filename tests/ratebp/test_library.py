@@ -1,4 +1,4 @@
-"""The library of the C++ kernels: by which compiler it is built, where it is kept, what is loaded."""
+"""The library of the C++ kernels: how it is built, where it is kept, what is loaded."""
 
 from __future__ import annotations
 
