@@ -160,7 +160,7 @@ def _install(
             leaf.forward = plain.norm(leaf, timesteps, lockstep if over_all else None)
             meets |= over_all
         elif isinstance(leaf, plain.DROPOUTS):
-            leaf.forward = plain.masked(leaf)
+            leaf.forward = plain.masked(leaf)  # type: ignore[assignment, method-assign]
     return meets
 
 

@@ -62,7 +62,7 @@ def promises(method: Method, seen: tuple[Method, ...] = ()) -> Iterator[Promise]
         return
     if method.info.family in EXACT_AT_ONE:
         yield Promise(method.info.layout, mode, {"timesteps": 1})
-    for identity in method.identities:
+    for identity in filter(_names_a_method, method.identities):
         if not _is_of(identity, method):
             continue
         other = methods.get(identity.other, **identity.other_options)
@@ -79,12 +79,17 @@ def best(method: Method, model: nn.Module, timesteps: int) -> Promise | None:
 
 def kin(method: Method, model: nn.Module, timesteps: int) -> Iterator[Identity]:
     """Return the identities with other approximations that hold here."""
-    for identity in method.identities:
+    for identity in filter(_names_a_method, method.identities):
         other = methods.get(identity.other, **identity.other_options)
         exact = other.info.family == "exact"
         here = all(_is_so(model, timesteps, n, v) for n, v in identity.when.items())
         if not exact and here and other != method and _is_of(identity, method):
             yield identity
+
+
+def _names_a_method(identity: Identity) -> bool:
+    """Return whether it is one with a method; what an oracle says is for the contract to run."""
+    return identity.oracle is None
 
 
 def _is_of(identity: Identity, method: Method) -> bool:
