@@ -63,7 +63,7 @@ def promises(method: Method, seen: tuple[Method, ...] = ()) -> Iterator[Promise]
     if method.info.family in EXACT_AT_ONE:
         yield Promise(method.info.layout, mode, {"timesteps": 1})
     for identity in method.identities:
-        if not _is_of(identity, method):
+        if identity.oracle is not None or not _is_of(identity, method):
             continue
         other = methods.get(identity.other, **identity.other_options)
         for theirs in promises(other, (*seen, method)):
@@ -78,13 +78,16 @@ def best(method: Method, model: nn.Module, timesteps: int) -> Promise | None:
 
 
 def kin(method: Method, model: nn.Module, timesteps: int) -> Iterator[Identity]:
-    """Return the identities with other approximations that hold here."""
+    """Return the identities with other approximations, or with their oracles, that hold here."""
     for identity in method.identities:
-        other = methods.get(identity.other, **identity.other_options)
-        exact = other.info.family == "exact"
         here = all(_is_so(model, timesteps, n, v) for n, v in identity.when.items())
-        if not exact and here and other != method and _is_of(identity, method):
-            yield identity
+        if not here or not _is_of(identity, method):
+            continue
+        if identity.oracle is None:
+            other = methods.get(identity.other, **identity.other_options)
+            if other.info.family == "exact" or other == method:
+                continue
+        yield identity
 
 
 def _is_of(identity: Identity, method: Method) -> bool:
