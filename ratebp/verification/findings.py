@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+import torch
 from torch import Tensor
 
 from ratebp import methods
+from ratebp.claims import Identity, Oracle
 from ratebp.controls import Control
 from ratebp.errors import RatebpError
 from ratebp.method import Method
+from ratebp.neurons import LIF
+from ratebp.oracles.hand import OverTime, swapped
 from ratebp.schedules import SEQUENCE_LOSSES
 from ratebp.verification.compare import (
     TOLERANCE,
@@ -170,16 +174,49 @@ def _approximate(sides: Sides, method: Method, x: Tensor) -> Finding:
 def _unlike_kin(
     sides: Sides, method: Method, x: Tensor, side: Side, want: Run
 ) -> Iterator[Difference]:
-    """Compare with the other approximations that the method says it equals."""
+    """Compare with the other approximations, and the oracles, that the method says it equals."""
     for identity in kin(method, sides.model, len(x)):
-        other = replace(sides, method=methods.get(identity.other, **identity.other_options))
-        try:
-            theirs = replace(other.by_method(x).run, outputs=want.outputs)
-        except (RatebpError, FailedError):
-            continue  # what it cannot train says nothing about this method
-        if error_of(theirs.logits, want.logits) > TOLERANCE:
-            continue  # it has a fault of its own here
+        if identity.oracle is None:
+            theirs = _by_other(sides, identity, x, want)
+        else:
+            theirs = _by_oracle(sides, identity.oracle, x, want)
+        if theirs is None:
+            continue
         scale = 1 / len(x) if identity.scale == "inverse_t" else 1.0
         names = None if identity.over == "all" else in_last_spiking(sides.model, want)
-        for each in gradient_differences(side.run, theirs, names, scale):
-            yield replace(each, what=f"{each.what}, beside that of {identity.other},")
+        beside = replace(want, gradients=theirs, input_gradient=None)
+        for each in gradient_differences(side.run, beside, names, scale):
+            yield replace(each, what=f"{each.what}, beside that of {identity},")
+
+
+def _by_other(
+    sides: Sides, identity: Identity, x: Tensor, want: Run
+) -> Mapping[str, Tensor | None] | None:
+    """Return the gradients of another method; None where it is no measure."""
+    other = replace(sides, method=methods.get(identity.other, **identity.other_options))
+    try:
+        run = other.by_method(x).run
+    except (RatebpError, FailedError):
+        return None  # what it cannot train says nothing about this method
+    at_fault = error_of(run.logits, want.logits) > TOLERANCE
+    return None if at_fault else run.gradients
+
+
+def _by_oracle(
+    sides: Sides, oracle: Oracle, x: Tensor, want: Run
+) -> Mapping[str, Tensor | None] | None:
+    """Return the gradients by an oracle; None where it cannot run the network.
+
+    Oracles fold the steps into the batch and put other classes in the neurons' places. A network
+    that gives something else when that is done to it is none for them.
+    """
+    model, own = sides.copied(x)
+    try:
+        folded = swapped(model, LIF, lambda lif, _: OverTime(lif, len(x), lambda c, u, s, d: s))
+        with torch.no_grad():
+            logits = folded(own.flatten(0, 1)).unflatten(0, (len(x), -1)).mean(0)
+        if error_of(logits, want.logits) > TOLERANCE:
+            return None
+        return oracle(*sides.copied(x), sides.y, sides.loss)
+    except Exception:  # whatever it does not know: no neuron but LIF, an integer input, a detour
+        return None

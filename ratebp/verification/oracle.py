@@ -151,16 +151,19 @@ def _install(
     """Give every leaf its plain forward; return whether steps meet anywhere."""
     meets = False
     for path, leaf in model.named_modules():
+        call: Callable[..., Any] | None = None
         if role_of(leaf) is Role.NEURON:
             own = None if neurons is None or isinstance(leaf, Delay) else neurons(leaf, path)
-            leaf.forward = own or plain.neuron(leaf, path, carry, lockstep)
+            call = own or plain.neuron(leaf, path, carry, lockstep)
             meets |= isinstance(leaf, PSN)
         elif isinstance(leaf, _NormBase):
             over_all = layout == "multi" and leaf.training
-            leaf.forward = plain.norm(leaf, timesteps, lockstep if over_all else None)
+            call = plain.norm(leaf, timesteps, lockstep if over_all else None)
             meets |= over_all
         elif isinstance(leaf, plain.DROPOUTS):
-            leaf.forward = plain.masked(leaf)  # type: ignore[assignment, method-assign]
+            call = plain.masked(leaf)
+        if call is not None:
+            leaf.__dict__["forward"] = call
     return meets
 
 

@@ -62,8 +62,8 @@ def promises(method: Method, seen: tuple[Method, ...] = ()) -> Iterator[Promise]
         return
     if method.info.family in EXACT_AT_ONE:
         yield Promise(method.info.layout, mode, {"timesteps": 1})
-    for identity in filter(_names_a_method, method.identities):
-        if not _is_of(identity, method):
+    for identity in method.identities:
+        if identity.oracle is not None or not _is_of(identity, method):
             continue
         other = methods.get(identity.other, **identity.other_options)
         for theirs in promises(other, (*seen, method)):
@@ -78,18 +78,16 @@ def best(method: Method, model: nn.Module, timesteps: int) -> Promise | None:
 
 
 def kin(method: Method, model: nn.Module, timesteps: int) -> Iterator[Identity]:
-    """Return the identities with other approximations that hold here."""
-    for identity in filter(_names_a_method, method.identities):
-        other = methods.get(identity.other, **identity.other_options)
-        exact = other.info.family == "exact"
+    """Return the identities with other approximations, or with their oracles, that hold here."""
+    for identity in method.identities:
         here = all(_is_so(model, timesteps, n, v) for n, v in identity.when.items())
-        if not exact and here and other != method and _is_of(identity, method):
-            yield identity
-
-
-def _names_a_method(identity: Identity) -> bool:
-    """Return whether it is one with a method; what an oracle says is for the contract to run."""
-    return identity.oracle is None
+        if not here or not _is_of(identity, method):
+            continue
+        if identity.oracle is None:
+            other = methods.get(identity.other, **identity.other_options)
+            if other.info.family == "exact" or other == method:
+                continue
+        yield identity
 
 
 def _is_of(identity: Identity, method: Method) -> bool:

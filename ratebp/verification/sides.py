@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import OracleError, RatebpError
-from ratebp.method import Bound, Method
+from ratebp.method import Method
 from ratebp.phases import StepContext
 from ratebp.schedules import Loss
 from ratebp.verification import oracle
 from ratebp.verification.oracle import Neurons, Run
 from ratebp.verification.plain import NoOracleError
+from ratebp.views import View
 
 
 class FailedError(Exception):
@@ -94,11 +95,11 @@ class Sides:
             try:
                 forward = self._plain(x) if plain else None
                 bound = self.method.bind(model, len(x))
-                bound._check(own)  # may make the views anew, for these shapes
-                for name, view in bound._views.items():
+                views = bound.views(own)
+                for name, view in views.items():
                     if watched:
                         _watch(view.module, records.setdefault(name, {}))
-                _note_the_first_draw(bound, drawing)
+                _note_the_first_draw(views, drawing)
                 result = bound.step(own, self.y, loss=self.loss, context=_Withheld())
                 if not isinstance(result.loss, Tensor):
                     raise TypeError(f"its loss is no tensor but {type(result.loss).__name__}")
@@ -168,7 +169,7 @@ def _recorder(record: dict[str, list[Tensor]], path: str) -> Callable[..., None]
     return keep
 
 
-def _note_the_first_draw(bound: Bound, drawing: list[Tensor]) -> None:
+def _note_the_first_draw(views: Mapping[str, View], drawing: list[Tensor]) -> None:
     """Keep the generator's state as the network first sees it: a method may draw before."""
 
     def note(_module: nn.Module, _args: Any) -> None:
@@ -176,5 +177,5 @@ def _note_the_first_draw(bound: Bound, drawing: list[Tensor]) -> None:
             drawing.append(torch.get_rng_state())
 
     drawing[0] = torch.get_rng_state()
-    for view in bound._views.values():
+    for view in views.values():
         view.module.register_forward_pre_hook(note)

@@ -14,6 +14,8 @@ from ratebp.method import Binding
 from ratebp.methods.bptt_m import BpttM
 from ratebp.methods.bptt_s import BpttS
 from ratebp.methods.ottt_a import OtttA
+from ratebp.methods.ottt_o import OtttO
+from ratebp.methods.rate_m import RateM
 from ratebp.roles import Role
 from ratebp.rules.exact import step_neuron
 from ratebp.schedules import Result
@@ -104,6 +106,28 @@ class WrongAtOneStep(OtttA):
         return result
 
 
+def _scaled(views: Any, factor: float) -> None:
+    for view in views.values():
+        for name, parameter in view.module.named_parameters():
+            if name.startswith("conv2.") and name.endswith("weight") and parameter.grad is not None:
+                parameter.grad.mul_(factor)
+                return
+
+
+class OffOverTime(RateM):
+    def step(self, views: Any, x: Tensor, *rest: Any) -> Result:
+        result = super().step(views, x, *rest)
+        _scaled(views, 1.5 if len(x) > 1 else 1.0)
+        return result
+
+
+class OtherTraces(OtttO):
+    def step(self, views: Any, x: Tensor, *rest: Any) -> Result:
+        result = super().step(views, x, *rest)
+        _scaled(views, 1.5 if len(x) > 1 else 1.0)
+        return result
+
+
 @pytest.mark.parametrize(
     ("method", "leaf", "words"),
     [
@@ -129,6 +153,16 @@ def test_one_time_step_of_an_approximation_is_compared() -> None:
     found = check(WrongAtOneStep())
     assert (found.outcome, found.leaf) == ("wrong", "conv2")
     assert "At T=1 the gradient of `conv2.weight` is off by 1" in found.reason
+
+
+def test_more_than_one_time_step_is_compared_with_what_the_method_says_it_equals() -> None:
+    """By hand for `rate_m`, which has an oracle; `ottt_o` says that it is `ottt_a`."""
+    found = check(OffOverTime())
+    assert (found.outcome, found.leaf) == ("wrong", "conv2")
+    assert "`conv2.weight`, beside that of the gradients of a network of mean" in found.reason
+    found = check(OtherTraces())
+    assert (found.outcome, found.leaf) == ("wrong", "conv2")
+    assert "`conv2.weight`, beside that of ottt_a" in found.reason
 
 
 def test_a_refusal_is_no_fault() -> None:
