@@ -48,7 +48,7 @@ class EpropLeaves:
         """Find the synapses that need an eligibility for each sample and weight."""
         model = self._model = binding.model
         self._wiring = binding.wiring
-        _refuse_embeddings(model)
+        _refuse_embeddings(binding.graph, model)
         self._listens, self._ends, self._drifts = listens, ends, drifts
         within = {id(m.neuron) for m in model.modules() if isinstance(m, Recurrent)}
         layers = {
@@ -134,9 +134,10 @@ def _inner(module: nn.Module) -> nn.Module:
     return module.neuron if isinstance(module, Recurrent) else module
 
 
-def _refuse_embeddings(model: nn.Module) -> None:
+def _refuse_embeddings(graph: Graph, model: nn.Module) -> None:
+    read = {node.path for node in graph.nodes}
     for path, layer in model.named_modules():
-        asks = any(p.requires_grad for p in layer.parameters())
+        asks = path in read and any(p.requires_grad for p in layer.parameters())
         if isinstance(layer, nn.Embedding | nn.EmbeddingBag) and asks:
             raise BindError(
                 f"eprop has no trace for the {type(layer).__name__} at `{path}`, and sends no "

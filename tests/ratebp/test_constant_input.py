@@ -136,6 +136,14 @@ def test_whatever_stands_before_the_first_neuron(name: str, front: str, batch: i
         x = ratebp.direct(3 * torch.randn(batch, 5, dtype=torch.float64), 3)
         x = each_step(x) if copied else x
         y = torch.arange(batch) % 3
+        if (
+            name == "rate_m"
+            and batch == 1
+            and any(isinstance(each, nn.BatchNorm1d) for each in model.modules())
+        ):
+            with pytest.raises(ratebp.OptionError, match="single value a channel"):
+                step(bound, x, y)()  # its rate pass has one sample, whatever T is
+            return
         steps = [after(model, step(bound, x, y)) for _ in range(2)]
         found.append([None if each is None else each.clone() for each in steps[-1]])
     for once, each in zip(*found, strict=True):
