@@ -19,7 +19,7 @@ _LARGE = 1 << 17  # neurons; below, smaller blocks keep more of the device busy
 
 @triton.jit
 def level(like, VALUE: tl.constexpr):
-    """VALUE in the type of `like`, to compare with: as it stands, triton would make it a float32."""
+    """VALUE in the type of `like`, to compare with: triton would make it a float32."""
     return tl.full(like.shape, VALUE, like.dtype)
 
 
