@@ -90,18 +90,14 @@ def fingerprint(gpus: Mapping[str, Any]) -> dict[str, Any]:
 def compiler() -> str | None:
     """How the C++ compiler names itself that builds the library's CPU kernels; None without one."""
     named = os.environ.get("CXX", "").strip()
-    for words in [_words(named)] if named else [["c++"], ["g++"], ["clang++"]]:
-        if words and shutil.which(words[0]):
-            return _first_line(*words, "--version")
-    return None
+    commands = [_words(named)] if named else [["c++"], ["g++"], ["clang++"]]
+    found = next((words for words in commands if words and shutil.which(words[0])), None)
+    return None if found is None else _first_line(*found, "--version")
 
 
-def _words(command: str) -> list[str]:
-    """Split a command as a shell does (``ccache g++``); none if it cannot be read."""
-    if shutil.which(command):  # a path with a space in it
-        return [command]
+def _words(command: str) -> list[str]:  # as a shell does: ``ccache g++``
     try:
-        return shlex.split(command)
+        return [command] if shutil.which(command) else shlex.split(command)
     except ValueError:
         return []
 

@@ -18,6 +18,12 @@ _LARGE = 1 << 17  # neurons; below, smaller blocks keep more of the device busy
 
 
 @triton.jit
+def level(like, VALUE: tl.constexpr):
+    """VALUE in the type of `like`, to compare with: triton would make it a float32."""
+    return tl.full(like.shape, VALUE, like.dtype)
+
+
+@triton.jit
 def derivative(x, SURROGATE: tl.constexpr, ALPHA: tl.constexpr):
     """h'(x), as in `ratebp.surrogates`."""
     if SURROGATE == "sigmoid":
@@ -30,7 +36,7 @@ def derivative(x, SURROGATE: tl.constexpr, ALPHA: tl.constexpr):
         y = (1.5707963267948966 * ALPHA) * x
         h = (ALPHA / 2) / (1 + y * y)
     elif SURROGATE == "rectangle":
-        h = ALPHA * (tl.abs(x) < 1 / (2 * ALPHA)).to(x.dtype)
+        h = ALPHA * (tl.abs(x) < level(x, 1 / (2 * ALPHA))).to(x.dtype)
     else:
         tl.static_assert(SURROGATE == "fast_sigmoid")
         y = ALPHA * tl.abs(x) + 1
@@ -41,8 +47,8 @@ def derivative(x, SURROGATE: tl.constexpr, ALPHA: tl.constexpr):
 @triton.jit
 def carry(u, DECAY: tl.constexpr, THRESHOLD: tl.constexpr, RESET: tl.constexpr):
     """What is left of the potential `u` after its spike and one leak (`Dynamics.carry`)."""
-    left = 0.0 if RESET == "hard" else u - THRESHOLD
-    return tl.where(u >= THRESHOLD, left, u) * DECAY
+    left = u * 0.0 if RESET == "hard" else u - THRESHOLD  # NaN of an infinite u, as in C++
+    return tl.where(u >= level(u, THRESHOLD), left, u) * DECAY
 
 
 @triton.jit
@@ -51,7 +57,7 @@ def carry_grad(
 ):
     """Temporal Jacobian d u[t+1] / d u[t] (`Dynamics.carry_grad`)."""
     if RESET == "hard":
-        silent = (u < THRESHOLD).to(u.dtype)
+        silent = (u < level(u, THRESHOLD)).to(u.dtype)
         jacobian = DECAY * silent if DETACH else DECAY * (silent - u * h)
     else:
         jacobian = tl.full(u.shape, DECAY, u.dtype) if DETACH else DECAY * (1 - THRESHOLD * h)

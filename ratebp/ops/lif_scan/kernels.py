@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ratebp.ops.fused import FORWARD, constants, wide_of
-from ratebp.ops.kernels import carry, carry_grad, cast, derivative, launch, type_of
+from ratebp.ops.kernels import carry, carry_grad, cast, derivative, launch, level, type_of
 
 
 @triton.jit
@@ -24,7 +24,7 @@ def _forward(
         if KEEP:
             tl.store(kept, u, mask=inside)
             kept += number
-        tl.store(fired, cast(u >= THRESHOLD, spikes.dtype.element_ty), mask=inside)
+        tl.store(fired, cast(u >= level(u, THRESHOLD), spikes.dtype.element_ty), mask=inside)
         u = carry(u, DECAY, THRESHOLD, RESET)
         now += step
         fired += number

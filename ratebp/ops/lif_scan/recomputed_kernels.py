@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ratebp.ops.bits.fused import bytes_for
 from ratebp.ops.fused import FORWARD, constants
-from ratebp.ops.kernels import carry, carry_grad, cast, derivative, launch, type_of
+from ratebp.ops.kernels import carry, carry_grad, cast, derivative, launch, level, type_of
 from ratebp.ops.lif_scan.terms import Terms, kind, step_of
 
 
@@ -72,7 +72,7 @@ def _run(
         if B != "none":
             current += _term(b, in_b, logical, inside, size, wb, bb, B, WIDE)
         u += current
-        tl.store(out + index, cast(u >= THRESHOLD, WIDE) if SPIKES else u, mask=inside)
+        tl.store(out + index, cast(u >= level(u, THRESHOLD), WIDE) if SPIKES else u, mask=inside)
         u = carry(u, DECAY, THRESHOLD, RESET)
         index += number
         logical += number

@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ratebp.ops.fused import FORWARD, constants
-from ratebp.ops.kernels import carry, carry_grad, cast, derivative, launch, type_of
+from ratebp.ops.kernels import carry, carry_grad, cast, derivative, launch, level, type_of
 
 
 @triton.jit
@@ -21,7 +21,7 @@ def _forward(
     u = tl.load(current + i, mask=inside, other=0).to(WIDE)
     if LAST:
         u = carry(tl.load(last + i, mask=inside, other=0), DECAY, THRESHOLD, RESET) + u
-    fired = u >= THRESHOLD
+    fired = u >= level(u, THRESHOLD)
     tl.store(potential + i, u, mask=inside)
     tl.store(spikes + i, cast(fired, spikes.dtype.element_ty), mask=inside)
     if TRACED:

@@ -6,7 +6,7 @@ import triton.language as tl
 from torch import Tensor
 
 from ratebp.ops.fused import bytes_of, constants, wide_of
-from ratebp.ops.kernels import carry, carry_grad, cast, derivative, launch, type_of
+from ratebp.ops.kernels import carry, carry_grad, cast, derivative, launch, level, type_of
 
 
 @triton.jit
@@ -23,7 +23,7 @@ def _rate_scan(
     count = tl.zeros([BLOCK], tl.int32)
     for _ in range(timesteps):
         u += tl.load(now, mask=inside, other=0).to(WIDE)
-        s = u >= THRESHOLD
+        s = u >= level(u, THRESHOLD)
         tl.store(fired, cast(s, spikes.dtype.element_ty), mask=inside)
         count += s.to(tl.int32)
         h = derivative(u - THRESHOLD, SURROGATE, ALPHA)
@@ -47,7 +47,7 @@ def _advance(
     inside = i < number
     u = tl.load(potential + i, mask=inside, other=0)
     u += tl.load(current + i, mask=inside, other=0).to(WIDE)
-    s = u >= THRESHOLD
+    s = u >= level(u, THRESHOLD)
     tl.store(fired + i, s.to(tl.uint8), mask=inside)
     count = tl.load(total + i, mask=inside, other=0) + s.to(total.dtype.element_ty)
     tl.store(total + i, count, mask=inside)
