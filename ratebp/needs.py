@@ -7,14 +7,25 @@ the operation, its line in the model, and a way out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from enum import Enum
 
 from torch import nn
 
 from ratebp.checks import refuse_no_tensor
 from ratebp.errors import BindError
-from ratebp.graph import FACTORIES, MOVES, RANDOM_FACTORIES, At, Graph, Kind, Lost, Node, Samples
+from ratebp.graph import (
+    MOVES,
+    RANDOM_FACTORIES,
+    SHAPED,
+    VIEWS,
+    At,
+    Graph,
+    Kind,
+    Lost,
+    Node,
+    Samples,
+)
 from ratebp.roles import Role
 
 
@@ -131,7 +142,7 @@ def refuse_samples(method: str, needs: Collection[Need], graph: Graph, batch: in
     if Need.SAMPLES in needs:
         for node in graph.nodes:
             place = samples.at(node)
-            if isinstance(place, Lost):
+            if node.signal and isinstance(place, Lost):
                 raise BindError(
                     f"{method} puts time steps (or traces) side by side in the batch, but "
                     f"{_shown(place.node)} {place.why}. Keep the samples apart, or {_EXACT}."
@@ -156,8 +167,8 @@ def refuse_numbers(method: str, graph: Graph, other: Graph) -> None:
     pairs = zip(graph.nodes, other.nodes, strict=False)
     for node, twin in pairs:
         same = node.name == twin.name and node.path == twin.path
-        shaped = node.name in MOVES or node.name in FACTORIES or node.name in RANDOM_FACTORIES
-        if not same or (not shaped and _numbers(node) != _numbers(twin)):
+        shaped = node.name in MOVES or node.name in SHAPED or node.name in RANDOM_FACTORIES
+        if not same or (not shaped and _numbers(node) != _numbers(twin)) or _grows(node, twin):
             raise BindError(
                 f"{method} puts time steps (or traces) side by side in the batch, but "
                 f"{_shown(node)} depends on the number of samples. Use a constant, or {_EXACT}."
@@ -165,8 +176,21 @@ def refuse_numbers(method: str, graph: Graph, other: Graph) -> None:
 
 
 def _numbers(node: Node) -> list[object]:
-    values = [*node.args, *node.kwargs.values()]
-    return [each for each in values if isinstance(each, int | float)]
+    return [*_flat([*node.args, *node.kwargs.values()])]
+
+
+def _flat(value: object) -> Iterator[object]:
+    if isinstance(value, tuple | list):
+        for each in value:
+            yield from _flat(each)
+    elif isinstance(value, int | float):
+        yield value
+
+
+def _grows(node: Node, twin: Node) -> bool:
+    """Does another dimension than that of the samples depend on their number?"""
+    sizes = [*zip(node.shape or (), twin.shape or (), strict=False)]
+    return node.signal and sum(a != b for a, b in sizes) > 1
 
 
 def _refuse_unless_first(
@@ -218,12 +242,9 @@ def _shown(node: Node) -> str:
 def _whole(change: Node) -> list[Node]:
     """Return what shares memory with what `change` changes."""
     found = [change.tensors[0]] if change.tensors else []
-    while found[-1:] and found[-1].name in _VIEWS and found[-1].tensors:
+    while found[-1:] and found[-1].name in VIEWS and found[-1].tensors:
         found.append(found[-1].tensors[0])
     return found
-
-
-_VIEWS = MOVES - {"cat", "stack", "hstack", "vstack", "clone", "repeat", "flip", "roll"} | {"part"}
 
 
 def _refuse_weights(method: str, graph: Graph) -> None:

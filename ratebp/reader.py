@@ -99,6 +99,7 @@ class Reader:
                 if folds and batch != primes[-1]:
                     other = record(self._model, _samples(x, primes[-1]))
                     refuse_numbers(self._method, graph, other)
+                    refuse_samples(self._method, self._needs, other, primes[-1])
                 return graph, batch
             except UnreadableError as error:
                 self.reason = str(error)

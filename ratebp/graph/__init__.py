@@ -6,23 +6,18 @@ values, with shapes. Both give a `Graph` of named operations, each of known kind
 
 from ratebp.graph.batch import At, Lost, Samples
 from ratebp.graph.graph import Graph
+from ratebp.graph.names import MOVES, OUT_OF_PLACE, RANDOM_FACTORIES, SHAPED, VIEWS
 from ratebp.graph.node import Node
-from ratebp.graph.operations import (
-    FACTORIES,
-    MOVES,
-    OUT_OF_PLACE,
-    RANDOM_FACTORIES,
-    Kind,
-    kinds_of,
-)
+from ratebp.graph.operations import Kind, kinds_of
 from ratebp.graph.recorded import record
 from ratebp.graph.symbolic import UnreadableError, read
 
 __all__ = [
-    "FACTORIES",
     "MOVES",
     "OUT_OF_PLACE",
     "RANDOM_FACTORIES",
+    "SHAPED",
+    "VIEWS",
     "At",
     "Graph",
     "Kind",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from torch import fx, nn
 
 from ratebp.roles import Role
 
 Shape = tuple[int, ...]
+_NUMPY = {"dim": "axis", "keepdim": "keepdims", "dim0": "axis0", "dim1": "axis1"}
 
 
 class Node:
@@ -31,6 +33,7 @@ class Node:
         users: the nodes that take its value, sizes left out.
         again: whether it runs within `torch.utils.checkpoint`.
         code: what it is in the code of its graph, where that has code.
+        dtype: of its value, where it was read with shapes and gives one tensor.
     """
 
     def __init__(
@@ -59,6 +62,7 @@ class Node:
         self.opaque = False
         self.again = False
         self.code: fx.Node | None = None
+        self.dtype: torch.dtype | None = None
         self.users: list[Node] = []
         self.tensors = tuple(dict.fromkeys(nodes_in((args, self.kwargs))))
         self.signal: bool = name == "input" or any(each.signal for each in self.tensors)
@@ -81,9 +85,10 @@ class Node:
         return found
 
     def option(self, name: str, place: int, default: Any) -> Any:
-        """Return the argument called `name`, or at `place`, or `default`."""
-        if name in self.kwargs:
-            return self.kwargs[name]
+        """Return the argument called `name` (or as NumPy calls it), or at `place`, or `default`."""
+        for known in (name, _NUMPY.get(name, name)):
+            if known in self.kwargs:
+                return self.kwargs[known]
         return self.args[place] if len(self.args) > place else default
 
     def __repr__(self) -> str:

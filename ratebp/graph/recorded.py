@@ -15,18 +15,21 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._mode_utils import no_dispatch
 
 from ratebp.graph.graph import Graph, modules_of
-from ratebp.graph.node import Node
-from ratebp.graph.operations import (
+from ratebp.graph.memory import Memory
+from ratebp.graph.names import (
     FACTORIES,
-    KNOWN,
     RANDOM_FACTORIES,
+    SHAPE_OF_OTHER,
+    SHAPED,
     SIZES,
-    arguments_of_module,
+    VALUED,
     name_of,
-    name_of_module,
 )
+from ratebp.graph.node import Node
+from ratebp.graph.operations import KNOWN
 from ratebp.graph.places import line_of_the_model, within_checkpoint
 from ratebp.graph.symbolic import UnreadableError
+from ratebp.graph.torch_modules import arguments_of_module, name_of_module
 from ratebp.graph.written import Watch, copy_of
 from ratebp.neurons import Delay
 from ratebp.roles import Role, role_of
@@ -40,7 +43,7 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...]) -> Graph:
     Raises:
         UnreadableError: where the forward fails on tensors without values.
     """
-    with no_dispatch(), torch.enable_grad():
+    with no_dispatch(), torch.inference_mode(False), torch.enable_grad():
         tree = _meta_copy(model)
         steps = 2 if any(isinstance(m, Delay) for m in model.modules()) else 1
         recorder: _Recorder | None = None
@@ -77,11 +80,14 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.nodes: list[Node] = []
         self._tree, self._late = tree, late
-        self._of: dict[int, tuple[Tensor, Node]] = {}  # tensors are held, so ids stay theirs
+        self._memory = Memory(self._made)
+        self._forwards: list[tuple[nn.Module, Callable[..., Any]]] = []
         self._depth = 0
         twins = dict(tree.named_modules())
         for name, tensor in (*tree.named_parameters(), *tree.named_buffers()):
-            self._note(tensor, Node("parameter", path=name, shape=tuple(tensor.shape)))
+            node = Node("parameter", path=name, shape=tuple(tensor.shape))
+            node.dtype = tensor.dtype
+            self._memory.note(tensor, node)
         for path, module in twins.items():
             if role_of(module) is not None or _is_torchs(module):
                 self._intercept(path, module)
@@ -89,13 +95,18 @@ class _Recorder(TorchFunctionMode):
     def run(self, inputs: tuple[Tensor, ...]) -> None:
         """Run the tree once."""
         for each in inputs:
-            self._note(each, self._made("input", shape=tuple(each.shape)))
-        with self, torch.device("meta"):
-            out = self._tree(*inputs)
+            self._results(each, self._made("input"))
+        try:
+            with self, torch.device("meta"):
+                out = self._tree(*inputs)
+        finally:
+            for module, run in self._forwards:  # a second step has a recorder of its own
+                module.__dict__["forward"] = run
         self._made("output", (self._node_of(out),))
 
     def _intercept(self, path: str, module: nn.Module) -> None:
         run = module.forward
+        self._forwards.append((module, run))
 
         def forward(*args: Any, **kwargs: Any) -> Any:
             if self._depth:
@@ -111,19 +122,20 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         role = role_of(module)
         where, again = line_of_the_model(), within_checkpoint()
+        args, kwargs = self._without_values((args, kwargs))
         given, named = self._node_of(args), self._node_of(kwargs)
         name = "leaf" if role is not None else name_of_module(module)
-        versions = self._buffer_versions()
+        versions, buffers = _versions((args, kwargs)), self._buffer_versions()
         out = self._value(path, module, role, run, args, kwargs)
         if role is None:
-            named = {**named, **arguments_of_module(module)}
+            named = {**named, **self._node_of(arguments_of_module(module))}
         node = self._made(name, given, named, path=path, role=role, module=module, where=where)
         node.again = again
         node.signal |= role is Role.NEURON
         node.opaque = role is None and name not in KNOWN
-        node.changes |= role is None and bool(getattr(module, "inplace", False))
         if role is None:
-            node.buffers = self._changed_since(versions)
+            node.buffers = self._changed_since(buffers)
+            self._note_changes(versions, node, args)
         self._results(out, node)
         return out
 
@@ -151,62 +163,81 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = name_of(func)
-        if self._depth or name in SIZES or name in ("set_", "requires_grad_", "__get__"):
+        if self._depth or name in SIZES or name in ("set_", "requires_grad_"):
             return func(*args, **kwargs)
-        args, kwargs = _without_values((args, kwargs))
+        args, kwargs = self._without_values((args, kwargs))
         if name in _MOVED:
             args, kwargs = _without_devices(args), _without_devices(kwargs)
         kwargs = {k: ("meta" if k == "device" else v) for k, v in kwargs.items()}
         where = line_of_the_model()
-        only_shape = name in FACTORIES
-        given, named = ((), {}) if only_shape else (self._node_of(args), self._node_of(kwargs))
-        versions = self._buffer_versions() if name.endswith("_") else {}
+        given, named = self._node_of(_read_by(name, args)), self._node_of(kwargs)
+        if name in SHAPED or name in RANDOM_FACTORIES:
+            given, named = (), {}
+        versions = _versions((args, kwargs))
         out = args[0] if name in _MOVED and len(args) == 1 else func(*args, **kwargs)
-        node = self._made(name, given, named, where=where)
+        node = self._made(_called(name, args), given, named, where=where)
         node.opaque = name.removesuffix("_") not in KNOWN | FACTORIES | RANDOM_FACTORIES
-        if node.changes:
-            node.buffers = self._changed_since(versions)
-            self._results(args[0], node)
+        self._note_changes(versions, node, args)
         if isinstance(out, Tensor) or _has_tensors(out):
             self._results(out, node)
         return out
+
+    def _note_changes(self, versions: list[tuple[Tensor, int]], node: Node, args: Any) -> None:
+        """Note what `node` changed, of the tensors that it was given."""
+        changed = [tensor for tensor, version in versions if tensor._version != version]
+        node.buffers = tuple(dict.fromkeys((*node.buffers, *self._memory.buffers(changed))))
+        node.changes |= any(tensor is each for tensor in changed for each in args[:1])
+        self._memory.change(changed, node)
+        if node.changes and isinstance(args[0], Tensor):
+            node.shape = tuple(args[0].shape)
 
     def _made(self, name: str, args: Any = (), kwargs: Any = None, **known: Any) -> Node:
         node = Node(name, args, kwargs, **known)
         self.nodes.append(node)
         return node
 
-    def _note(self, tensor: Tensor, node: Node) -> None:
-        self._of[id(tensor)] = (tensor, node)
-
     def _results(self, out: Any, node: Node) -> None:
         """Let the tensors in `out` be those of `node`; of several, each has a node of its own."""
         if isinstance(out, Tensor):
-            node.shape = tuple(out.shape)
-            self._note(out, node)
+            node.shape, node.dtype = tuple(out.shape), out.dtype
+            self._memory.note(out, node)
         elif isinstance(out, Mapping):
             self._results(tuple(out.values()), node)
         elif isinstance(out, tuple | list):
             for place, each in enumerate(out):
                 if isinstance(each, Tensor):
-                    part = self._made("part", (node, place), shape=tuple(each.shape))
-                    part.where = node.where
-                    self._note(each, part)
+                    part = self._made("part", (node, place), where=node.where)
+                    self._results(each, part)
 
     def _node_of(self, value: Any) -> Any:
         """Return `value` with nodes in the place of tensors."""
         if isinstance(value, Tensor):
-            if id(value) not in self._of:
-                shape = tuple(value.shape)
-                self._note(value, Node("constant", shape=shape))
-            return self._of[id(value)][1]
-        if isinstance(value, tuple | list):
+            return self._memory.node_of(value)
+        if isinstance(value, list):
+            return [self._node_of(each) for each in value]
+        if isinstance(value, tuple):
             return tuple(map(self._node_of, value))
         if isinstance(value, dict):
             return {key: self._node_of(each) for key, each in value.items()}
         if isinstance(value, slice):
             parts = (value.start, value.stop, value.step)
             return slice(*map(self._node_of, parts))
+        return value
+
+    def _without_values(self, value: Any) -> Any:
+        """Return `value` with meta tensors in the place of those that hold values."""
+        if isinstance(value, Tensor):
+            if value.is_meta and type(value) in (Tensor, nn.Parameter):
+                return value
+            made, node = _meta(value.detach()), Node("constant", shape=tuple(value.shape))
+            node.dtype = made.dtype
+            self._memory.note(made, node)
+            return made
+        if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
+            parts = [self._without_values(each) for each in value]
+            return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+        if isinstance(value, dict):
+            return {key: self._without_values(each) for key, each in value.items()}
         return value
 
     def _buffer_versions(self) -> dict[str, int]:
@@ -228,15 +259,28 @@ def _has_tensors(value: Any) -> bool:
     return isinstance(value, tuple | list) and any(isinstance(each, Tensor) for each in value)
 
 
-def _without_values(value: Any) -> Any:
-    """Return `value` with meta tensors in the place of those that hold values."""
+def _read_by(name: str, args: Any) -> Any:
+    """Return the arguments whose values matter; of the others an operation reads the shape."""
+    if name in SHAPE_OF_OTHER or name == "to":
+        others = (each.dtype if isinstance(each, Tensor) else each for each in args[1:])
+        return (*args[:1], *others) if name in ("to", "type_as") else args[:1]
+    takes_shape = name in VALUED and bool(args) and isinstance(args[0], Tensor)
+    return args[1:] if takes_shape else args
+
+
+def _called(name: str, args: Any) -> str:
+    """torch.tensor(x) is a factory of numbers, and a copy of a tensor."""
+    return "clone" if name == "tensor" and args and isinstance(args[0], Tensor) else name
+
+
+def _versions(value: Any) -> list[tuple[Tensor, int]]:
     if isinstance(value, Tensor):
-        return value if value.is_meta else _meta(value.detach())
-    if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
-        return type(value)(map(_without_values, value))
+        return [(value, value._version)]
+    if isinstance(value, tuple | list):
+        return [found for each in value for found in _versions(each)]
     if isinstance(value, dict):
-        return {key: _without_values(each) for key, each in value.items()}
-    return value
+        return [found for each in value.values() for found in _versions(each)]
+    return []
 
 
 def _without_devices(value: Any) -> Any:
