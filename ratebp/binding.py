@@ -71,6 +71,8 @@ class Binding:
         reason = f"torch.fx cannot trace it ({self.reader.reason})"
         if code is not None and code.contexts:
             reason = "parts of it run under torch.no_grad or autocast, which pieces would not know"
+        elif code is not None and code.drawn:
+            reason = "it draws numbers while it runs, which pieces would draw once and for all"
         elif code is not None:
             names = (part for path in code.modules for part in path.split("."))
             word = next(filter(iskeyword, names), None)

@@ -35,7 +35,7 @@ class Need(Enum):
     ::
 
         SAMPLES     samples are alike and first: T time steps are folded into the batch
-        STILL       no buffer is changed but by norms
+        STILL       no buffer is changed but by norms, and nothing is drawn but by torch
         NEURONS     neurons find the samples, one entry each, in their first dimension
         REPEATABLE  two passes see the same: no random operation but nn.Dropout
         RATES       a mean over time goes through: sums, multiples, maxima, products of signals
@@ -110,6 +110,12 @@ def refuse_operations(method: str, needs: Collection[Need], graph: Graph) -> Non
     for need, check in _WITHOUT_SHAPES.items():
         if need in needs:
             check(method, graph)
+    if Need.STILL in needs and graph.has_shapes and graph.drawn:
+        raise BindError(
+            f"{method} does not run the forward once for each time step, in their order, but the "
+            "forward draws numbers by Python's random or numpy, so passes would see other ones. "
+            f"Use nn.Dropout, of which all passes share one mask, or {_EXACT}."
+        )
 
 
 def refuse_samples(method: str, needs: Collection[Need], graph: Graph, batch: int) -> None:
@@ -153,6 +159,27 @@ def refuse_samples(method: str, needs: Collection[Need], graph: Graph, batch: in
                 )
 
 
+def refuse_changes(method: str, graph: Graph, again: Graph) -> None:
+    """Refuse a model whose forward does something else when it is run once more.
+
+    Args:
+        method: what to call it.
+        graph: of the model, with shapes.
+        again: of the same model, for the same inputs.
+
+    Raises:
+        BindError: naming the operation, its line and a way out.
+    """
+    pairs = zip(graph.nodes, again.nodes, strict=False)
+    node = next((each for each, twin in pairs if not _same(each, twin, numbers=True)), None)
+    if node is not None:
+        raise BindError(
+            f"{method} relies on a forward that is the same each time, but {_shown(node)} differs "
+            "from one run to the next: something outside of the model counts or draws. Take it out "
+            f"of the forward, or {_EXACT}."
+        )
+
+
 def refuse_numbers(method: str, graph: Graph, other: Graph) -> None:
     """Refuse a model that takes the number of samples for a value: folded, it is T times as large.
 
@@ -164,15 +191,19 @@ def refuse_numbers(method: str, graph: Graph, other: Graph) -> None:
     Raises:
         BindError: naming the operation, its line and a way out.
     """
-    pairs = zip(graph.nodes, other.nodes, strict=False)
-    for node, twin in pairs:
-        same = node.name == twin.name and node.path == twin.path
+    for node, twin in zip(graph.nodes, other.nodes, strict=False):
         shaped = node.name in MOVES or node.name in SHAPED or node.name in RANDOM_FACTORIES
-        if not same or (not shaped and _numbers(node) != _numbers(twin)) or _grows(node, twin):
+        if not _same(node, twin, numbers=not shaped) or _grows(node, twin):
             raise BindError(
                 f"{method} puts time steps (or traces) side by side in the batch, but "
                 f"{_shown(node)} depends on the number of samples. Use a constant, or {_EXACT}."
             )
+
+
+def _same(node: Node, twin: Node, *, numbers: bool) -> bool:
+    """Are they one operation, called with the same `numbers` where these count?"""
+    alike = node.name == twin.name and node.path == twin.path
+    return alike and (not numbers or _numbers(node) == _numbers(twin))
 
 
 def _numbers(node: Node) -> list[object]:

@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from ratebp.errors import BindError
 from ratebp.graph import Graph, UnreadableError, read, record
-from ratebp.needs import Need, refuse_forward, refuse_numbers, refuse_operations, refuse_samples
+from ratebp.needs import (
+    Need,
+    refuse_changes,
+    refuse_forward,
+    refuse_numbers,
+    refuse_operations,
+    refuse_samples,
+)
 from ratebp.wiring import Wiring, wiring_of
 
 _PRIMES = (13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
@@ -40,7 +47,7 @@ class Reader:
         self, model: nn.Module, method: str, needs: Collection[Need], given: Wiring | None = None
     ) -> None:
         """Read the model without running it."""
-        self._model, self._method, self._needs = model, method, needs
+        self._model, self._method, self._needs = model, method, frozenset(needs)
         self._modules = [*model.modules()]
         self._given = given is not None
         self._seen: set[tuple[object, ...]] = set()
@@ -92,20 +99,25 @@ class Reader:
     def _recorded(self, x: Tensor) -> tuple[Graph, int] | None:
         sizes = {n for t in (x[0, :1], *self._model.parameters()) for n in t.shape}
         primes = [p for p in _PRIMES if all(n % p for n in sizes if n)] or [_PRIMES[-1]]
-        folds = Need.SAMPLES in self._needs
         for batch in (primes[0], x.shape[1]):
             try:
                 graph = record(self._model, _samples(x, batch))
-                if folds and batch != primes[-1]:
-                    other = record(self._model, _samples(x, primes[-1]))
-                    refuse_numbers(self._method, graph, other)
-                    refuse_samples(self._method, self._needs, other, primes[-1])
+                if self._needs:
+                    self._compare(graph, batch, x, primes[-1])
                 return graph, batch
             except UnreadableError as error:
                 self.reason = str(error)
-        if self.wiring is not None and not folds and Need.NEURONS not in self._needs:
+        if self.wiring is not None and self._needs <= {Need.SYNAPSES}:
             return None  # it runs the model as written, and what it must know is known
         raise self._not_followed()
+
+    def _compare(self, graph: Graph, batch: int, x: Tensor, more: int) -> None:
+        """Refuse a forward that is not the same when it runs again, or for more samples."""
+        refuse_changes(self._method, graph, record(self._model, _samples(x, batch)))
+        if Need.SAMPLES in self._needs and batch != more:
+            other = record(self._model, _samples(x, more))
+            refuse_numbers(self._method, graph, other)
+            refuse_samples(self._method, self._needs, other, more)
 
     def _not_followed(self) -> BindError:
         return BindError(

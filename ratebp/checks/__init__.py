@@ -1,6 +1,6 @@
 """What is refused around a step, whatever the method: models, inputs, outputs, losses, changes."""
 
-from ratebp.checks.changes import Snapshot
+from ratebp.checks.changes import Snapshot, frozen
 from ratebp.checks.inputs import refuse_inputs, refuse_untrainable
 from ratebp.checks.model import refuse_model, refuse_unfit
 from ratebp.checks.outputs import CheckedLoss, of_samples, refuse_no_tensor
@@ -8,6 +8,7 @@ from ratebp.checks.outputs import CheckedLoss, of_samples, refuse_no_tensor
 __all__ = [
     "CheckedLoss",
     "Snapshot",
+    "frozen",
     "of_samples",
     "refuse_inputs",
     "refuse_model",

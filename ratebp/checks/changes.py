@@ -43,7 +43,7 @@ class _Part:
         self.tables = [(table, tuple(table), list(table.values())) for table in tables]
         self.hooks = [t for t in map(module.__dict__.get, _HOOKS) if t is not None]
         own = [n for n in module.__dict__ if n not in _OWN]
-        self.inside = [(n, f) for n in own if (f := _frozen(module.__dict__[n])) is not None]
+        self.inside = [(n, f) for n in own if (f := frozen(module.__dict__[n])) is not None]
 
     def changes(self) -> Iterator[str]:
         """Say what changed, in words."""
@@ -72,7 +72,7 @@ class _Part:
                 shown = "" if _ABSENT in (old, new) else f" from {old!r:.60} to {new!r:.60}"
                 verb = "changed" if shown else _happened(old, new)
                 yield f"{self._place(name)} was {verb}{shown}"
-            elif name in inside and _frozen(new) != inside[name]:
+            elif name in inside and frozen(new) != inside[name]:
                 yield f"{self._place(name)} was changed in place"
 
     def _place(self, name: str) -> str:
@@ -125,7 +125,7 @@ class Snapshot:
             and all(map(is_, chain.from_iterable(self._all), self._names))
             and [*map(type, self._modules)] == self._classes
             and not any(self._hooks)
-            and all(_frozen(m.__dict__.get(name)) == frozen for m, name, frozen in self._inside)
+            and all(frozen(m.__dict__.get(name)) == before for m, name, before in self._inside)
         )
 
 
@@ -145,11 +145,11 @@ def _happened(was: object, now: object) -> str:
 def _equal(a: Any, b: Any) -> bool:
     if type(a) is not type(b) or isinstance(a, Tensor | nn.Module):
         return False
-    frozen = _frozen(a)
-    return frozen == _frozen(b) if frozen is not None else bool(a == b)
+    before = frozen(a)
+    return before == frozen(b) if before is not None else bool(a == b)
 
 
-def _frozen(value: Any, depth: int = 6) -> Any:
+def frozen(value: Any, depth: int = 6) -> Any:
     """Return a comparable copy of what can be changed in place, None for what cannot."""
     if isinstance(value, _FIXED) or depth == 0 or _is_constant(value):
         return None
@@ -168,9 +168,9 @@ def _frozen(value: Any, depth: int = 6) -> Any:
 
 
 def _piece(value: Any, depth: int) -> Any:
-    frozen = _frozen(value, depth - 1)
-    if frozen is not None:
-        return frozen
+    inside = frozen(value, depth - 1)
+    if inside is not None:
+        return inside
     return ("one", id(value)) if isinstance(value, Tensor | nn.Module) else value
 
 

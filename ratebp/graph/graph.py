@@ -22,7 +22,8 @@ class Graph:
         modules: of the model, by dotted name; a module under several names has the first.
         roles: of these modules, where they have one.
         code: the forward as `torch.fx` traced it; None where it was read by running it.
-        written: attributes that the forward assigned to modules, by dotted name.
+        written: attributes of modules, and variables around them, that the forward changes.
+        drawn: whether it draws from a generator that reading does not follow, such as Python's.
         sizes: what of the code is a size, no tensor.
         contexts: whether parts of the forward run under `torch.no_grad` or autocast, which code
             does not say.
@@ -35,6 +36,7 @@ class Graph:
     code: fx.Graph | None = None
     written: tuple[str, ...] = ()
     training_read: bool = False
+    drawn: bool = False
     sizes: frozenset[fx.Node] = frozenset()
     contexts: bool = False
     kinds: Mapping[Node, frozenset[Kind]] = field(init=False, repr=False)

@@ -56,11 +56,13 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...]) -> Graph:
         except Exception as error:
             first = str(error).splitlines()[0] if str(error) else "no message"
             raise UnreadableError(f"{type(error).__name__}: {first}") from error
+        finally:
+            written, drawn = watch.written(), watch.drawn()
+            watch.undo()
         assert recorder is not None
         modules, roles = modules_of(model)
-        return Graph(
-            tuple(recorder.nodes), modules, roles, None, watch.written(), watch.training_read
-        )
+        nodes = tuple(recorder.nodes)
+        return Graph(nodes, modules, roles, None, written, watch.training_read, drawn)
 
 
 def _meta_copy(model: nn.Module) -> nn.Module:

@@ -63,6 +63,9 @@ def read(model: nn.Module) -> Graph:
         unreadable = UnreadableError(_reason(error))
         unreadable.values = isinstance(error, ReadsValuesError)
         raise unreadable from error
+    finally:
+        written, drawn = watch.written(), watch.drawn()
+        watch.undo()
     for node in code.nodes:
         if node.op == "placeholder" and not node.users:  # a flag, whose default was taken
             code.erase_node(node)
@@ -73,8 +76,9 @@ def read(model: nn.Module) -> Graph:
         modules,
         roles,
         code,
-        watch.written(),
+        written,
         watch.training_read,
+        drawn,
         sizes,
         len(contexts) > 1,
     )

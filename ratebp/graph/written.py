@@ -1,16 +1,26 @@
-"""What a forward writes on its modules, seen on a copy."""
+"""What a forward changes beside its tensors, seen while a copy of the model is read.
+
+A forward may write on its modules, on what they hold, or on variables around it, and draw numbers
+from generators that are not torch's. A reading must leave none of it behind.
+"""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import random
+import sys
+from collections.abc import Iterator, Mapping
+from types import CellType, FunctionType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from ratebp.checks import frozen
 from ratebp.roles import role_of
 
 _TABLES = ("_parameters", "_buffers", "_modules")
+_LIBRARIES = ("torch.", "ratebp.neurons", "ratebp.norms")
 
 
 def copy_of(model: nn.Module, tensors: Mapping[int, Tensor] | None = None) -> nn.Module:
@@ -25,25 +35,45 @@ def copy_of(model: nn.Module, tensors: Mapping[int, Tensor] | None = None) -> nn
 
 
 class Watch:
-    """Compares the attributes of a tree's modules with what they were."""
+    """Compares a tree's modules, variables and generators with what they were.
+
+    Attributes:
+        training_read: whether anything asked a module that is no leaf whether it trains.
+    """
 
     def __init__(self, tree: nn.Module) -> None:
-        """Note all attributes, and let modules without a role tell who asks for `training`."""
+        """Note all of it, and let modules without a role tell who asks for `training`."""
         self.training_read = False
         self._modules = dict(tree.named_modules())
+        self._variables = [*_variables(tree)]
         for module in self._modules.values():
             if role_of(module) is None and not type(module).__module__.startswith("torch.nn"):
                 self._tell(module)
         self._before = {path: _attributes(module) for path, module in self._modules.items()}
+        self._generators = _generators()
 
     def written(self) -> tuple[str, ...]:
-        """Return the names of attributes that are no longer what they were."""
+        """Return the names of attributes and variables that are no longer what they were."""
         found = []
         for path, module in self._modules.items():
             before, now = self._before[path], _attributes(module)
             changed = [name for name in now if before.get(name) != now[name]]
             found += [f"{path}.{name}" if path else name for name in changed]
-        return tuple(found)
+        return (*found, *(each.name for each in self._variables if each.changed))
+
+    def drawn(self) -> bool:
+        """Return whether a generator that reading does not follow was drawn from."""
+        return _marks(_generators()) != _marks(self._generators)
+
+    def undo(self) -> None:
+        """Put variables and generators back."""
+        for each in self._variables:
+            each.restore()
+        python, numpy, torchs = self._generators
+        random.setstate(python)
+        if numpy is not None:
+            sys.modules["numpy"].random.set_state(numpy)
+        torch.set_rng_state(torchs)
 
     def _tell(self, module: nn.Module) -> None:
         watch, training = self, module.training
@@ -58,6 +88,68 @@ class Watch:
         module.__class__ = type(kind.__name__, (kind,), body)
 
 
+class _Variable:
+    """A variable outside of a function that it uses."""
+
+    def __init__(self, name: str, cell: CellType) -> None:
+        self.name, self._cell = name, cell
+        self._value = cell.cell_contents
+        self._mark = _mark(self._value)
+        kept = isinstance(self._value, list | dict | set)
+        self._items = copy.copy(self._value) if kept else None
+
+    @property
+    def changed(self) -> bool:
+        return bool(_mark(self._cell.cell_contents) != self._mark)
+
+    def restore(self) -> None:
+        if self._items is not None and self.changed:
+            self._value.clear()
+            fill = self._value.extend if isinstance(self._value, list) else self._value.update
+            fill(self._items)
+        self._cell.cell_contents = self._value
+
+
+def _variables(tree: nn.Module) -> Iterator[_Variable]:
+    seen: set[int] = set()
+    todo = [f for module in tree.modules() for f in _functions(module)]
+    while todo:
+        function = todo.pop()
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        for name, cell in cells:
+            if id(cell) in seen or name == "__class__":
+                continue
+            seen.add(id(cell))
+            try:
+                value = cell.cell_contents
+            except ValueError:  # nothing is in it yet
+                continue
+            if isinstance(value, FunctionType):
+                todo.append(value)
+            elif not isinstance(value, type | nn.Module):
+                yield _Variable(name, cell)
+
+
+def _functions(module: nn.Module) -> Iterator[FunctionType]:
+    classes = [c for c in type(module).__mro__ if not f"{c.__module__}.".startswith(_LIBRARIES)]
+    held = [*module.__dict__.values(), *(value for cls in classes for value in vars(cls).values())]
+    for value in held:
+        function = getattr(value, "__func__", value)
+        if isinstance(function, FunctionType):
+            yield function
+
+
+def _generators() -> tuple[Any, Any, Tensor]:
+    numpy = sys.modules.get("numpy")
+    state = None if numpy is None else numpy.random.get_state()
+    return random.getstate(), state, torch.get_rng_state()
+
+
+def _marks(generators: tuple[Any, Any, Tensor]) -> tuple[Any, ...]:
+    python, numpy, torchs = generators
+    return python, repr(numpy), torchs.tolist()
+
+
 def _attributes(module: nn.Module) -> dict[str, Any]:
     found = {
         name: _mark(value)
@@ -70,11 +162,16 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
 
 
 def _mark(value: Any) -> Any:
-    """Return something that differs when `value` is replaced, or grows, shrinks or swaps items."""
-    if isinstance(value, list | tuple | set | frozenset):
-        return (id(value), *map(id, value))
-    if isinstance(value, dict):
-        return (id(value), *map(id, value.values()))
+    """Return something that differs when `value` is replaced, or changes inside."""
     if isinstance(value, bool | int | float | str | None):
         return value
-    return id(value)
+    if isinstance(value, Tensor | nn.Module | FunctionType):
+        return id(value)
+    for state in ("getstate", "get_state"):  # a generator of Python's, or of torch's
+        if callable(getattr(value, state, None)):
+            return id(value), repr(getattr(value, state)())
+    if hasattr(value, "bit_generator"):
+        return id(value), repr(value.bit_generator.state)
+    inside = frozen(value)
+    # An iterator shows where it is only in its printed form.
+    return id(value), repr(value)[:200] if inside is None else inside
