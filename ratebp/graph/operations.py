@@ -73,7 +73,7 @@ def kinds_of(node: Node) -> Kinds:
         known = name in KNOWN or name in names.FACTORIES or name in names.RANDOM_FACTORIES
         extra |= set() if known or not node.opaque else {Kind.UNKNOWN}
         return frozenset(extra)
-    if "out" in node.kwargs:
+    if node.kwargs.get("out") is not None:
         return frozenset(extra | {Kind.IN_PLACE, Kind.UNKNOWN})
     return frozenset(extra | _CLASSES.get(name, _unknown)(node))
 

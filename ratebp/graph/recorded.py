@@ -286,6 +286,12 @@ def _versions(value: Any) -> list[tuple[Tensor, int]]:
 
 
 def _without_devices(value: Any) -> Any:
+    """Leave devices out: all is on one. Names of types stand for their types."""
     if isinstance(value, tuple):
-        return tuple(v for v in value if not isinstance(v, torch.device | str))
+        typed = (_type_of(v) if isinstance(v, str) and "Tensor" in v else v for v in value)
+        return tuple(v for v in typed if not isinstance(v, torch.device | str))
     return {k: v for k, v in value.items() if k != "device"}
+
+
+def _type_of(name: str) -> torch.dtype:
+    return torch.empty(0).type(name.replace(".cuda", "")).dtype

@@ -61,7 +61,7 @@ _RULES: dict[str, Rule] = {
         distant=("pairwise_distance", alike.by_distance(0)),
         attention=("scaled_dot_product_attention", alike.attention),
         attention_module=("MultiheadAttention", alike.attention_module),
-        output=("output", alike.same),
+        output=("output", alike.output),
     ),
     **{
         f"{kind}_pool{n}d": alike.by_space(n)
@@ -103,6 +103,7 @@ _RULES: dict[str, Rule] = {
 OF_SEVERAL = frozenset(
     {
         alike.aligned,
+        alike.output,
         alike.attention,
         alike.attention_module,
         moves.joined,
