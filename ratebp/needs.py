@@ -82,6 +82,7 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
         if node.name == "output" and not isinstance(node.args[0], Node):
             refuse_no_tensor(node.args[0], name)
     for node in graph.leaves:
+        _refuse_unlike_a_layer(node)
         if node.again and node.role in _NORM_OR_LEAF:
             raise BindError(
                 f"`{node.path}` runs within torch.utils.checkpoint ({node.where}), which would run "
@@ -94,6 +95,23 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
                 "keeps one state. Give each place its own module (two LIF() objects, not one used "
                 "twice); a forward is written for one time step, so take out a loop over time."
             )
+
+
+def _refuse_unlike_a_layer(node: Node) -> None:
+    """Refuse a leaf that takes anything but one tensor, or gives anything else."""
+    delays = node.role is Role.NEURON and not node.args and not node.kwargs
+    single = len(node.args) == 1 and isinstance(node.args[0], Node) and not node.kwargs
+    if not (single or delays):
+        raise BindError(
+            f"`{node.path}` ({node.where}) is called with more than one tensor, or by name. Call "
+            "it as layer(x): put what else it takes into its attributes (for a transposed "
+            "convolution, output_padding=... gives the size)."
+        )
+    if node.several:
+        raise BindError(
+            f"`{node.path}` ({node.where}) gives something else than one tensor. Let it return one, "
+            "or make it a module without a role around a torch layer."
+        )
 
 
 def refuse_operations(method: str, needs: Collection[Need], graph: Graph) -> None:
@@ -280,7 +298,7 @@ def _whole(change: Node) -> list[Node]:
 
 def _refuse_weights(method: str, graph: Graph) -> None:
     for node in graph.nodes:
-        if node.role is not None or not node.signal:
+        if node.role is not None or node.inside or not node.signal:
             continue
         multiplied = node.name in _MULTIPLIES and any(
             each.name == "parameter" for each in node.constants()

@@ -77,7 +77,7 @@ class Reader:
                 is not that of what runs.
         """
         flags = tuple(module.training for module in self._modules)
-        key = (x.shape[2:], x.dtype, flags)
+        key = (x.shape[1:], x.dtype, flags)
         if key in self._seen:
             return False
         found = self._recorded(x)
@@ -103,7 +103,7 @@ class Reader:
             try:
                 graph = record(self._model, _samples(x, batch))
                 if self._needs:
-                    self._compare(graph, batch, x, primes[-1])
+                    self._compare(graph, batch, x)
                 return graph, batch
             except UnreadableError as error:
                 self.reason = str(error)
@@ -111,13 +111,16 @@ class Reader:
             return None  # it runs the model as written, and what it must know is known
         raise self._not_followed()
 
-    def _compare(self, graph: Graph, batch: int, x: Tensor, more: int) -> None:
+    def _compare(self, graph: Graph, batch: int, x: Tensor) -> None:
         """Refuse a forward that is not the same when it runs again, or for more samples."""
         refuse_changes(self._method, graph, record(self._model, _samples(x, batch)))
-        if Need.SAMPLES in self._needs and batch != more:
+        if Need.SAMPLES not in self._needs:
+            return
+        for more in (_PRIMES[-1], x.shape[1], x.shape[0] * x.shape[1]):
             other = record(self._model, _samples(x, more))
             refuse_numbers(self._method, graph, other)
-            refuse_samples(self._method, self._needs, other, more)
+            if more == _PRIMES[-1]:  # too many samples for another size
+                refuse_samples(self._method, self._needs, other, more)
 
     def _not_followed(self) -> BindError:
         return BindError(
@@ -165,6 +168,8 @@ def _contradiction(held: Wiring, found: Wiring) -> str | None:
     for question in ("only_norms", "once", "means"):
         for path in getattr(held, question) - getattr(found, question):
             return f"`{path}` is not among {question}"
+    for path in found.measured - held.measured:
+        return f"`{path}` has its shape or type read, which is not said"
     return None
 
 

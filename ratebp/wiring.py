@@ -41,6 +41,8 @@ class Wiring:
             input, one time step of it stands for all. Empty otherwise.
         means: the leaves whose input, at the mean of spikes and of the model's input over time, is
             the mean of their input.
+        measured: the leaves of whose output, alone or as a term of a sum, the forward asks for the
+            shape or type.
         entrances: the modules that take the model's input as it is, if nothing else takes it; empty
             if anything else does, None if it is not known.
     """
@@ -53,6 +55,7 @@ class Wiring:
     readers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     once: frozenset[str] = frozenset()
     means: frozenset[str] = frozenset()
+    measured: frozenset[str] = frozenset()
     entrances: frozenset[str] | None = None
 
 
@@ -69,6 +72,7 @@ def wiring_of(graph: Graph) -> Wiring:
         sources=sums.sources(),
         readers=sums.readers(),
         once=_once(graph),
+        measured=sums.measured(),
         means=frozenset(node.path for node in leaves if _takes_means(node, graph)),
         entrances=_entrances(graph),
     )
@@ -144,6 +148,13 @@ class _Sums:
             found |= behind
         return found
 
+    def _is_measured(self, node: Node) -> bool:
+        behind = (user for user in node.users if user not in self._leaves and self._passes(user))
+        return node.sized or any(map(self._is_measured, behind))
+
+    def measured(self) -> frozenset[str]:
+        return frozenset(path for node, path in self._leaves.items() if self._is_measured(node))
+
     def readers(self) -> dict[str, frozenset[str]]:
         found = {path: self._takers(node) for node, path in self._leaves.items()}
         return {path: takers for path, takers in found.items() if takers is not None}
@@ -163,6 +174,8 @@ def _once(graph: Graph) -> frozenset[str]:
                 found.append(node.path)
             if node.role is not Role.NEURON:
                 constant.add(node)
+    if any(node.sized for node in constant):
+        return frozenset()  # a number of samples that is read there would not be that behind
     return frozenset(found) if all(graph.calls[path] == 1 for path in found) else frozenset()
 
 

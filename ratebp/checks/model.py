@@ -6,6 +6,7 @@ import inspect
 
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.parametrize import is_parametrized
@@ -50,6 +51,15 @@ def refuse_unfit(model: nn.Module) -> None:
         _refuse_lazy(place, module)
         _refuse_spectral(place, module)
         _refuse_hooks(place, module)
+        _refuse_replaced_forward(place, module)
+
+
+def _refuse_replaced_forward(place: str, module: nn.Module) -> None:
+    if "forward" in module.__dict__ and not isinstance(module, _DropoutNd):
+        raise BindError(
+            f"{place} ({type(module).__name__}) had its forward replaced on the object, which "
+            "stand-ins of its class do not know. Write a subclass with that forward instead."
+        )
 
 
 def refuse_model(model: nn.Module) -> None:

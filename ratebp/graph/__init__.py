@@ -11,6 +11,7 @@ from ratebp.graph.node import Node
 from ratebp.graph.operations import Kind, kinds_of
 from ratebp.graph.recorded import record
 from ratebp.graph.symbolic import UnreadableError, read
+from ratebp.graph.tracing import changes_nothing_else
 
 __all__ = [
     "MOVES",
@@ -25,6 +26,7 @@ __all__ = [
     "Node",
     "Samples",
     "UnreadableError",
+    "changes_nothing_else",
     "kinds_of",
     "read",
     "record",

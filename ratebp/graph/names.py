@@ -25,6 +25,14 @@ SIZES = _names(
 )
 """What reads no values. A size is not a signal."""
 
+TOLD = _names(
+    """
+    shape size numel nelement len stride storage_offset dtype itemsize element_size is_contiguous
+    is_floating_point is_complex untyped_storage data_ptr
+    """
+)
+"""What of these tells a shape or a type."""
+
 SHAPED = _names(
     """
     zeros ones empty arange eye zeros_like ones_like empty_like new_zeros new_ones new_empty
@@ -164,6 +172,10 @@ _ALIASES = {
     **{f"max_pool{n}d_with_indices": f"max_pool{n}d" for n in (1, 2, 3)},
     **{f"adaptive_max_pool{n}d_with_indices": f"adaptive_max_pool{n}d" for n in (1, 2, 3)},
 }
+
+
+TELLING = TOLD | SHAPED | VALUED | RANDOM_FACTORIES | SHAPE_OF_OTHER
+"""What reads the shape or the type of a tensor that it is given."""
 
 
 def name_of(target: Any) -> str:

@@ -14,6 +14,14 @@ Shape = tuple[int, ...]
 _NUMPY = {"dim": "axis", "keepdim": "keepdims", "dim0": "axis0", "dim1": "axis1"}
 
 
+class Size:
+    """Stands for a number that depends on shapes, in the arguments of a node."""
+
+    def __repr__(self) -> str:
+        """Return what it is."""
+        return "a size"
+
+
 class Node:
     """An operation, a leaf's call, the input, a parameter or the output; made while reading.
 
@@ -33,6 +41,9 @@ class Node:
         users: the nodes that take its value, sizes left out.
         again: whether it runs within `torch.utils.checkpoint`.
         code: what it is in the code of its graph, where that has code.
+        sized: whether the forward asks for the shape or type of its value.
+        inside: path of the leaf that it is a part of; empty for what the model itself calls.
+        several: whether it gives anything but one tensor.
         dtype: of its value, where it was read with shapes and gives one tensor.
     """
 
@@ -62,6 +73,9 @@ class Node:
         self.opaque = False
         self.again = False
         self.code: fx.Node | None = None
+        self.sized = False
+        self.inside = ""
+        self.several = False
         self.dtype: torch.dtype | None = None
         self.users: list[Node] = []
         self.tensors = tuple(dict.fromkeys(nodes_in((args, self.kwargs))))
@@ -73,6 +87,11 @@ class Node:
     def signals(self) -> list[Node]:
         """Every argument that is a signal, as often as it is one."""
         return [each for each in nodes_in((self.args, self.kwargs)) if each.signal]
+
+    @property
+    def takes_sizes(self) -> bool:
+        """Does it take a number that depends on shapes, as far as the code shows that?"""
+        return any(isinstance(each, Size) for each in _flat((self.args, self.kwargs)))
 
     def constants(self) -> list[Node]:
         """Return everything that its constant arguments were made of, parameters among them."""
@@ -94,6 +113,18 @@ class Node:
     def __repr__(self) -> str:
         """Return what and where."""
         return f"<{self.name} {self.path} {self.where}>"
+
+
+def _flat(value: Any) -> Iterator[Any]:
+    if isinstance(value, tuple | list):
+        for each in value:
+            yield from _flat(each)
+    elif isinstance(value, dict):
+        yield from _flat([*value.values()])
+    elif isinstance(value, slice):
+        yield from _flat((value.start, value.stop, value.step))
+    else:
+        yield value
 
 
 def nodes_in(value: Any) -> Iterator[Node]:

@@ -22,6 +22,7 @@ from ratebp.graph.names import (
     SHAPE_OF_OTHER,
     SHAPED,
     SIZES,
+    TELLING,
     VALUED,
     name_of,
 )
@@ -29,7 +30,11 @@ from ratebp.graph.node import Node
 from ratebp.graph.operations import KNOWN
 from ratebp.graph.places import line_of_the_model, within_checkpoint
 from ratebp.graph.symbolic import UnreadableError
-from ratebp.graph.torch_modules import arguments_of_module, name_of_module
+from ratebp.graph.torch_modules import (
+    arguments_of_module,
+    name_of_module,
+    writes_its_own_forward,
+)
 from ratebp.graph.written import Watch, copy_of
 from ratebp.neurons import Delay
 from ratebp.roles import Role, role_of
@@ -124,6 +129,25 @@ class _Recorder(TorchFunctionMode):
     ) -> Any:
         role = role_of(module)
         where, again = line_of_the_model(), within_checkpoint()
+        if role is not None and writes_its_own_forward(module):
+            first = len(self.nodes)
+            run(*args, **kwargs)
+            for each in self.nodes[first:]:
+                each.inside = path
+        with torch._C.DisableTorchFunction():
+            return self._noted(path, module, run, args, kwargs, where, again)
+
+    def _noted(
+        self,
+        path: str,
+        module: nn.Module,
+        run: Callable[..., Any],
+        args: Any,
+        kwargs: Any,
+        where: str,
+        again: bool,
+    ) -> Any:
+        role = role_of(module)
         args, kwargs = self._without_values((args, kwargs))
         given, named = self._node_of(args), self._node_of(kwargs)
         name = "leaf" if role is not None else name_of_module(module)
@@ -138,6 +162,7 @@ class _Recorder(TorchFunctionMode):
         if role is None:
             node.buffers = self._changed_since(buffers)
             self._note_changes(versions, node, args)
+        node.several = role is not None and not isinstance(out, Tensor | None)
         self._results(out, node)
         return out
 
@@ -165,6 +190,8 @@ class _Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = name_of(func)
+        if not self._depth and name in TELLING:
+            self._note_sizes(name, args)
         if self._depth or name in SIZES or name in ("set_", "requires_grad_"):
             return func(*args, **kwargs)
         args, kwargs = self._without_values((args, kwargs))
@@ -183,6 +210,14 @@ class _Recorder(TorchFunctionMode):
         if isinstance(out, Tensor) or _has_tensors(out):
             self._results(out, node)
         return out
+
+    def _note_sizes(self, name: str, args: Any) -> None:
+        """Note whose shape or type an operation reads."""
+        with torch._C.DisableTorchFunction():
+            read = args[1:] if name in SHAPE_OF_OTHER else args[:1]
+            for each in read:
+                if isinstance(each, Tensor) and each.is_meta:
+                    self._memory.node_of(each).sized = True
 
     def _note_changes(self, versions: list[tuple[Tensor, int]], node: Node, args: Any) -> None:
         """Note what `node` changed, of the tensors that it was given."""

@@ -15,12 +15,17 @@ from ratebp.graph.names import (
     SHAPE_OF_OTHER,
     SHAPED,
     SIZES,
+    TELLING,
     VIEWS,
     name_of,
 )
-from ratebp.graph.node import Node
+from ratebp.graph.node import Node, Size
 from ratebp.graph.operations import KNOWN
-from ratebp.graph.torch_modules import arguments_of_module, name_of_module
+from ratebp.graph.torch_modules import (
+    arguments_of_module,
+    name_of_module,
+    writes_its_own_forward,
+)
 from ratebp.graph.tracing import ReadsValuesError, Tracer, alone
 from ratebp.graph.written import Watch, copy_of
 from ratebp.roles import Role
@@ -36,14 +41,7 @@ class UnreadableError(Exception):
     values = False
 
 
-class _Size:
-    """Stands for a number that depends on shapes, in the arguments of a node."""
-
-    def __repr__(self) -> str:
-        return "a size"
-
-
-SIZE = _Size()
+SIZE = Size()
 
 
 def read(model: nn.Module) -> Graph:
@@ -149,6 +147,10 @@ class _Translation:
         if name == "getattr":
             name, args = str(args[1]), args[:1]
         inputs = [self.values[each] for each in node.all_input_nodes]
+        if name in TELLING:
+            for each in node.all_input_nodes[name in SHAPE_OF_OTHER :]:
+                if isinstance(self.values[each], Node):
+                    self.values[each].sized = True
         sized = bool(inputs) and all(each is SIZE for each in inputs)
         if name in SHAPED or name in RANDOM_FACTORIES:
             return self._made(node, name, (), {})  # of their inputs they read the shape alone
@@ -196,13 +198,17 @@ class _Translation:
         module = self.modules[path]
         role = self.roles.get(path)
         if role is not None:
+            if writes_its_own_forward(module):
+                first = len(self.nodes)
+                self._inside(path, args, kwargs)
+                for each in self.nodes[first:]:
+                    each.inside = path
             made = self._made(node, "leaf", args, kwargs, path=path, role=role, module=module)
             made.signal |= role is Role.NEURON
             return made
         name = name_of_module(module)
         if alone(module) and not type(module).__module__.startswith("torch.nn"):
-            code = Tracer().trace(self.tree[path])
-            return self.follow(code, f"{path}.", iter((*args, *kwargs.values())))
+            return self._inside(path, args, kwargs)
         extra = {**kwargs, **arguments_of_module(module)}
         made = self._made(node, name, args, extra, path=path, module=module)
         made.opaque = name not in KNOWN
@@ -210,6 +216,10 @@ class _Translation:
             made.changes = True
             self._change(node.all_input_nodes[0], made)
         return made
+
+    def _inside(self, path: str, args: Any, kwargs: Any) -> Any:
+        code = Tracer().trace(self.tree[path])
+        return self.follow(code, f"{path}.", iter((*args, *kwargs.values())))
 
     def _made(self, node: fx.Node, name: str, args: Any, kwargs: Any, **known: Any) -> Node:
         made = Node(name, args, dict(kwargs), where=node.meta.get("where", ""), **known)

@@ -81,3 +81,9 @@ def arguments_of_module(module: nn.Module) -> dict[str, Any]:
     if isinstance(module, nn.Bilinear):
         return {"bias": module.bias}
     return known
+
+
+def writes_its_own_forward(module: nn.Module) -> bool:
+    """Does a leaf compute something of its own, as a subclass of a torch layer may?"""
+    home = f"{type(module).forward.__module__}."
+    return not home.startswith(("torch.", "ratebp."))

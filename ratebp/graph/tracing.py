@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from ratebp.graph.names import SIZES, name_of
+from ratebp.graph.names import OUT_OF_PLACE, SIZES, VIEWS, name_of
 from ratebp.graph.places import line_of_the_model, within_checkpoint
 from ratebp.roles import role_of
 
@@ -104,3 +104,29 @@ def _reads_values(node: fx.Node) -> bool:
     if name in SIZES or (name == "getattr" and node.args[1] in SIZES):
         return False
     return any(map(_reads_values, node.all_input_nodes))
+
+
+def changes_nothing_else(change: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """Is ``a += b`` what ``a = a + b`` would be, since nobody else sees the old ``a`` change?
+
+    Args:
+        change: an operation in the code of a model.
+        modules: of that model, by their dotted names.
+    """
+    if change.target not in OUT_OF_PLACE:
+        return False
+    changed = change.args[0]
+    if not isinstance(changed, fx.Node) or _hands_on(changed, modules):
+        return False
+    others = [user for user in changed.users if user is not change]
+    return not any(_hands_on(user, modules) or change < user for user in others)
+
+
+def _hands_on(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
+    """May the value share memory with what it was made of?"""
+    if node.op == "call_module":
+        return isinstance(modules[str(node.target)], _HAND_ON)
+    return node.op != "placeholder" and name_of(node.target) in VIEWS | {"identity"}
+
+
+_HAND_ON = (nn.Identity, nn.Flatten, nn.Unflatten, nn.Dropout, nn.ReLU)

@@ -83,7 +83,7 @@ class Stllr(Method):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Give synapses and neurons their traces, or refuse what lies between them."""
-        refuse_unless_halves_are_alike("stllr", binding.graph, binding.wiring)
+        refuse_unless_halves_are_alike("stllr", binding.code, binding.wiring)
 
         def synapse(layer: nn.Module, path: str) -> nn.Module:
             if not binding.wiring.behind.get(path):

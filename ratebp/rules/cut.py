@@ -11,7 +11,7 @@ from torch import fx, nn
 from torch.fx.passes.split_module import split_module
 
 from ratebp.errors import BindError
-from ratebp.graph import OUT_OF_PLACE, Graph
+from ratebp.graph import OUT_OF_PLACE, Graph, changes_nothing_else
 
 
 @dataclass(frozen=True)
@@ -137,11 +137,6 @@ def _code_of(graph: Graph) -> tuple[fx.Graph, set[fx.Node]]:
     copies: dict[fx.Node, fx.Node] = {}
     code.output(code.graph_copy(graph.code, copies))
     for node in code.nodes:
-        if node.target in OUT_OF_PLACE and not _read_later(node.args[0], node):
+        if changes_nothing_else(node, graph.modules):
             node.target = OUT_OF_PLACE[node.target]  # nobody sees the difference
     return code, {copies[size] for size in graph.sizes if size in copies}
-
-
-def _read_later(value: Any, change: fx.Node) -> bool:
-    """Does anything take `value` after the `change` of it in place?"""
-    return any(user is not change and change < user for user in value.users)

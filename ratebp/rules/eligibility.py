@@ -112,7 +112,9 @@ def refuse_unless_halves_are_alike(method: str, graph: Graph, wiring: Wiring) ->
         elif node.role is Role.SYNAPSE:
             legal = not touched
         else:
-            legal = not touched or (pure and Kind.LINEAR in graph.kinds[node])
+            # A size that is read elsewhere is that of one half.
+            plain = Kind.LINEAR in graph.kinds[node] and not node.takes_sizes
+            legal = not touched or (pure and plain)
         if not legal:
             what = f"`{node.name}` ({node.where})"
             if node.module is not None:

@@ -54,7 +54,8 @@ class RateFlow:
 
     def narrow(self, path: str) -> bool:
         """Do only synapses, and sums with real-valued terms, take the spikes of neuron `path`?"""
-        return path in self._wiring.readers and all(
+        known = path in self._wiring.readers and path not in self._wiring.measured
+        return known and all(
             self.counted(reader)
             or any(not self._is(each, Role.NEURON) for each in self._sources(reader))
             for reader in self.readers(path)
@@ -70,6 +71,8 @@ class RateFlow:
         synapse takes narrow spikes.
         """
         sources = self._sources(path)
+        if not self._wiring.measured.isdisjoint(sources):
+            return ()  # a token has another shape
         if self._is(path, Role.NEURON):
             real = [each for each in sources if self._is(each, Role.SYNAPSE, Role.NORM)]
             alone = all(self.readers(each) == {path} for each in real)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import fx, nn
 
 from ratebp.errors import BindError
-from ratebp.graph import OUT_OF_PLACE, Graph, Kind, Node
+from ratebp.graph import OUT_OF_PLACE, Graph, Kind, Node, changes_nothing_else
 from ratebp.roles import Role
 
 _REMEDY = "Change the model there, or train with ottt_a, which takes any plumbing."
@@ -80,7 +80,7 @@ class _Spikes:
         mixed = not self.spikes.issuperset(node.tensors)
         kinds = self.graph.kinds[node]
         assert node.code is not None
-        meddles = Kind.IN_PLACE in kinds and node.code.target not in OUT_OF_PLACE
+        meddles = Kind.IN_PLACE in kinds and not changes_nothing_else(node.code, self.graph.modules)
         if not mixed and Kind.LINEAR in kinds and Kind.RANDOM not in kinds and not meddles:
             return
         silent = node.role is Role.DROPOUT and getattr(node.module, "p", 1) == 0

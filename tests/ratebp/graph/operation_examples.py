@@ -141,7 +141,7 @@ of("movedim", lambda x: x.movedim(0, 2), lambda x: torch.moveaxis(x, (0, 1), (-1
 of("t", lambda x: x.t(), lambda x: x[:, 0].t(), shape=(4,))
 of("T", lambda x: x.T)
 of("mT", lambda x: x.mT, lambda x: x.mT.mT[0])
-for each in "contiguous clone detach float double half bfloat16 cpu".split():
+for each in ["contiguous", "clone", "detach", "float", "double", "half", "bfloat16", "cpu"]:
     of(each, lambda x, each=each: getattr(x, each)())
 of("to", lambda x: x.to(torch.float32), lambda x: x.to(torch.int64), lambda x: x.to(x.device))
 of("to", lambda x, y: x.to(y), lambda x: torch.as_tensor(x), lambda x: x.to(MASK))
@@ -558,7 +558,7 @@ functions(
     "lgamma digamma floor ceil round trunc frac sign sgn isnan isinf isfinite signbit angle nan_to_num"
 )
 functions("logical_not")
-for each in "int long short char bool byte".split():
+for each in ["int", "long", "short", "char", "bool", "byte"]:
     of(each, lambda x, each=each: getattr(x, each)())
 of("threshold", lambda x: F.threshold(x, 0.1, 0.0), nn.Threshold(0.2, 1.0))
 of("clamp", lambda x: x.clamp(0, 1), lambda x: x.clamp(min=0), lambda x: torch.clamp(x, max=ROW))
@@ -578,10 +578,17 @@ of("remainder", lambda x: x % 2, lambda x, y: x.remainder(y))
 of("fmod", lambda x: x.fmod(2))
 of("floor_divide", lambda x: x // 2)
 of("true_divide", lambda x: torch.true_divide(x, 2))
-for compare in "gt ge lt le eq ne isclose".split():
+for compare in ["gt", "ge", "lt", "le", "eq", "ne", "isclose"]:
     of(compare, lambda x, y, f=getattr(torch, compare): f(x, y))
 of("gt", lambda x: x > 0.2, lambda x: x > ROW)
-for both in "logical_and logical_or logical_xor bitwise_and bitwise_or bitwise_xor".split():
+for both in [
+    "logical_and",
+    "logical_or",
+    "logical_xor",
+    "bitwise_and",
+    "bitwise_or",
+    "bitwise_xor",
+]:
     of(both, lambda x, y, f=getattr(torch, both): f(x > 0, y > 0))
 of("bitwise_and", lambda x, y: (x > 0) & (y > 0))
 of("bitwise_or", lambda x, y: (x > 0) | (y > 0))
@@ -608,9 +615,23 @@ of(
     lambda x: torch.lerp(x, ROW, 0.5),
 )
 of("polar", lambda x, y: torch.polar(x.abs(), y))
-for act in "GELU SiLU Mish ELU SELU CELU ReLU6 Sigmoid Tanh Softplus Hardtanh Hardsigmoid Hardswish".split():
+for act in [
+    "GELU",
+    "SiLU",
+    "Mish",
+    "ELU",
+    "SELU",
+    "CELU",
+    "ReLU6",
+    "Sigmoid",
+    "Tanh",
+    "Softplus",
+    "Hardtanh",
+    "Hardsigmoid",
+    "Hardswish",
+]:
     of(act.lower(), getattr(nn, act)())
-for act in "LogSigmoid Softsign Hardshrink Softshrink Tanhshrink".split():
+for act in ["LogSigmoid", "Softsign", "Hardshrink", "Softshrink", "Tanhshrink"]:
     of(act.lower(), getattr(nn, act)())
 
 # Nonlinear, over dimensions ---------------------------------------------------------------------
@@ -687,7 +708,7 @@ of("unique", lambda x: PICK.unique().sum() + x)
 of("masked_select", lambda x: ROW.masked_select(MASK).sum() + x)
 
 # Random -----------------------------------------------------------------------------------------
-for drop in "dropout dropout1d alpha_dropout feature_alpha_dropout".split():
+for drop in ["dropout", "dropout1d", "alpha_dropout", "feature_alpha_dropout"]:
     of(
         drop,
         lambda x, f=getattr(F, drop): f(x, 0.5, training=True),
