@@ -73,6 +73,11 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
             "or in a buffer of a norm; return other values, or read them from a copy."
         )
     for node in graph.operations(Kind.IN_PLACE):
+        if node.inside and not all(each.inside for each in _whole(node)):
+            raise BindError(
+                f"`{node.inside}` changes its input in place ({node.where}), which others see as "
+                "well. Let it work on a copy (x = x.clone())."
+            )
         if any(each.name == "input" for each in _whole(node)):
             raise BindError(
                 f"{_shown(node)} changes the model's input in place, so later time steps and "
@@ -109,8 +114,8 @@ def _refuse_unlike_a_layer(node: Node) -> None:
         )
     if node.several:
         raise BindError(
-            f"`{node.path}` ({node.where}) gives something else than one tensor. Let it return one, "
-            "or make it a module without a role around a torch layer."
+            f"`{node.path}` ({node.where}) gives something else than one tensor. Let it return "
+            "one, or make it a module without a role around a torch layer."
         )
 
 

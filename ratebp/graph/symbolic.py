@@ -212,6 +212,9 @@ class _Translation:
         extra = {**kwargs, **arguments_of_module(module)}
         made = self._made(node, name, args, extra, path=path, module=module)
         made.opaque = name not in KNOWN
+        if name in VIEWS or name == "identity":
+            source = node.all_input_nodes[0]
+            self._whole[node] = self._whole.get(source, source)
         if getattr(module, "inplace", False):
             made.changes = True
             self._change(node.all_input_nodes[0], made)

@@ -88,46 +88,77 @@ class Watch:
         module.__class__ = type(kind.__name__, (kind,), body)
 
 
+class _Cell(dict[str, Any]):
+    """A variable of an enclosing function, reached as a global one is."""
+
+    def __init__(self, cell: CellType) -> None:
+        super().__init__()
+        self._cell = cell
+
+    def __getitem__(self, name: str) -> Any:
+        return self._cell.cell_contents
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self._cell.cell_contents = value
+
+
 class _Variable:
     """A variable outside of a function that it uses."""
 
-    def __init__(self, name: str, cell: CellType) -> None:
-        self.name, self._cell = name, cell
-        self._value = cell.cell_contents
+    def __init__(self, name: str, scope: dict[str, Any]) -> None:
+        self.name, self._scope = name, scope
+        self._value = scope[name]
         self._mark = _mark(self._value)
         kept = isinstance(self._value, list | dict | set)
         self._items = copy.copy(self._value) if kept else None
 
     @property
     def changed(self) -> bool:
-        return bool(_mark(self._cell.cell_contents) != self._mark)
+        return bool(_mark(self._scope[self.name]) != self._mark)
 
     def restore(self) -> None:
         if self._items is not None and self.changed:
             self._value.clear()
             fill = self._value.extend if isinstance(self._value, list) else self._value.update
             fill(self._items)
-        self._cell.cell_contents = self._value
+        self._scope[self.name] = self._value
 
 
 def _variables(tree: nn.Module) -> Iterator[_Variable]:
-    seen: set[int] = set()
+    seen: set[object] = set()
     todo = [f for module in tree.modules() for f in _functions(module)]
     while todo:
         function = todo.pop()
-        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-        for name, cell in cells:
-            if id(cell) in seen or name == "__class__":
+        for key, name, scope in _scopes(function):
+            if key in seen:
                 continue
-            seen.add(id(cell))
+            seen.add(key)
             try:
-                value = cell.cell_contents
+                value = scope[name]
             except ValueError:  # nothing is in it yet
                 continue
-            if isinstance(value, FunctionType):
+            if isinstance(value, FunctionType) and isinstance(scope, _Cell):
                 todo.append(value)
-            elif not isinstance(value, type | nn.Module):
-                yield _Variable(name, cell)
+            elif isinstance(value, _CHANGING) or (
+                isinstance(scope, _Cell) and not isinstance(value, type | nn.Module | FunctionType)
+            ):
+                yield _Variable(name, scope)
+
+
+_CHANGING = (list, dict, set, bool, int, float, str)
+"""What a global variable may hold that a forward changes; others are modules, classes, functions."""
+
+
+def _scopes(function: FunctionType) -> Iterator[tuple[object, str, dict[str, Any]]]:
+    """Yield an identity, the name and the scope of each variable that `function` uses."""
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    for name, cell in cells:
+        if name != "__class__":
+            yield id(cell), name, _Cell(cell)
+    own = function.__globals__
+    for name in function.__code__.co_names:
+        if name in own:
+            yield (id(own), name), name, own
 
 
 def _functions(module: nn.Module) -> Iterator[FunctionType]:
