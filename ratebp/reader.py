@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import BindError
-from ratebp.graph import Graph, UnreadableError, read, record
+from ratebp.graph import Graph, Recording, UnreadableError, read
 from ratebp.needs import (
     Need,
     refuse_changes,
@@ -99,11 +99,12 @@ class Reader:
     def _recorded(self, x: Tensor) -> tuple[Graph, int] | None:
         sizes = {n for t in (x[0, :1], *self._model.parameters()) for n in t.shape}
         primes = [p for p in _PRIMES if all(n % p for n in sizes if n)] or [_PRIMES[-1]]
+        recording = Recording(self._model)
         for batch in (primes[0], x.shape[1]):
             try:
-                graph = record(self._model, _samples(x, batch))
+                graph = recording.of(_samples(x, batch))
                 if self._needs:
-                    self._compare(graph, batch, x)
+                    self._compare(recording, graph, batch, x)
                 return graph, batch
             except UnreadableError as error:
                 self.reason = str(error)
@@ -111,13 +112,13 @@ class Reader:
             return None  # it runs the model as written, and what it must know is known
         raise self._not_followed()
 
-    def _compare(self, graph: Graph, batch: int, x: Tensor) -> None:
+    def _compare(self, recording: Recording, graph: Graph, batch: int, x: Tensor) -> None:
         """Refuse a forward that is not the same when it runs again, or for more samples."""
-        refuse_changes(self._method, graph, record(self._model, _samples(x, batch)))
+        refuse_changes(self._method, graph, recording.of(_samples(x, batch)))
         if Need.SAMPLES not in self._needs:
             return
         for more in (_PRIMES[-1], x.shape[1], x.shape[0] * x.shape[1]):
-            other = record(self._model, _samples(x, more))
+            other = recording.of(_samples(x, more))
             refuse_numbers(self._method, graph, other)
             if more == _PRIMES[-1]:  # too many samples for another size
                 refuse_samples(self._method, self._needs, other, more)

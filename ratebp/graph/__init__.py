@@ -9,7 +9,7 @@ from ratebp.graph.graph import Graph
 from ratebp.graph.names import MOVES, OUT_OF_PLACE, RANDOM_FACTORIES, SHAPED, VIEWS
 from ratebp.graph.node import Node
 from ratebp.graph.operations import Kind, kinds_of
-from ratebp.graph.recorded import record
+from ratebp.graph.recorded import Recording, record
 from ratebp.graph.symbolic import UnreadableError, read
 from ratebp.graph.tracing import changes_nothing_else
 
@@ -24,6 +24,7 @@ __all__ = [
     "Kind",
     "Lost",
     "Node",
+    "Recording",
     "Samples",
     "UnreadableError",
     "changes_nothing_else",

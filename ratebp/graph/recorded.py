@@ -48,26 +48,48 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...]) -> Graph:
     Raises:
         UnreadableError: where the forward fails on tensors without values.
     """
-    with no_dispatch(), torch.inference_mode(False), torch.enable_grad():
-        tree = _meta_copy(model)
-        steps = 2 if any(isinstance(m, Delay) for m in model.modules()) else 1
-        recorder: _Recorder | None = None
-        watch = Watch(tree)
+    return Recording(model).of(inputs)
+
+
+class Recording:
+    """Reads one model for several inputs, on one copy: what its forward keeps there, it sees again.
+
+    Args:
+        model: what is read; it stays as it is.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        """Copy the model's tree, with tensors that have no values."""
+        self._model = model
+        with no_dispatch(), torch.inference_mode(False):
+            self._tree = _meta_copy(model)
+
+    def of(self, inputs: tuple[Tensor, ...]) -> Graph:
+        """Return the graph for inputs of these shapes and types, one time step ``[B, ...]``.
+
+        Raises:
+            UnreadableError: where the forward fails on tensors without values.
+        """
+        with no_dispatch(), torch.inference_mode(False), torch.enable_grad():
+            watch = Watch(self._tree)
+            try:
+                nodes = self._run(inputs)
+            except Exception as error:
+                first = str(error).splitlines()[0] if str(error) else "no message"
+                raise UnreadableError(f"{type(error).__name__}: {first}") from error
+            finally:
+                written, drawn = watch.written(), watch.drawn()
+                watch.undo()
+        modules, roles = modules_of(self._model)
+        return Graph(tuple(nodes), modules, roles, None, written, watch.training_read, drawn)
+
+    def _run(self, inputs: tuple[Tensor, ...]) -> list[Node]:
+        delays = any(isinstance(m, Delay) for m in self._model.modules())
         late: dict[str, Tensor] = {}
-        try:
-            for _ in range(steps):  # a Delay has nothing to say at the first step
-                recorder = _Recorder(tree, late)
-                recorder.run(tuple(torch.empty_like(x, device="meta") for x in inputs))
-        except Exception as error:
-            first = str(error).splitlines()[0] if str(error) else "no message"
-            raise UnreadableError(f"{type(error).__name__}: {first}") from error
-        finally:
-            written, drawn = watch.written(), watch.drawn()
-            watch.undo()
-        assert recorder is not None
-        modules, roles = modules_of(model)
-        nodes = tuple(recorder.nodes)
-        return Graph(nodes, modules, roles, None, written, watch.training_read, drawn)
+        for _ in range(1 + delays):  # a Delay has nothing to say at the first step
+            recorder = _Recorder(self._tree, late)
+            recorder.run(tuple(torch.empty_like(x, device="meta") for x in inputs))
+        return recorder.nodes
 
 
 def _meta_copy(model: nn.Module) -> nn.Module:
@@ -91,6 +113,7 @@ class _Recorder(TorchFunctionMode):
         self._forwards: list[tuple[nn.Module, Callable[..., Any]]] = []
         self._depth = 0
         twins = dict(tree.named_modules())
+        self._buffers = [*tree.named_buffers()]
         for name, tensor in (*tree.named_parameters(), *tree.named_buffers()):
             node = Node("parameter", path=name, shape=tuple(tensor.shape))
             node.dtype = tensor.dtype
@@ -151,7 +174,8 @@ class _Recorder(TorchFunctionMode):
         args, kwargs = self._without_values((args, kwargs))
         given, named = self._node_of(args), self._node_of(kwargs)
         name = "leaf" if role is not None else name_of_module(module)
-        versions, buffers = _versions((args, kwargs)), self._buffer_versions()
+        versions = _versions((args, kwargs))
+        buffers = self._buffer_versions() if role is None else {}
         out = self._value(path, module, role, run, args, kwargs)
         if role is None:
             named = {**named, **self._node_of(arguments_of_module(module))}
@@ -278,7 +302,7 @@ class _Recorder(TorchFunctionMode):
         return value
 
     def _buffer_versions(self) -> dict[str, int]:
-        return {name: b._version for name, b in self._tree.named_buffers()}
+        return {name: b._version for name, b in self._buffers}
 
     def _changed_since(self, versions: Mapping[str, int]) -> tuple[str, ...]:
         now = self._buffer_versions()

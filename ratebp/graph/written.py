@@ -44,10 +44,11 @@ class Watch:
     def __init__(self, tree: nn.Module) -> None:
         """Note all of it, and let modules without a role tell who asks for `training`."""
         self.training_read = False
+        self._told: list[tuple[nn.Module, type[nn.Module], bool]] = []
         self._modules = dict(tree.named_modules())
         self._variables = [*_variables(tree)]
         for module in self._modules.values():
-            if role_of(module) is None and not type(module).__module__.startswith("torch.nn"):
+            if role_of(module) is None and not _of_a_library(module):
                 self._tell(module)
         self._before = {path: _attributes(module) for path, module in self._modules.items()}
         self._generators = _generators()
@@ -66,7 +67,10 @@ class Watch:
         return _marks(_generators()) != _marks(self._generators)
 
     def undo(self) -> None:
-        """Put variables and generators back."""
+        """Put variables and generators back, and let modules be what they were."""
+        for module, kind, training in self._told:
+            module.__class__ = kind
+            module.__dict__["training"] = training
         for each in self._variables:
             each.restore()
         python, numpy, torchs = self._generators
@@ -83,6 +87,7 @@ class Watch:
             return training
 
         kind = type(module)
+        self._told.append((module, kind, training))
         body = {"training": property(asked), "__module__": kind.__module__}
         del module.__dict__["training"]
         module.__class__ = type(kind.__name__, (kind,), body)
@@ -181,11 +186,21 @@ def _marks(generators: tuple[Any, Any, Tensor]) -> tuple[Any, ...]:
     return python, repr(numpy), torchs.tolist()
 
 
+def _of_a_library(module: nn.Module) -> bool:
+    return f"{type(module).__module__}.".startswith(("torch.", "ratebp."))
+
+
+_EVERY = frozenset(nn.Module().__dict__) | {"forward", "keep"}
+"""What every module has, and what reading puts there."""
+
+
 def _attributes(module: nn.Module) -> dict[str, Any]:
+    # What a library's own module holds changes where somebody replaces it.
+    mark = id if _of_a_library(module) else _mark
     found = {
-        name: _mark(value)
+        name: mark(value)
         for name, value in module.__dict__.items()
-        if name not in (*_TABLES, "forward", "keep") and not name.startswith("_tensor_constant")
+        if name not in _EVERY and not name.startswith("_tensor_constant")
     }
     for table in _TABLES:
         found |= {name: id(value) for name, value in module.__dict__[table].items()}
