@@ -72,6 +72,13 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
             "would see another model. Keep what time steps hand on in neurons, in a ratebp.Delay "
             "or in a buffer of a norm; return other values, or read them from a copy."
         )
+    for node in graph.nodes:
+        if node.name in ("set", "set_"):
+            raise BindError(
+                f"the forward of {name} assigns a tensor's memory ({node.where}: x.data = ...), "
+                "which nothing can follow. Use x = ... or, for parameters, torch.no_grad() outside "
+                "of the forward."
+            )
     for node in graph.operations(Kind.IN_PLACE):
         if node.inside and not all(each.inside for each in _whole(node)):
             raise BindError(
@@ -155,6 +162,7 @@ def refuse_samples(method: str, needs: Collection[Need], graph: Graph, batch: in
     """
     samples = Samples(graph, batch)
     for node in graph.leaves:
+        _refuse_unbatched(node)
         place = samples.into(node)
         if node.role is Role.NEURON and isinstance(place, At) and place.copies:
             raise BindError(
@@ -180,6 +188,19 @@ def refuse_samples(method: str, needs: Collection[Need], graph: Graph, batch: in
                 _refuse_unless_first(
                     method, node, samples.into(node), "runs all time steps at once"
                 )
+
+
+def _refuse_unbatched(node: Node) -> None:
+    """Refuse a convolution without a dimension of samples, which torch takes for one sample."""
+    kernel = getattr(node.module, "kernel_size", None)
+    shape = node.tensors[0].shape if node.tensors else None
+    if node.role is Role.SYNAPSE and isinstance(kernel, tuple) and shape is not None:
+        if len(shape) != len(kernel) + 2:
+            raise BindError(
+                f"`{node.path}` ({node.where}) gets {shape} without a dimension for channels or "
+                f"samples: a {type(node.module).__name__} takes [B, C, ...]. Give it one "
+                "(x.unsqueeze(1) for one channel)."
+            )
 
 
 def refuse_changes(method: str, graph: Graph, again: Graph) -> None:
@@ -340,6 +361,32 @@ _MULTIPLIES = frozenset(
 )
 
 
+_between_rates = _refuse_kinds(
+    Kind.NONLINEAR,
+    Kind.UNKNOWN,
+    because="sends means over time through what lies between layers, which must be sums, "
+    "multiples, maxima or products of signals",
+    remedy=f"Change the model there, or {_EXACT}.",
+)
+
+
+def _refuse_for_rates(method: str, graph: Graph) -> None:
+    """Layers have the mean of their values; behind the last ones only what means pass may stand."""
+    _between_rates(method, graph)
+    todo = [each for node in graph.nodes if node.name == "output" for each in node.tensors]
+    while todo:
+        near = todo.pop()
+        if near.role is not None or not near.signal or near.name == "input":
+            continue
+        if Kind.AFFINE not in graph.kinds[near] and near.name != "part":
+            raise BindError(
+                f"{method} gives the output of mean rates, but behind the last layer {_shown(near)} "
+                f"is no sum, multiple or move, whose mean it would not be. Put it into the loss, or "
+                f"{_EXACT}."
+            )
+        todo.extend(near.tensors)
+
+
 _WITHOUT_SHAPES: dict[Need, Callable[[str, Graph], None]] = {
     Need.REPEATABLE: _refuse_kinds(
         Kind.RANDOM,
@@ -351,13 +398,7 @@ _WITHOUT_SHAPES: dict[Need, Callable[[str, Graph], None]] = {
         because="does not run the forward once for each time step, in their order",
         remedy=f"Take it out of the forward, or {_EXACT}.",
     ),
-    Need.RATES: _refuse_kinds(
-        Kind.NONLINEAR,
-        Kind.UNKNOWN,
-        because="sends means over time through what lies between layers, which must be sums, "
-        "multiples, maxima or products of signals",
-        remedy=f"Change the model there, or {_EXACT}.",
-    ),
+    Need.RATES: _refuse_for_rates,
     Need.ADDITIVE: _refuse_kinds(
         Kind.PRODUCT,
         because="represents neurons by their mean currents, which products of signals are not made "

@@ -7,8 +7,8 @@ from collections.abc import Collection
 import torch
 from torch import Tensor, nn
 
-from ratebp.errors import BindError
-from ratebp.graph import Graph, Recording, UnreadableError, read
+from ratebp.errors import BindError, StaleViewError
+from ratebp.graph import Graph, Recording, UnreadableError, Variables, read
 from ratebp.needs import (
     Need,
     refuse_changes,
@@ -35,7 +35,6 @@ class Reader:
     Attributes:
         graph: the forward as it was read last, without shapes before the first inputs; None where
             it cannot be read without inputs.
-        code: the forward as `torch.fx` traced it, which can be run in pieces; None where it cannot.
         reason: why it could not be traced.
         wiring: what rules may rely on; None where it is not known before the first inputs.
 
@@ -52,11 +51,12 @@ class Reader:
         self._given = given is not None
         self._seen: set[tuple[object, ...]] = set()
         self.graph: Graph | None = None
-        self.code: Graph | None = None
+        self._code: Graph | None = None
+        self._variables: Variables | None = None
         self.reason = ""
         self.wiring = given
         try:
-            self.graph = self.code = read(model)
+            self.graph = self._code = read(model)
         except UnreadableError as error:
             self.reason = str(error)
             if error.values and given is None:
@@ -65,6 +65,16 @@ class Reader:
         self._refuse(self.graph)
         if given is None:
             self.wiring = wiring_of(self.graph)
+
+    @property
+    def code(self) -> Graph | None:
+        """The forward as `torch.fx` traced it, which can be run in pieces; None where it cannot.
+
+        It holds the values that variables around the forward had: from now on they must not change.
+        """
+        if self._variables is None:
+            self._variables = Variables(self._model)
+        return self._code
 
     def sees(self, x: Tensor) -> bool:
         """Read the model with the shapes of ``x [T, B, ...]``, once for each; return what changed.
@@ -75,7 +85,15 @@ class Reader:
         Raises:
             BindError: for a forward that the method cannot train, or a wiring that was given and
                 is not that of what runs.
+            StaleViewError: when a variable changed whose value runs in pieces of code.
         """
+        changed = () if self._variables is None else self._variables.changed()
+        if changed:
+            raise StaleViewError(
+                f"`{changed[0]}`, a variable that the forward uses, changed after bind, but "
+                f"{self._method} runs the forward in pieces, with its value as it was. Call bind "
+                "again, or train with bptt_s."
+            )
         flags = tuple(module.training for module in self._modules)
         key = (x.shape[1:], x.dtype, flags)
         if key in self._seen:

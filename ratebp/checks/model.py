@@ -14,6 +14,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from ratebp.errors import BindError
+from ratebp.neurons import Neuron
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -52,6 +53,7 @@ def refuse_unfit(model: nn.Module) -> None:
         _refuse_spectral(place, module)
         _refuse_hooks(place, module)
         _refuse_replaced_forward(place, module)
+        _refuse_own_neuron(place, module)
 
 
 def _refuse_replaced_forward(place: str, module: nn.Module) -> None:
@@ -59,6 +61,16 @@ def _refuse_replaced_forward(place: str, module: nn.Module) -> None:
         raise BindError(
             f"{place} ({type(module).__name__}) had its forward replaced on the object, which "
             "stand-ins of its class do not know. Write a subclass with that forward instead."
+        )
+
+
+def _refuse_own_neuron(place: str, module: nn.Module) -> None:
+    own = not f"{type(module).forward.__module__}.".startswith("ratebp.")
+    if isinstance(module, Neuron) and own:
+        raise BindError(
+            f"{place} ({type(module).__name__}) is a neuron with a forward of its own, which no "
+            "method runs: neurons hold constants, methods know how they run. Use one of "
+            "ratebp's neurons as it is, or put what else the forward does into a module around it."
         )
 
 

@@ -12,6 +12,7 @@ from ratebp.graph.operations import Kind, kinds_of
 from ratebp.graph.recorded import Recording, record
 from ratebp.graph.symbolic import UnreadableError, read
 from ratebp.graph.tracing import changes_nothing_else
+from ratebp.graph.written import Variables
 
 __all__ = [
     "MOVES",
@@ -27,6 +28,7 @@ __all__ = [
     "Recording",
     "Samples",
     "UnreadableError",
+    "Variables",
     "changes_nothing_else",
     "kinds_of",
     "read",

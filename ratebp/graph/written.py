@@ -34,6 +34,27 @@ def copy_of(model: nn.Module, tensors: Mapping[int, Tensor] | None = None) -> nn
     return copy.deepcopy(model, memo | dict(tensors or {}))
 
 
+class Variables:
+    """The variables around a model's forward: of enclosing functions, and global ones.
+
+    Args:
+        tree: the model, or a copy of it.
+    """
+
+    def __init__(self, tree: nn.Module) -> None:
+        """Note what they hold."""
+        self._all = [*_variables(tree)]
+
+    def changed(self) -> tuple[str, ...]:
+        """Return the names of those that hold something else by now."""
+        return tuple(each.name for each in self._all if each.changed)
+
+    def restore(self) -> None:
+        """Put back what they held."""
+        for each in self._all:
+            each.restore()
+
+
 class Watch:
     """Compares a tree's modules, variables and generators with what they were.
 
@@ -46,7 +67,7 @@ class Watch:
         self.training_read = False
         self._told: list[tuple[nn.Module, type[nn.Module], bool]] = []
         self._modules = dict(tree.named_modules())
-        self._variables = [*_variables(tree)]
+        self._variables = Variables(tree)
         for module in self._modules.values():
             if role_of(module) is None and not _of_a_library(module):
                 self._tell(module)
@@ -60,7 +81,7 @@ class Watch:
             before, now = self._before[path], _attributes(module)
             changed = [name for name in now if before.get(name) != now[name]]
             found += [f"{path}.{name}" if path else name for name in changed]
-        return (*found, *(each.name for each in self._variables if each.changed))
+        return (*found, *self._variables.changed())
 
     def drawn(self) -> bool:
         """Return whether a generator that reading does not follow was drawn from."""
@@ -71,8 +92,7 @@ class Watch:
         for module, kind, training in self._told:
             module.__class__ = kind
             module.__dict__["training"] = training
-        for each in self._variables:
-            each.restore()
+        self._variables.restore()
         python, numpy, torchs = self._generators
         random.setstate(python)
         if numpy is not None:
@@ -151,7 +171,7 @@ def _variables(tree: nn.Module) -> Iterator[_Variable]:
 
 
 _CHANGING = (list, dict, set, bool, int, float, str)
-"""What a global variable may hold that a forward changes; others are modules, classes, functions."""
+"""What a global variable may hold that a forward changes; others are modules or functions."""
 
 
 def _scopes(function: FunctionType) -> Iterator[tuple[object, str, dict[str, Any]]]:

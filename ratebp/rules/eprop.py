@@ -110,6 +110,12 @@ def _refuse_out_of_reach(graph: Graph, drifting: Collection[str], ends: Collecti
     Raises:
         BindError: for parameters between a neuron, or the input, and such a synapse.
     """
+    learned = {
+        f"{path}.{name}" if path else name
+        for path, module in graph.modules.items()
+        for name, p in module._parameters.items()
+        if p is not None and p.requires_grad
+    }
     for synapse in graph.leaves:
         if synapse.role is not Role.SYNAPSE or synapse.path in set(ends) - set(drifting):
             continue
@@ -121,7 +127,8 @@ def _refuse_out_of_reach(graph: Graph, drifting: Collection[str], ends: Collecti
             owned = near.module is not None and any(
                 p.requires_grad for p in near.module.parameters()
             )
-            if owned or near.name == "parameter":
+            loose = near.name == "parameter" and near.path in learned
+            if owned or loose:
                 raise BindError(
                     f"eprop sends no gradient past the synapse `{synapse.path}`, so `{near.path}` "
                     "before it would learn nothing. Put a neuron between them, move it behind the "

@@ -284,7 +284,9 @@ def test_a_size_may_cross_layers() -> None:
         a = m.stem(x)
         size, wide = x.shape[0], a.shape[-1] * a.size(2)
         b = m.conv1(m.lif0(a))
-        out: Tensor = m.head(m.conv2(m.lif1(b.view(size, -1, *b.shape[2:]) * (wide / 49))))
+        out: Tensor = m.head(
+            m.conv2(m.lif1(b.view(size, -1, b.shape[2], b.shape[3]) * (wide / 49)))
+        )
         return out.view(size, -1)
 
     for over in ("layers", "both"):
