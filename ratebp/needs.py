@@ -194,13 +194,13 @@ def _refuse_unbatched(node: Node) -> None:
     """Refuse a convolution without a dimension of samples, which torch takes for one sample."""
     kernel = getattr(node.module, "kernel_size", None)
     shape = node.tensors[0].shape if node.tensors else None
-    if node.role is Role.SYNAPSE and isinstance(kernel, tuple) and shape is not None:
-        if len(shape) != len(kernel) + 2:
-            raise BindError(
-                f"`{node.path}` ({node.where}) gets {shape} without a dimension for channels or "
-                f"samples: a {type(node.module).__name__} takes [B, C, ...]. Give it one "
-                "(x.unsqueeze(1) for one channel)."
-            )
+    known = node.role is Role.SYNAPSE and isinstance(kernel, tuple) and shape is not None
+    if known and len(shape or ()) != len(kernel or ()) + 2:
+        raise BindError(
+            f"`{node.path}` ({node.where}) gets {shape} without a dimension for channels or "
+            f"samples: a {type(node.module).__name__} takes [B, C, ...]. Give it one "
+            "(x.unsqueeze(1) for one channel)."
+        )
 
 
 def refuse_changes(method: str, graph: Graph, again: Graph) -> None:
@@ -380,9 +380,8 @@ def _refuse_for_rates(method: str, graph: Graph) -> None:
             continue
         if Kind.AFFINE not in graph.kinds[near] and near.name != "part":
             raise BindError(
-                f"{method} gives the output of mean rates, but behind the last layer {_shown(near)} "
-                f"is no sum, multiple or move, whose mean it would not be. Put it into the loss, or "
-                f"{_EXACT}."
+                f"{method} gives the output of mean rates, but {_shown(near)} behind the last layer "
+                f"is no sum, multiple or move. Put it into the loss, or {_EXACT}."
             )
         todo.extend(near.tensors)
 

@@ -87,10 +87,10 @@ class Reader:
                 is not that of what runs.
             StaleViewError: when a variable changed whose value runs in pieces of code.
         """
-        changed = () if self._variables is None else self._variables.changed()
-        if changed:
+        others = () if self._variables is None else self._variables.changed()
+        if others:
             raise StaleViewError(
-                f"`{changed[0]}`, a variable that the forward uses, changed after bind, but "
+                f"`{others[0]}`, a variable that the forward uses, changed after bind, but "
                 f"{self._method} runs the forward in pieces, with its value as it was. Call bind "
                 "again, or train with bptt_s."
             )
