@@ -54,6 +54,12 @@ class Need(Enum):
     SYNAPSES = "weights in modules that are called"
 
 
+def needs_of(layout: str, needs: Collection[Need] = ()) -> frozenset[Need]:
+    """Return what a method of a layout needs, beside `needs` of its own."""
+    folds = (Need.SAMPLES, Need.STILL) if layout == "multi" else ()
+    return frozenset((*folds, *needs))
+
+
 _EXACT = "train with bptt_s, which runs the model as it is written"
 _NORM_OR_LEAF = (Role.NEURON, Role.SYNAPSE, Role.NORM)
 
