@@ -299,7 +299,7 @@ class _Recorder(TorchFunctionMode):
             return made
         if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
             parts = [self._without_values(each) for each in value]
-            return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+            return type(value)(*parts) if _is_named(value) else type(value)(parts)
         if isinstance(value, dict):
             return {key: self._without_values(each) for key, each in value.items()}
         return value
@@ -321,6 +321,11 @@ def _has_tensors(value: Any) -> bool:
     if isinstance(value, Mapping):
         return _has_tensors(tuple(value.values()))
     return isinstance(value, tuple | list) and any(isinstance(each, Tensor) for each in value)
+
+
+def _is_named(value: Any) -> bool:
+    """Is it a named tuple, which is made of its parts one by one?"""
+    return isinstance(value, tuple) and "_fields" in dir(type(value))
 
 
 def _read_by(name: str, args: Any) -> Any:
