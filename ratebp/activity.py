@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import OptionError
-from ratebp.needs import Need
+from ratebp.needs import needs_of
 from ratebp.neurons import Delay
 from ratebp.reader import Reader
 from ratebp.roles import Role
@@ -102,8 +102,7 @@ def firing_rates(
         return _ScanMeter(neuron, len(x), rates) if multi else _StepMeter(neuron, rates)
 
     rules: dict[Role, Rule] = {Role.NEURON: meter, Role.NORM: norm_rule(layout, len(x))}
-    needs = {Need.SAMPLES, Need.STILL} if layout == "multi" else set[Need]()
-    reader = Reader(model, f"the {layout}-step forward", needs, wiring)
+    reader = Reader(model, f"the {layout}-step forward", needs_of(layout), wiring)
     reader.sees(x)
     metered = view(model, rules, wiring=reader.wiring, builds_graph=False)
     with torch.no_grad(), buffers_kept(model):

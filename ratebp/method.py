@@ -40,7 +40,7 @@ from ratebp.claims import Info as Info
 from ratebp.errors import BindError, OptionError
 from ratebp.inference import infer
 from ratebp.losses import Scoped
-from ratebp.needs import Need
+from ratebp.needs import Need, needs_of
 from ratebp.neurons import LIF, Delay, Neuron
 from ratebp.phases import StepContext
 from ratebp.reader import Reader
@@ -149,8 +149,8 @@ class Method(ABC):
                 "activations are."
             )
         self._refuse_neurons(model)
-        folds = (Need.SAMPLES, Need.STILL) if self.info.layout == "multi" else ()
-        reader = Reader(model, self.info.label, {*folds, *self.needs}, wiring)
+        needs = needs_of(self.info.layout, self.needs)
+        reader = Reader(model, self.info.label, needs, wiring)
         return self.bound_class(self, model, timesteps, reader, wrap)
 
     @property

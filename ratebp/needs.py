@@ -7,25 +7,14 @@ the operation, its line in the model, and a way out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection
 from enum import Enum
 
 from torch import nn
 
 from ratebp.checks import refuse_no_tensor
 from ratebp.errors import BindError
-from ratebp.graph import (
-    MOVES,
-    RANDOM_FACTORIES,
-    SHAPED,
-    VIEWS,
-    At,
-    Graph,
-    Kind,
-    Lost,
-    Node,
-    Samples,
-)
+from ratebp.graph import VIEWS, Graph, Kind, Node
 from ratebp.roles import Role
 
 
@@ -54,7 +43,13 @@ class Need(Enum):
     SYNAPSES = "weights in modules that are called"
 
 
-_EXACT = "train with bptt_s, which runs the model as it is written"
+def needs_of(layout: str, needs: Collection[Need] = ()) -> frozenset[Need]:
+    """Return what a method of a layout needs, beside `needs` of its own."""
+    folds = (Need.SAMPLES, Need.STILL) if layout == "multi" else ()
+    return frozenset((*folds, *needs))
+
+
+EXACT = "train with bptt_s, which runs the model as it is written"
 _NORM_OR_LEAF = (Role.NEURON, Role.SYNAPSE, Role.NORM)
 
 
@@ -87,7 +82,7 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
             )
         if any(each.name == "input" for each in _whole(node)):
             raise BindError(
-                f"{_shown(node)} changes the model's input in place, so later time steps and "
+                f"{shown(node)} changes the model's input in place, so later time steps and "
                 "passes would see another one. Write it out of place (x = x + y)."
             )
     for node in graph.nodes:
@@ -144,155 +139,14 @@ def refuse_operations(method: str, needs: Collection[Need], graph: Graph) -> Non
         raise BindError(
             f"{method} does not run the forward once for each time step, in their order, but the "
             "forward draws numbers by Python's random or numpy, so passes would see other ones. "
-            f"Use nn.Dropout, of which all passes share one mask, or {_EXACT}."
+            f"Use nn.Dropout, of which all passes share one mask, or {EXACT}."
         )
-
-
-def refuse_samples(method: str, needs: Collection[Need], graph: Graph, batch: int) -> None:
-    """Refuse a model that mixes samples, or has them elsewhere than a method needs them.
-
-    Args:
-        method: what to call it.
-        needs: of that method.
-        graph: of the model, with shapes.
-        batch: samples of the inputs that it was read with.
-
-    Raises:
-        BindError: naming the first operation, its line and a way out.
-    """
-    samples = Samples(graph, batch)
-    for node in graph.leaves:
-        _refuse_unbatched(node)
-        place = samples.into(node)
-        if node.role is Role.NEURON and isinstance(place, At) and place.copies:
-            raise BindError(
-                f"the forward copies its input along a dimension in front of the samples before "
-                f"the neuron `{node.path}` ({node.where}), as if time were there. A forward is "
-                "written for one time step: give bound.step all steps, x [T, B, ...] (for one "
-                "image ratebp.direct(x, T)), and take the copies out."
-            )
-        if node.role is Role.DROPOUT and node.module is not None and node.module.training:
-            _refuse_unless_first(method, node, place, "draws one mask a sequence", alone=True)
-    if Need.NEURONS in needs:
-        for node in filter(graph.is_neuron, graph.leaves):
-            _refuse_unless_first(method, node, place=samples.into(node), why="", alone=True)
-    if Need.SAMPLES in needs:
-        for node in graph.nodes:
-            place = samples.at(node)
-            if node.signal and isinstance(place, Lost):
-                raise BindError(
-                    f"{method} puts time steps (or traces) side by side in the batch, but "
-                    f"{_shown(place.node)} {place.why}. Keep the samples apart, or {_EXACT}."
-                )
-            if node.role is Role.NEURON or node.name == "output":
-                _refuse_unless_first(
-                    method, node, samples.into(node), "runs all time steps at once"
-                )
-
-
-def _refuse_unbatched(node: Node) -> None:
-    """Refuse a convolution without a dimension of samples, which torch takes for one sample."""
-    kernel = getattr(node.module, "kernel_size", None)
-    shape = node.tensors[0].shape if node.tensors else None
-    known = node.role is Role.SYNAPSE and isinstance(kernel, tuple) and shape is not None
-    if known and len(shape or ()) != len(kernel or ()) + 2:
-        raise BindError(
-            f"`{node.path}` ({node.where}) gets {shape} without a dimension for channels or "
-            f"samples: a {type(node.module).__name__} takes [B, C, ...]. Give it one "
-            "(x.unsqueeze(1) for one channel)."
-        )
-
-
-def refuse_changes(method: str, graph: Graph, again: Graph) -> None:
-    """Refuse a model whose forward does something else when it is run once more.
-
-    Args:
-        method: what to call it.
-        graph: of the model, with shapes.
-        again: of the same model, for the same inputs.
-
-    Raises:
-        BindError: naming the operation, its line and a way out.
-    """
-    pairs = zip(graph.nodes, again.nodes, strict=False)
-    node = next((each for each, twin in pairs if not _same(each, twin, numbers=True)), None)
-    if node is not None:
-        raise BindError(
-            f"{method} relies on a forward that is the same each time, but {_shown(node)} differs "
-            "from one run to the next: something outside of the model counts or draws. Take it out "
-            f"of the forward, or {_EXACT}."
-        )
-
-
-def refuse_numbers(method: str, graph: Graph, other: Graph) -> None:
-    """Refuse a model that takes the number of samples for a value: folded, it is T times as large.
-
-    Args:
-        method: what to call it.
-        graph: of the model, with shapes.
-        other: of the same model, with another number of samples.
-
-    Raises:
-        BindError: naming the operation, its line and a way out.
-    """
-    for node, twin in zip(graph.nodes, other.nodes, strict=False):
-        shaped = node.name in MOVES or node.name in SHAPED or node.name in RANDOM_FACTORIES
-        if not _same(node, twin, numbers=not shaped) or _grows(node, twin):
-            raise BindError(
-                f"{method} puts time steps (or traces) side by side in the batch, but "
-                f"{_shown(node)} depends on the number of samples. Use a constant, or {_EXACT}."
-            )
-
-
-def _same(node: Node, twin: Node, *, numbers: bool) -> bool:
-    """Are they one operation, called with the same `numbers` where these count?"""
-    alike = node.name == twin.name and node.path == twin.path
-    return alike and (not numbers or _numbers(node) == _numbers(twin))
-
-
-def _numbers(node: Node) -> list[object]:
-    return [*_flat([*node.args, *node.kwargs.values()])]
-
-
-def _flat(value: object) -> Iterator[object]:
-    if isinstance(value, tuple | list):
-        for each in value:
-            yield from _flat(each)
-    elif isinstance(value, int | float):
-        yield value
-
-
-def _grows(node: Node, twin: Node) -> bool:
-    """Does another dimension than that of the samples depend on their number?"""
-    sizes = [*zip(node.shape or (), twin.shape or (), strict=False)]
-    return node.signal and sum(a != b for a, b in sizes) > 1
-
-
-def _refuse_unless_first(
-    method: str, node: Node, place: object, why: str, *, alone: bool = False
-) -> None:
-    first = isinstance(place, At) and place.dim == 0 and (place.inner == 1 or not alone)
-    if first or place is None:
-        return
-    what = "the output" if node.name == "output" else f"`{node.path}`"
-    what += f" ({node.where})" if node.where else ""
-    found = "mixed with others"
-    if isinstance(place, Lost):
-        found = f"lost at {_shown(place.node)}, which {place.why}"
-    elif isinstance(place, At):
-        joined = f", joined with {place.inner} others" if place.inner > 1 else ""
-        found = f"in dimension {place.dim}{joined}"
-    raise BindError(
-        f"{method} {why or 'needs each sample apart'}: at {what} the samples must "
-        f"be in the first dimension, but they are {found}. Move the batch to the front there "
-        f"(x.transpose(0, 1)), or {_EXACT}."
-    )
 
 
 def _refuse_kinds(*kinds: Kind, because: str, remedy: str) -> Callable[[str, Graph], None]:
     def check(method: str, graph: Graph) -> None:
         for node in graph.operations(*kinds):
-            raise BindError(f"{method} {because}, but {_shown(node)} {_is(node, graph)}. {remedy}")
+            raise BindError(f"{method} {because}, but {shown(node)} {_is(node, graph)}. {remedy}")
 
     return check
 
@@ -308,7 +162,8 @@ def _is(node: Node, graph: Graph) -> str:
     return "is a product of signals" if Kind.PRODUCT in kinds else "is not linear"
 
 
-def _shown(node: Node) -> str:
+def shown(node: Node) -> str:
+    """Return what an operation is called and where it stands, for a message."""
     module = f" `{node.path}`" if node.path else ""
     name = type(node.module).__name__ if node.module is not None else node.name
     return f"{name}{module}" + (f" ({node.where})" if node.where else "")
@@ -332,10 +187,10 @@ def _refuse_weights(method: str, graph: Graph) -> None:
         owned = node.module is not None and any(p.requires_grad for p in node.module.parameters())
         if multiplied or (owned and node.name not in ("prelu",)):
             raise BindError(
-                f"{method} must know each weight's input over time, but {_shown(node)} multiplies "
+                f"{method} must know each weight's input over time, but {shown(node)} multiplies "
                 "a signal by weights outside of a synapse that is called. Call the layer "
                 "(self.fc(x), not F.linear(x, self.fc.weight)), use torch's linear layers and "
-                f"convolutions, or {_EXACT}."
+                f"convolutions, or {EXACT}."
             )
 
 
@@ -366,7 +221,7 @@ _between_rates = _refuse_kinds(
     Kind.UNKNOWN,
     because="sends means over time through what lies between layers, which must be sums, "
     "multiples, maxima or products of signals",
-    remedy=f"Change the model there, or {_EXACT}.",
+    remedy=f"Change the model there, or {EXACT}.",
 )
 
 
@@ -380,8 +235,8 @@ def _refuse_for_rates(method: str, graph: Graph) -> None:
             continue
         if Kind.AFFINE not in graph.kinds[near] and near.name != "part":
             raise BindError(
-                f"{method} gives the output of mean rates, but {_shown(near)} behind the last layer "
-                f"is no sum, multiple or move. Put it into the loss, or {_EXACT}."
+                f"{method} gives the output of mean rates, but {shown(near)} behind the last layer "
+                f"is no sum, multiple or move. Put it into the loss, or {EXACT}."
             )
         todo.extend(near.tensors)
 
@@ -390,19 +245,19 @@ _WITHOUT_SHAPES: dict[Need, Callable[[str, Graph], None]] = {
     Need.REPEATABLE: _refuse_kinds(
         Kind.RANDOM,
         because="runs the forward more than once a step and must see the same each time",
-        remedy=f"Use nn.Dropout, of which all passes share one mask, or {_EXACT} and once.",
+        remedy=f"Use nn.Dropout, of which all passes share one mask, or {EXACT} and once.",
     ),
     Need.STILL: _refuse_kinds(
         Kind.STATEFUL,
         because="does not run the forward once for each time step, in their order",
-        remedy=f"Take it out of the forward, or {_EXACT}.",
+        remedy=f"Take it out of the forward, or {EXACT}.",
     ),
     Need.RATES: _refuse_for_rates,
     Need.ADDITIVE: _refuse_kinds(
         Kind.PRODUCT,
         because="represents neurons by their mean currents, which products of signals are not made "
         "of",
-        remedy=f"Train with rate_m, which records products, or {_EXACT}.",
+        remedy=f"Train with rate_m, which records products, or {EXACT}.",
     ),
     Need.LEVELS: _refuse_kinds(
         Kind.NONLINEAR,
@@ -410,7 +265,7 @@ _WITHOUT_SHAPES: dict[Need, Callable[[str, Graph], None]] = {
         Kind.PRODUCT,
         because="runs several levels of activation at once, so what lies between layers must "
         "commute with a factor and with their sum",
-        remedy=f"Change the model there, or {_EXACT}.",
+        remedy=f"Change the model there, or {EXACT}.",
     ),
     Need.SYNAPSES: _refuse_weights,
 }

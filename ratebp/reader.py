@@ -8,14 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import BindError, StaleViewError
+from ratebp.folding import refuse_changes, refuse_numbers, refuse_samples
 from ratebp.graph import Graph, Recording, UnreadableError, Variables, read
 from ratebp.needs import (
     Need,
-    refuse_changes,
     refuse_forward,
-    refuse_numbers,
     refuse_operations,
-    refuse_samples,
 )
 from ratebp.wiring import Wiring, wiring_of
 

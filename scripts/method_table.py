@@ -18,12 +18,15 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from method_costs import CHANNELS, FITTED, Line, lines, network
-from torch import nn
+from torch import Tensor, nn
 
 import ratebp
 from ratebp.errors import RatebpError
 from ratebp.method import Method
+from ratebp.needs import Need, needs_of
 from ratebp.norms import BNTT, TEBN
 
 PAGE = Path(__file__).parents[1] / "docs" / "methods.md"
@@ -61,6 +64,15 @@ reset, whether the reset is detached); each is a contract test. `T` is the numbe
 """
 NUMBERED = """\
 From the names of the tests. `tests/contracts` runs the statements of the table above.
+"""
+BETWEEN = """\
+*What lies between* two layers of a small network of linear layers, and whether a method trains it:
+yes, or refused when it is bound, or refused at the first inputs, whose shapes say where the samples
+are. Kinds are those of `ratebp.graph.Kind`; an operation that nothing is known of is refused where
+a kind matters. *Needs*: what a method asks of all operations (`ratebp.needs`), in the words below;
+more that a method refuses here is its own.
+
+{needs}
 """
 OPTIONS = """\
 The first value is the default.
@@ -145,6 +157,61 @@ def limits(name: str, method: Method) -> list[str]:
     return [f"`{name}`", equal, ", ".join(refused(method)) or nothing, ", ".join(needs)]
 
 
+class Between(nn.Module):
+    """Two layers of neurons, and an operation between them."""
+
+    def __init__(self, between: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        """Make the layers."""
+        super().__init__()
+        self.between = between
+        self.f0, self.l0, self.f1 = nn.Linear(5, 6), ratebp.LIF(), nn.Linear(6, 6)
+        self.l1, self.f2 = ratebp.LIF(), nn.Linear(6, 3)
+        self.register_buffer("seen", torch.zeros(6))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run them."""
+        spikes = self.between(self, self.l0(self.f0(x)))
+        return self.f2(self.l1(self.f1(spikes)))
+
+
+def counted(net: nn.Module, x: Tensor) -> Tensor:
+    """Change a buffer of `net`."""
+    net.seen.add_(1)
+    return x
+
+
+KINDS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {
+    "linear (x * 2)": lambda net, x: x * 2,
+    "affine (x + 1)": lambda net, x: x + 1,
+    "homogeneous (relu)": lambda net, x: x.relu(),
+    "product (x * y)": lambda net, x: x * x.flip(1),
+    "nonlinear (sigmoid)": lambda net, x: x.sigmoid(),
+    "random (randn_like)": lambda net, x: x + torch.randn_like(x),
+    "in place (x += 1)": lambda net, x: x.clone().add_(1),
+    "changes a buffer": counted,
+    "mixes samples (x - x.mean(0))": lambda net, x: x - x.mean(0),
+    "weights not in a layer that is called": lambda net, x: F.linear(x, net.f1.weight),
+    "unknown (fft)": lambda net, x: torch.fft.fft(x).real,
+}
+
+
+def between(name: str, method: Method) -> list[str]:
+    """Return the row of the table of kinds."""
+    found = []
+    for each in KINDS.values():
+        answer = "refused at bind"
+        try:
+            bound = method.bind(Between(each), FITTED[0])
+            answer = "refused at inputs"
+            bound.views(torch.zeros(FITTED[0], 2, 5))
+            answer = "yes"
+        except RatebpError:
+            pass
+        found.append(answer)
+    needs = needs_of(method.info.layout, method.needs)
+    return [f"`{name}`", ", ".join(n.name.lower() for n in Need if n in needs), *found]
+
+
 def described(cls: type[Method]) -> dict[str, str]:
     """Return what the docstring says of each option, by name; absent if it says nothing."""
     _, _, text = (inspect.getdoc(cls) or "").partition("\nOptions:\n")
@@ -207,6 +274,9 @@ def page() -> str:
             [limits(name, method) for name, method in made.items()],
         ),
         EXACT.format(tried=", ".join(awkward())),
+        "## What may lie between layers\n",
+        table(", ".join(["method", "needs", *KINDS]), [between(*each) for each in made.items()]),
+        BETWEEN.format(needs="\n".join(f"- *{n.name.lower()}*: {n.value}" for n in Need)),
         "## Identities by number\n",
         table("number, what the test states, where", numbered()),
         NUMBERED,

@@ -78,6 +78,16 @@ def kinds_of(node: Node) -> Kinds:
     return frozenset(extra | _CLASSES.get(name, _unknown)(node))
 
 
+def moved_statistics(node: Node) -> tuple[str, ...]:
+    """Return the buffers that a functional norm moves, which torch does not count as a change."""
+    if node.name not in ("batch_norm", "instance_norm") or node.module is not None:
+        return ()
+    own = node.name == "instance_norm"
+    active = node.option("use_input_stats" if own else "training", 5, own)
+    given = (node.option("running_mean", 1, None), node.option("running_var", 2, None))
+    return tuple(each.path for each in given if isinstance(each, Node) and active)
+
+
 def _draws(node: Node) -> bool:
     name, module = node.name, node.module
     if name in names.RANDOM_FACTORIES or name in names.RANDOM_FILLS or name in names.DRAWS:
@@ -107,8 +117,9 @@ def _is_signal(value: Any) -> bool:
 def _moved(node: Node) -> Kinds:
     """Linear, unless a signal says what is moved where, or the type has no fractions."""
     source, name = node.args[0] if node.args else None, node.name.removesuffix("_")
-    second = isinstance(source, Node) and source.shape is None and node.args[1:] == (1,)
-    if second and name in ("part", "getitem") and source.name in names.WITH_INDICES:
+    results = source if isinstance(source, Node) and source.shape is None else None
+    second = name in ("part", "getitem") and node.args[1:] == (1,)
+    if second and results is not None and results.name in names.WITH_INDICES:
         return _NONLINEAR
     if name in names.JOINS:
         constants = any(not each.signal for each in node.tensors)

@@ -6,6 +6,7 @@ control flow on values is. Nothing is computed and nothing of the model is touch
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -27,7 +28,7 @@ from ratebp.graph.names import (
     name_of,
 )
 from ratebp.graph.node import Node
-from ratebp.graph.operations import KNOWN
+from ratebp.graph.operations import KNOWN, moved_statistics
 from ratebp.graph.places import line_of_the_model, within_checkpoint
 from ratebp.graph.symbolic import UnreadableError
 from ratebp.graph.torch_modules import (
@@ -88,7 +89,8 @@ class Recording:
         late: dict[str, Tensor] = {}
         for _ in range(1 + delays):  # a Delay has nothing to say at the first step
             recorder = _Recorder(self._tree, late)
-            recorder.run(tuple(torch.empty_like(x, device="meta") for x in inputs))
+            with warnings.catch_warnings(action="ignore"):  # the real run gives them
+                recorder.run(tuple(torch.empty_like(x, device="meta") for x in inputs))
         return recorder.nodes
 
 
@@ -246,7 +248,8 @@ class _Recorder(TorchFunctionMode):
     def _note_changes(self, versions: list[tuple[Tensor, int]], node: Node, args: Any) -> None:
         """Note what `node` changed, of the tensors that it was given."""
         changed = [tensor for tensor, version in versions if tensor._version != version]
-        node.buffers = tuple(dict.fromkeys((*node.buffers, *self._memory.buffers(changed))))
+        found = (*node.buffers, *moved_statistics(node), *self._memory.buffers(changed))
+        node.buffers = tuple(dict.fromkeys(found))
         node.changes |= any(tensor is each for tensor in changed for each in args[:1])
         self._memory.change(changed, node)
         if node.changes and isinstance(args[0], Tensor):
@@ -296,7 +299,7 @@ class _Recorder(TorchFunctionMode):
             return made
         if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
             parts = [self._without_values(each) for each in value]
-            return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+            return type(value)(*parts) if _is_named(value) else type(value)(parts)
         if isinstance(value, dict):
             return {key: self._without_values(each) for key, each in value.items()}
         return value
@@ -318,6 +321,11 @@ def _has_tensors(value: Any) -> bool:
     if isinstance(value, Mapping):
         return _has_tensors(tuple(value.values()))
     return isinstance(value, tuple | list) and any(isinstance(each, Tensor) for each in value)
+
+
+def _is_named(value: Any) -> bool:
+    """Is it a named tuple, which is made of its parts one by one?"""
+    return isinstance(value, tuple) and "_fields" in dir(type(value))
 
 
 def _read_by(name: str, args: Any) -> Any:

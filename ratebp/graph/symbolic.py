@@ -20,7 +20,7 @@ from ratebp.graph.names import (
     name_of,
 )
 from ratebp.graph.node import Node, Size
-from ratebp.graph.operations import KNOWN
+from ratebp.graph.operations import KNOWN, moved_statistics
 from ratebp.graph.torch_modules import (
     arguments_of_module,
     name_of_module,
@@ -165,6 +165,7 @@ class _Translation:
     def _operation(self, node: fx.Node, name: str, args: Any, kwargs: dict[str, Any]) -> Node:
         made = self._made(node, name, args, kwargs)
         made.opaque = name.removesuffix("_") not in KNOWN | FACTORIES
+        made.buffers = moved_statistics(made)
         made.changes |= _in_place(node)
         if node.all_input_nodes and name in VIEWS:
             source = node.all_input_nodes[0]

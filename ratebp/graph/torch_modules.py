@@ -73,7 +73,8 @@ def arguments_of_module(module: nn.Module) -> dict[str, Any]:
     """Return how that operation is called, as far as its kinds or its samples depend on it."""
     if isinstance(module, nn.Softmax2d):
         return {"dim": -3}
-    known = {name: getattr(module, name) for name in _ARGUMENTS if hasattr(module, name)}
+    own = vars(module)
+    known = {name: own[name] for name in _ARGUMENTS if name in own}
     if name_of_module(module) == "pad":
         return {"pad": module.padding, "value": getattr(module, "value", None)}
     if isinstance(module, nn.PairwiseDistance):

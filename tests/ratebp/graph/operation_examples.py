@@ -141,7 +141,7 @@ of("movedim", lambda x: x.movedim(0, 2), lambda x: torch.moveaxis(x, (0, 1), (-1
 of("t", lambda x: x.t(), lambda x: x[:, 0].t(), shape=(4,))
 of("T", lambda x: x.T)
 of("mT", lambda x: x.mT, lambda x: x.mT.mT[0])
-for each in ["contiguous", "clone", "detach", "float", "double", "half", "bfloat16", "cpu"]:
+for each in ("contiguous", "clone", "detach", "float", "double", "half", "bfloat16", "cpu"):
     of(each, lambda x, each=each: getattr(x, each)())
 of("to", lambda x: x.to(torch.float32), lambda x: x.to(torch.int64), lambda x: x.to(x.device))
 of("to", lambda x, y: x.to(y), lambda x: torch.as_tensor(x), lambda x: x.to(MASK))
@@ -359,14 +359,14 @@ for n in (1, 2, 3):
         made = {"avg": "AvgPool", "max": "MaxPool", "lp": "LPPool"}[kind]
         of(
             name,
-            lambda x, f=getattr(F, name), size=size: f(x, *size),
+            lambda x, f=name, size=size: getattr(F, f)(x, *size),
             getattr(nn, f"{made}{n}d")(*size),
             shape=space,
         )
     of(f"max_pool{n}d", getattr(nn, f"MaxPool{n}d")(2, return_indices=True), shape=space)
     for kind, made in (("avg", "AdaptiveAvgPool"), ("max", "AdaptiveMaxPool")):
         name = f"adaptive_{kind}_pool{n}d"
-        of(name, lambda x, f=getattr(F, name): f(x, 2), getattr(nn, f"{made}{n}d")(1), shape=space)
+        of(name, lambda x, f=name: getattr(F, f)(x, 2), getattr(nn, f"{made}{n}d")(1), shape=space)
 of("max_pool2d", lambda x: F.max_pool2d(x, 2, return_indices=True), shape=(2, 4, 4))
 
 # Products ---------------------------------------------------------------------------------------
@@ -447,8 +447,8 @@ for n in (1, 2, 3):
     for back in ("", "_transpose"):
         of(
             f"conv{back}{n}d",
-            lambda x, f=getattr(F, f"conv{back}{n}d"), n=n: f(x, KERNEL[n]),
-            lambda x, f=getattr(F, f"conv{back}{n}d"), n=n: f(x, KERNEL[n], ROW[:2]),
+            lambda x, f=f"conv{back}{n}d", n=n: getattr(F, f)(x, KERNEL[n]),
+            lambda x, f=f"conv{back}{n}d", n=n: getattr(F, f)(x, KERNEL[n], ROW[:2]),
             shape=space,
         )
 of(
@@ -545,20 +545,18 @@ of("norm", lambda x: torch.linalg.vector_norm(x, 0, 1), lambda x: torch.linalg.n
 of("hypot", lambda x, y: torch.hypot(x, y))
 
 # Nonlinear, one entry by itself -----------------------------------------------------------------
-functions(
-    "sigmoid tanh gelu silu mish elu selu celu softplus hardtanh hardsigmoid hardswish relu6 logsigmoid"
-)
-functions(
-    "tanhshrink hardshrink softshrink softsign exp exp2 expm1 log log1p log2 log10 logit sqrt rsqrt"
-)
+functions("sigmoid tanh gelu silu mish elu selu celu")
+functions("softplus hardtanh hardsigmoid hardswish")
+functions("relu6 logsigmoid")
+functions("tanhshrink hardshrink softshrink softsign exp exp2 expm1 log")
+functions("log1p log2 log10 logit")
+functions("sqrt rsqrt")
 functions(
     "square reciprocal sin cos tan sinh cosh asin acos atan asinh acosh atanh sinc erf erfc erfinv"
 )
-functions(
-    "lgamma digamma floor ceil round trunc frac sign sgn isnan isinf isfinite signbit angle nan_to_num"
-)
-functions("logical_not")
-for each in ["int", "long", "short", "char", "bool", "byte"]:
+functions("lgamma digamma floor ceil round trunc frac sign sgn isnan isinf isfinite")
+functions("signbit angle nan_to_num logical_not")
+for each in ("int", "long", "short", "char", "bool", "byte"):
     of(each, lambda x, each=each: getattr(x, each)())
 of("threshold", lambda x: F.threshold(x, 0.1, 0.0), nn.Threshold(0.2, 1.0))
 of("clamp", lambda x: x.clamp(0, 1), lambda x: x.clamp(min=0), lambda x: torch.clamp(x, max=ROW))
@@ -578,18 +576,18 @@ of("remainder", lambda x: x % 2, lambda x, y: x.remainder(y))
 of("fmod", lambda x: x.fmod(2))
 of("floor_divide", lambda x: x // 2)
 of("true_divide", lambda x: torch.true_divide(x, 2))
-for compare in ["gt", "ge", "lt", "le", "eq", "ne", "isclose"]:
-    of(compare, lambda x, y, f=getattr(torch, compare): f(x, y))
+for compare in ("gt", "ge", "lt", "le", "eq", "ne", "isclose"):
+    of(compare, lambda x, y, f=compare: getattr(torch, f)(x, y))
 of("gt", lambda x: x > 0.2, lambda x: x > ROW)
-for both in [
+for both in (
     "logical_and",
     "logical_or",
     "logical_xor",
     "bitwise_and",
     "bitwise_or",
     "bitwise_xor",
-]:
-    of(both, lambda x, y, f=getattr(torch, both): f(x > 0, y > 0))
+):
+    of(both, lambda x, y, f=both: getattr(torch, f)(x > 0, y > 0))
 of("bitwise_and", lambda x, y: (x > 0) & (y > 0))
 of("bitwise_or", lambda x, y: (x > 0) | (y > 0))
 of("bitwise_xor", lambda x, y: (x > 0) ^ (y > 0))
@@ -615,7 +613,7 @@ of(
     lambda x: torch.lerp(x, ROW, 0.5),
 )
 of("polar", lambda x, y: torch.polar(x.abs(), y))
-for act in [
+for act in (
     "GELU",
     "SiLU",
     "Mish",
@@ -629,9 +627,9 @@ for act in [
     "Hardtanh",
     "Hardsigmoid",
     "Hardswish",
-]:
+):
     of(act.lower(), getattr(nn, act)())
-for act in ["LogSigmoid", "Softsign", "Hardshrink", "Softshrink", "Tanhshrink"]:
+for act in ("LogSigmoid", "Softsign", "Hardshrink", "Softshrink", "Tanhshrink"):
     of(act.lower(), getattr(nn, act)())
 
 # Nonlinear, over dimensions ---------------------------------------------------------------------
@@ -708,11 +706,11 @@ of("unique", lambda x: PICK.unique().sum() + x)
 of("masked_select", lambda x: ROW.masked_select(MASK).sum() + x)
 
 # Random -----------------------------------------------------------------------------------------
-for drop in ["dropout", "dropout1d", "alpha_dropout", "feature_alpha_dropout"]:
+for drop in ("dropout", "dropout1d", "alpha_dropout", "feature_alpha_dropout"):
     of(
         drop,
-        lambda x, f=getattr(F, drop): f(x, 0.5, training=True),
-        lambda x, f=getattr(F, drop): f(x, 0.5, training=False),
+        lambda x, f=drop: getattr(F, f)(x, 0.5, training=True),
+        lambda x, f=drop: getattr(F, f)(x, 0.5, training=False),
     )
 of("dropout2d", lambda x: F.dropout2d(x, 0.5), shape=(9, 2, 2))
 of("dropout3d", lambda x: F.dropout3d(x, 0.5), shape=(9, 1, 2, 2))

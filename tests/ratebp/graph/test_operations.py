@@ -36,7 +36,7 @@ def _run(example: Example, inputs: tuple[Tensor, ...], seed: int = 0) -> list[Te
 
 def _gives(graph: Graph) -> list[Node]:
     """Return the nodes whose values a model gives."""
-    return [node for node in graph.nodes if node.name == "output"][0].tensors
+    return [*next(node for node in graph.nodes if node.name == "output").tensors]
 
 
 def _name(node: Node) -> str:
