@@ -72,6 +72,7 @@ def test_a_class_a_function_or_a_module_is_loaded(nets: Path) -> None:
     ("place", "words"),
     [
         ("nowhere.py:Net", "no file for the model 'nowhere.py:Net'"),
+        ("nowhere.py", "names no network in a file"),
         ("{nets}:Nett", "Did you mean 'Net'"),
         ("{nets}:number", "gives a int"),
         ("{nets}:needs", "cannot be built: TypeError"),
