@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp import methods
-from ratebp.errors import OracleError, RatebpError
+from ratebp.errors import OptionError, OracleError, RatebpError
 from ratebp.method import Method
 from ratebp.schedules import Loss
 from ratebp.verification.compare import first_leaf
