@@ -120,6 +120,7 @@ class _Checker:
         name, options = _split(entry)
         if name not in known:
             fault = unknown("method", name, [*known, ALL])
+            fault += "; one of your own is found by RATEBP_PLUGINS=its file"
             if self._catalogue.broken:
                 fault += (
                     f" ({len(self._catalogue.broken)} more could not be loaded: "

@@ -140,6 +140,11 @@ def find(name: str, folder: Path = Path("benchmarks/sweeps")) -> Path:
         if path.is_file():
             return path
         known = [found.stem for found in folder.glob("*.toml")]
+        if not known:
+            raise SweepError(
+                f"no sweep file {name!r}, and no named sweeps in {folder}: give the path of a TOML "
+                "file, or run it where that folder is"
+            )
         raise SweepError(
             f"no sweep file {name!r}. {unknown('sweep', name, known)} (in {folder}); "
             "give one of these names, or the path of a TOML file"

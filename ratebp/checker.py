@@ -67,7 +67,8 @@ def _case(
         return _of_the_zoo(place.removeprefix(ZOO), timesteps)
     torch.manual_seed(0)
     offered = {"num_classes": classes, "in_channels": shape[0]}
-    model = load(place, **offered) if ":" in place else models.build(place, **offered)
+    in_file = ":" in place or place.endswith(".py")
+    model = load(place, **offered) if in_file else models.build(place, **offered)
     x = torch.randn(timesteps, batch, *shape)
     try:
         with torch.no_grad():
@@ -76,7 +77,8 @@ def _case(
         raise OptionError(
             f"{place} fails on inputs of {'x'.join(map(str, shape))}, run one time step after the "
             f"other without any method ({type(error).__name__}: {error}). Give the size of one "
-            "sample at one step with --input."
+            "sample at one step with --input. A forward takes one time step of a batch, [B, ...]: "
+            "it has no dimension of time and no loop over it."
         ) from error
     return model, x, torch.randint(out.shape[1], (batch, *out.shape[2:]))
 

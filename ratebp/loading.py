@@ -28,8 +28,13 @@ def load(place: str, **offered: Any) -> nn.Module:
     """
     file, _, name = place.rpartition(":")
     path = Path(file).expanduser()
-    if not file or not name or not path.is_file():
-        raise OptionError(f"there is no file for the model {place!r}. Write path/to/file.py:Name.")
+    if not file or not name:
+        raise OptionError(f"{place!r} names no network in a file. Write path/to/file.py:Name.")
+    if not path.is_file():
+        raise OptionError(
+            f"there is no file {str(path)!r} for the model {place!r} in {Path.cwd()}. Write "
+            "path/to/file.py:Name."
+        )
     module = _executed(path)
     made = getattr(module, name, None)
     if made is None:
@@ -39,8 +44,8 @@ def load(place: str, **offered: Any) -> nn.Module:
         made = _called(made, place, offered)
     if not isinstance(made, nn.Module):
         raise OptionError(
-            f"{place} gives a {type(made).__name__}. Name a class of nn.Module, a function that "
-            "returns one, or one that is built."
+            f"{place} gives an object of type {type(made).__name__}, which is no nn.Module. Name a "
+            "class of nn.Module, a function that returns one, or one that is built."
         )
     return made
 

@@ -142,9 +142,11 @@ class Reader:
     def _not_followed(self) -> BindError:
         return BindError(
             f"the forward of {type(self._model).__name__} cannot be followed ({self.reason}): it "
-            "depends on the values of tensors, or fails for these inputs. Remove control flow that "
-            "depends on tensor values, or train with bptt_s and pass "
-            "bind(..., wiring=ratebp.Wiring(...)) that says which neuron follows each synapse."
+            "fails on one time step [B, ...] of these inputs, or depends on the values of tensors. "
+            "Write it for one time step (no loop over T, no reset of neurons) and take out control "
+            "flow that depends on tensor values; or, if it runs step by step as it is, train with "
+            "bptt_s and pass bind(..., wiring=ratebp.Wiring(...)), which says which neuron follows "
+            "each synapse."
         )
 
     def _follow(self, found: Wiring) -> bool:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from harness.executors import Outcome
-from harness.spec import TrialSpec
+from harness.spec import LATER, TrialSpec
 
 _REFRESH_HZ: Final = 1.0
 """Redraws a second: seldom, because the parent shares the machine with what it times."""
@@ -148,7 +148,9 @@ def plan(todo: int, total: int, jobs: int) -> str:
 def line(spec: TrialSpec, outcome: Outcome) -> str:
     """One trial in one line: what, how it ended, how long it took, and why."""
     cell = spec.cell
-    words = f"{cell.method.label} {cell.model.label} T={cell.T} B={cell.batch} {spec.probe}"
+    how = [value for axis, usual in LATER.items() if (value := getattr(cell, axis)) != usual]
+    size = f"T={cell.T} B={cell.batch}"
+    words = " ".join([cell.method.label, cell.model.label, size, *how, spec.probe])
     reason = f" ({headline(outcome.error)})" if outcome.error else ""
     return f"{words} {outcome.status} {outcome.seconds:.1f} s{reason}"
 

@@ -56,8 +56,14 @@ def get(name: str, **options: Any) -> Method:
     """
     found = entries()
     if name not in found:
-        raise OptionError.unknown("method", name, found, "See also: ratebp-bench list methods.")
+        raise OptionError.unknown("method", name, found, _where())
     return _made(name, found[name].cls, options)
+
+
+def _where() -> str:
+    """Where methods are listed and found, and what kept a plug-in from being among them."""
+    faults = "".join(f" {each.source} could not be loaded: {each.error}." for each in broken())
+    return f"See also: ratebp-bench list methods. One of your own: {PATHS}=its file.{faults}"
 
 
 def _made(name: str, cls: type[Method], options: Mapping[str, Any]) -> Method:

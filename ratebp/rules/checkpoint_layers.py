@@ -96,9 +96,10 @@ class CheckpointedLayer(nn.Module):
         for out in outs:
             if not isinstance(out, Tensor):
                 raise BindError(
-                    f"the model passes a {type(out).__name__} from one layer to a later one, such "
-                    "as a size that was read before a neuron and is used behind it. Read it where "
-                    "it is used (x.flatten(1) needs none), or use over='time'."
+                    f"the model passes a value of type {type(out).__name__} from one layer to a "
+                    "later one, such as a size (B, N, D = x.shape) that was read before a neuron "
+                    "and is used behind it. Read it where it is used (x.flatten(1) needs none), or "
+                    "use methods.get('bptt_ckpt', over='time')."
                 )
         refuse_changed(now, versions)
         return outs

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp import methods
-from ratebp.errors import OracleError, RatebpError
+from ratebp.errors import OptionError, OracleError, RatebpError
 from ratebp.method import Method
 from ratebp.schedules import Loss
 from ratebp.verification.compare import first_leaf
@@ -91,10 +91,15 @@ def verify(
         "refused", any other error is "wrong".
 
     Raises:
-        OptionError: for an unknown method.
+        OptionError: for an unknown method, or what is none.
         OracleError: for a network that cannot be copied, or run without a method.
     """
     method = methods.get(method) if isinstance(method, str) else method
+    if not isinstance(method, Method):
+        raise OptionError(
+            f"the method is of type {type(method).__name__}, but must be one name or one method: "
+            "verify(model, 'rate_m', x, y). For several, call it once for each."
+        )
     return _check(Sides(model, method, _double(y), loss), _double(x))
 
 

@@ -150,9 +150,10 @@ class Sides:
                 raise OracleError(f"{error}: it can be trained, but not verified.") from error
             except Exception as error:
                 raise OracleError(
-                    f"{type(self.model).__name__} fails when it is run one time step after the "
-                    f"other, without any method ({type(error).__name__}: {error}). A model is "
-                    "written for one step, [B, ...] -> [B, ...]."
+                    f"{type(self.model).__name__} or its loss fails when it is run one time step "
+                    f"after the other, without any method ({type(error).__name__}: {error}). Check "
+                    "the shapes of x, time-major [T, B, ...], and of y, and the loss; a model is "
+                    "written for one time step, [B, ...] -> [B, ...]."
                 ) from error
 
 

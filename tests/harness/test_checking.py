@@ -87,6 +87,19 @@ def test_the_table_has_a_row_a_method() -> None:
     ]
 
 
+def test_a_refusal_of_all_methods_is_told_once() -> None:
+    found = [("one", "refused", "a loop"), ("two", "refused", "a loop"), ("three", "exact", "")]
+    answers = [Answer(Request("nets.py:Net", m), out, reason=why) for m, out, why in found]
+    console = Console(width=100)
+    with console.capture() as shown:
+        for part in checks.table(answers):
+            console.print(part)
+    text = shown.get()
+    assert text.count("a loop") == 1
+    assert "as one" in text
+    assert "2 refused, 1 exact" in text
+
+
 @pytest.mark.parametrize(("method", "code"), [("one", 0), ("wrong", 1), ("exits", 2)])
 def test_exit_codes(monkeypatch: pytest.MonkeyPatch, method: str, code: int) -> None:
     monkeypatch.setattr(checking, "COMMAND", COMMAND)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -45,6 +46,12 @@ def test_one_line_a_trial(make_spec: MakeSpec) -> None:
         "[2/2] raises tiny T=2 B=4 time crash 60.0 s (exit code 1: ValueError)",
         "note: torn [record]",
     ]
+
+
+def test_a_line_names_the_axes_that_are_not_the_usual(make_spec: MakeSpec) -> None:
+    spec = make_spec()
+    spec = replace(spec, cell=replace(spec.cell, operators="cpp"))
+    assert progress.line(spec, _ended(1.0)) == "fine tiny T=2 B=4 cpp memory ok 1.0 s"
 
 
 def test_a_bar_on_a_terminal_prints_only_what_went_wrong(make_spec: MakeSpec) -> None:

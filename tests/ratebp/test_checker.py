@@ -71,9 +71,10 @@ def test_a_class_a_function_or_a_module_is_loaded(nets: Path) -> None:
 @pytest.mark.parametrize(
     ("place", "words"),
     [
-        ("nowhere.py:Net", "no file for the model 'nowhere.py:Net'"),
+        ("nowhere.py:Net", "no file 'nowhere.py' for the model"),
+        ("nowhere.py", "names no network in a file"),
         ("{nets}:Nett", "Did you mean 'Net'"),
-        ("{nets}:number", "gives a int"),
+        ("{nets}:number", "gives an object of type int"),
         ("{nets}:needs", "cannot be built: TypeError"),
         ("{nets}:fails", "cannot be built: KeyError: 'no weights'"),
     ],

@@ -266,6 +266,14 @@ def test_an_unknown_method_is_refused_by_name() -> None:
     case = problem()
     with pytest.raises(ratebp.OptionError, match="bptt_m"):
         ratebp.verify(case.model, "bptt_n", case.x, case.y)
+    with pytest.raises(ratebp.OptionError, match="call it once for each"):
+        ratebp.verify(case.model, ["bptt_m", "sltt"], case.x, case.y)  # type: ignore[arg-type]
+
+
+def test_labels_that_do_not_fit_are_no_fault_of_the_network_alone() -> None:
+    case = problem()
+    with pytest.raises(ratebp.OracleError, match="of y, and the loss"):
+        ratebp.verify(case.model, "bptt_m", case.x, case.y[:-1])
 
 
 def test_steps_meet_and_go_on_in_order() -> None:
