@@ -96,12 +96,7 @@ def _bench(
     _seed(cell.seed)
     torch.set_num_threads(1)
     torch.backends.cudnn.benchmark = False  # its trial runs need memory, and its choice is luck
-    with _default_dtype(drawn):
-        model = _model(cell, facts).train()
-    layout.arrange(model, cell.memory_format)
-    dtype = _DTYPES[cell.dtype]
-    if device.type != "cpu" or next(model.parameters()).dtype != dtype:  # `to` refuses fakes
-        model = model.to(device, dtype)
+    model = _model(cell, device, facts, drawn)
     way = execution.of(cell, device)
     method = ratebp.methods.get(cell.method.name, **cell.method.kwargs())
     with using(cell.operators):
@@ -276,9 +271,15 @@ def _images(
     return dataset.batches(split, cell.batch, seed=cell.seed, epoch=epoch, drop_last=train)
 
 
-def _model(cell: Cell, facts: data.Facts) -> nn.Module:
+def _model(cell: Cell, device: torch.device, facts: data.Facts, drawn: torch.dtype) -> nn.Module:
     sizes = {"num_classes": facts.num_classes, "in_channels": facts.shape[0]}
-    return ratebp.models.build(cell.model.name, **sizes | cell.model.kwargs())
+    with _default_dtype(drawn):
+        model = ratebp.models.build(cell.model.name, **sizes | cell.model.kwargs()).train()
+    layout.arrange(model, cell.memory_format)
+    dtype = _DTYPES[cell.dtype]
+    if device.type != "cpu" or next(model.parameters()).dtype != dtype:  # `to` refuses fakes
+        model = model.to(device, dtype)
+    return model
 
 
 def _neurons(model: nn.Module) -> tuple[Neuron, ...]:
