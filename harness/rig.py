@@ -74,8 +74,8 @@ def virtual(cell: Cell) -> Iterator[Bench]:
     facts = data.describe(cell.data)
     with Fakes():
         batch = torch.empty(cell.batch, *facts.shape), torch.zeros(cell.batch, dtype=torch.int64)
-        only = lambda *_: iter([batch])  # noqa: E731
-        yield _bench(cell, torch.device("cpu"), facts, only, 1, _DTYPES[cell.dtype])
+        only, cpu = [batch], torch.device("cpu")
+        yield _bench(cell, cpu, facts, lambda *_: iter(only), 1, _DTYPES[cell.dtype])
 
 
 def usual(device: str) -> str:
@@ -129,7 +129,6 @@ def _bench(
 
 
 def _check_operators(cell: Cell, device: torch.device) -> None:
-    """Refuse a cell whose operators would be others than it says."""
     if why := missing(cell.operators, device.type):
         raise AbsentError(
             f"operators {cell.operators!r} cannot run on {device.type!r}: {why}; nothing else was "
