@@ -93,9 +93,7 @@ def _bench(
 ) -> Bench:
     """Build a bench; parameters are made in the type `drawn` and converted, which fakes refuse."""
     _check_operators(cell, device)
-    _seed(cell.seed)
-    torch.set_num_threads(1)
-    torch.backends.cudnn.benchmark = False  # its trial runs need memory, and its choice is luck
+    _settle(cell.seed)
     model = _model(cell, device, facts, drawn)
     way = execution.of(cell, device)
     method = ratebp.methods.get(cell.method.name, **cell.method.kwargs())
@@ -247,7 +245,9 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _seed(seed: int) -> None:
+def _settle(seed: int) -> None:
+    torch.set_num_threads(1)
+    torch.backends.cudnn.benchmark = False  # its trial runs need memory, and its choice is luck
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
