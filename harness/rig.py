@@ -74,8 +74,8 @@ def virtual(cell: Cell) -> Iterator[Bench]:
     facts = data.describe(cell.data)
     with Fakes():
         batch = torch.empty(cell.batch, *facts.shape), torch.zeros(cell.batch, dtype=torch.int64)
-        only = lambda *_: iter([batch])  # noqa: E731
-        yield _bench(cell, torch.device("cpu"), facts, only, 1, _DTYPES[cell.dtype])
+        only, cpu = [batch], torch.device("cpu")
+        yield _bench(cell, cpu, facts, lambda *_: iter(only), 1, _DTYPES[cell.dtype])
 
 
 def usual(device: str) -> str:
@@ -93,15 +93,8 @@ def _bench(
 ) -> Bench:
     """Build a bench; parameters are made in the type `drawn` and converted, which fakes refuse."""
     _check_operators(cell, device)
-    _seed(cell.seed)
-    torch.set_num_threads(1)
-    torch.backends.cudnn.benchmark = False  # its trial runs need memory, and its choice is luck
-    with _default_dtype(drawn):
-        model = _model(cell, facts).train()
-    layout.arrange(model, cell.memory_format)
-    dtype = _DTYPES[cell.dtype]
-    if device.type != "cpu" or next(model.parameters()).dtype != dtype:  # `to` refuses fakes
-        model = model.to(device, dtype)
+    _settle(cell.seed)
+    model = _model(cell, device, facts, drawn)
     way = execution.of(cell, device)
     method = ratebp.methods.get(cell.method.name, **cell.method.kwargs())
     with using(cell.operators):
@@ -134,7 +127,6 @@ def _bench(
 
 
 def _check_operators(cell: Cell, device: torch.device) -> None:
-    """Refuse a cell whose operators would be others than it says."""
     if why := missing(cell.operators, device.type):
         raise AbsentError(
             f"operators {cell.operators!r} cannot run on {device.type!r}: {why}; nothing else was "
@@ -253,7 +245,9 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _seed(seed: int) -> None:
+def _settle(seed: int) -> None:
+    torch.set_num_threads(1)
+    torch.backends.cudnn.benchmark = False  # its trial runs need memory, and its choice is luck
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -276,9 +270,15 @@ def _images(
     return dataset.batches(split, cell.batch, seed=cell.seed, epoch=epoch, drop_last=train)
 
 
-def _model(cell: Cell, facts: data.Facts) -> nn.Module:
+def _model(cell: Cell, device: torch.device, facts: data.Facts, drawn: torch.dtype) -> nn.Module:
     sizes = {"num_classes": facts.num_classes, "in_channels": facts.shape[0]}
-    return ratebp.models.build(cell.model.name, **sizes | cell.model.kwargs())
+    with _default_dtype(drawn):
+        model = ratebp.models.build(cell.model.name, **sizes | cell.model.kwargs()).train()
+    layout.arrange(model, cell.memory_format)
+    dtype = _DTYPES[cell.dtype]
+    if device.type != "cpu" or next(model.parameters()).dtype != dtype:  # `to` refuses fakes
+        model = model.to(device, dtype)
+    return model
 
 
 def _neurons(model: nn.Module) -> tuple[Neuron, ...]:

@@ -157,10 +157,9 @@ def test_a_declared_class_that_is_wrong_is_told() -> None:
         ("shy", "linear", "constant"),
     ]
     assert found[0].text == (
-        "liar on net (digits, batch 4, float32, cpu, contiguous, eager) declares constant memory, "
-        "but the bytes it "
-        "stores between forward and backward are linear in T, like T^1.00: 2000 B at T=2, "
-        "9000 B at T=16"
+        "liar on net (digits, batch 4, float32, cpu, contiguous, eager, torch) declares constant "
+        "memory, but the bytes it stores between forward and backward are linear in T, like "
+        "T^1.00: 2000 B at T=2, 9000 B at T=16"
     )
     few = pd.DataFrame(trials[:3]), pd.DataFrame(rows[:6])
     assert disagreements(*few) == []
