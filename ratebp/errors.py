@@ -4,6 +4,7 @@
 
     RatebpError
     ├── OptionError        an option or a name that is not legal (also a ValueError)
+    │   └── InputError     an input that no step of any method can take
     ├── OperandError       tensors that an operator cannot take together (also a ValueError)
     ├── UnboundError       a spiking model was called without a method
     ├── BindError          a method cannot train this model
@@ -45,6 +46,10 @@ class OperandError(RatebpError, ValueError):
 
 class UnboundError(RatebpError, RuntimeError):
     """A spiking model was called as it is, without a method that gives it dynamics."""
+
+
+class InputError(OptionError):
+    """An input that no step of any method can take: its shape, type or device."""
 
 
 class BindError(RatebpError, ValueError):

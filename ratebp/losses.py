@@ -121,7 +121,11 @@ def tet(weight: float = 1e-3, target: float = 1.0) -> Loss:
 
 
 def refuse_no_loss(loss: object) -> None:
-    """Raise OptionError for a loss that cannot be called, a name for example."""
+    """Raise OptionError for a loss that cannot be called with logits: a name, or a class."""
+    if isinstance(loss, type):
+        raise OptionError(
+            f"loss is the class {loss.__name__}. Give an object of it: {loss.__name__}()."
+        )
     if not callable(loss):
         raise OptionError(
             f"loss={loss!r} cannot be called. Give a function of (logits, y) such as "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from ratebp.errors import OptionError
+from ratebp.errors import InputError, OptionError
 
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 _INDICES = (torch.int32, torch.int64)
@@ -72,12 +72,12 @@ def refuse_inputs(
         timesteps: T, None for any.
 
     Raises:
-        OptionError: for what is no tensor, has another T, no time step or no sample, is complex, is
+        InputError: for what is no tensor, has another T, no time step or no sample, is complex, is
             an integer where no embedding reads it, or has another type, device or shape than the
             parameters and modules that read it.
     """
     if not isinstance(x, Tensor):
-        raise OptionError(
+        raise InputError(
             f"x is a {type(x).__name__}, but must be one tensor: {_TIME_MAJOR}. Put what else the "
             "model takes into buffers of it, or beside x with torch.cat."
         )
@@ -91,15 +91,15 @@ def refuse_inputs(
 def _refuse_shape(x: Tensor, timesteps: int | None) -> None:
     shape = f"x has shape {tuple(x.shape)}, but"
     if timesteps is not None and (x.dim() < 2 or x.shape[0] != timesteps):
-        raise OptionError(
+        raise InputError(
             f"{shape} the method is bound to timesteps={timesteps}: inputs are time-major "
             f"[T, B, ...]. Encode images with ratebp.direct(images, {timesteps}), or bind again."
         )
     if x.dim() < 2:
-        raise OptionError(f"{shape} {_TIME_MAJOR}.")
+        raise InputError(f"{shape} {_TIME_MAJOR}.")
     if x.shape[0] == 0 or x.shape[1] == 0:
         what = "time step" if x.shape[0] == 0 else "sample"
-        raise OptionError(f"{shape} has no {what}: {_TIME_MAJOR}, T and B at least 1.")
+        raise InputError(f"{shape} has no {what}: {_TIME_MAJOR}, T and B at least 1.")
 
 
 def _refuse_type(model: nn.Module, x: Tensor, readers: list[nn.Module] | None) -> None:
@@ -112,12 +112,12 @@ def _refuse_type(model: nn.Module, x: Tensor, readers: list[nn.Module] | None) -
         _refuse_place(model, x, typed=False)
         return
     if only:
-        raise OptionError(
+        raise InputError(
             f"x has type {x.dtype}, but the model's embedding takes indices, torch.int64. Pass "
             "x.long()."
         )
     if not x.is_floating_point():
-        raise OptionError(
+        raise InputError(
             f"x has type {x.dtype}, but a method needs real numbers. "
             + (
                 "Pass its real and imaginary parts side by side (torch.view_as_real)."
@@ -136,14 +136,14 @@ def _refuse_place(model: nn.Module, x: Tensor, *, typed: bool) -> None:
         return
     real = [p for p in model.parameters() if p.is_floating_point()]
     if x.device not in {p.device for p in real}:
-        raise OptionError(
+        raise InputError(
             f"x is on {x.device}, but the model's parameters are on {first.device}. Pass "
             f"x.to({str(first.device)!r})."
         )
     types = {p.dtype for p in real}
     casted = torch.is_autocast_enabled(x.device.type) and {x.dtype, *types}.issubset(_CASTED)
     if typed and x.dtype not in types and not casted:
-        raise OptionError(
+        raise InputError(
             f"x has type {x.dtype}, but the model's parameters have {first.dtype}. Pass "
             f"x.to({first.dtype}), or move the model with model.to({x.dtype}) and bind again."
         )
@@ -156,12 +156,12 @@ def _refuse_reader(path: str, reader: nn.Module, x: Tensor) -> None:
         sizes = ["H", "W", "D"][: len(reader.kernel_size)]
         if x.dim() != 3 + len(sizes) or x.shape[2] != reader.in_channels:
             wants = ", ".join(["T", "B", str(reader.in_channels), *sizes])
-            raise OptionError(
+            raise InputError(
                 f"x has shape {shape}, but `{path}` ({type(reader).__name__}) reads it, so it must "
                 f"be [{wants}]: {_TIME_MAJOR}."
             )
     elif type(reader) is nn.Linear and (x.dim() < 3 or x.shape[-1] != reader.in_features):
-        raise OptionError(
+        raise InputError(
             f"x has shape {shape}, but `{path}` (Linear) reads it, so it must be [T, B, ..., "
             f"{reader.in_features}]: {_TIME_MAJOR}."
         )

@@ -66,8 +66,15 @@ class CheckedLoss:
 
         Raises:
             BindError: for logits whose first dimension is not B.
-            OptionError: for what is no scalar, or has no graph where one is needed.
+            OptionError: for targets of another number of samples, and for a value that is no
+                scalar, or has no graph where one is needed.
         """
+        known = isinstance(y, Tensor) and y.dim() > 0
+        if known and y.shape[0] != self.batch:
+            raise OptionError(
+                f"the targets y have shape {tuple(y.shape)} for {self.batch} samples, but must be "
+                "[B, ...], one for each sample and all time steps. Give one label a sample."
+            )
         value: Any = self.loss(of_samples(logits, self.batch), y)
         if not isinstance(value, Tensor) or not value.is_floating_point():
             what = f"{value.dtype} tensor" if isinstance(value, Tensor) else type(value).__name__

@@ -49,8 +49,7 @@ def cut(
     number = 0
     for node in [*code.nodes]:
         layer_of[node] = number
-        if node not in sizes:
-            _read_sizes_here(node, sizes, layer_of)
+        _read_sizes_here(node, sizes, layer_of)
         if node.op == "call_module":
             paths[f"submod_{number}"].add(str(node.target))
             number += node.target in neurons

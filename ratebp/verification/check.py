@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp import methods
-from ratebp.errors import OptionError, OracleError, RatebpError
+from ratebp.errors import OptionError
 from ratebp.method import Method
 from ratebp.schedules import Loss
 from ratebp.verification.compare import first_leaf
 from ratebp.verification.findings import APPROXIMATE, AT_ONE, Finding, at_one_step, over_time
-from ratebp.verification.sides import FailedError, Sides
+from ratebp.verification.sides import FailedError, RefusedError, Sides
 
 OUTCOMES = ("exact", AT_ONE, APPROXIMATE, "refused", "wrong")
 
@@ -92,6 +92,7 @@ def verify(
 
     Raises:
         OptionError: for an unknown method, or what is none.
+        InputError: for an input that no method could take.
         OracleError: for a network that cannot be copied, or run without a method.
     """
     method = methods.get(method) if isinstance(method, str) else method
@@ -106,21 +107,26 @@ def verify(
 def _check(sides: Sides, x: Tensor) -> Check:
     name = _named(sides.method)
     try:
-        under = sides.method.under(sides.loss)
+        under = _under(sides.method, sides.loss)
         found, at = over_time(sides, under, x), x
         if not found.wrong and found.outcome != "exact" and len(x) > 1:
             one = at_one_step(sides, under, x, found)
             found, at = one, x[:1] if one.wrong else x
         return _told(name, sides, found, at)
-    except OracleError:
-        raise
-    except RatebpError as error:
-        return Check(name, "refused", reason=str(error))
+    except RefusedError as refused:
+        return Check(name, "refused", reason=str(refused.__cause__))
     except FailedError as failed:
         sides.plainly(x, torch.get_rng_state(), "single", "mean")  # or is it the network?
         cause = failed.__cause__
         text = f"It fails with {type(cause).__name__}: {cause}".partition("\n")[0]
         return Check(name, "wrong", float("inf"), reason=text)
+
+
+def _under(method: Method, loss: Loss) -> Method:
+    try:
+        return method.under(loss)
+    except OptionError as error:
+        raise RefusedError from error
 
 
 def _told(name: str, sides: Sides, found: Finding, x: Tensor) -> Check:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ratebp import methods
 from ratebp.claims import Identity, Oracle
 from ratebp.controls import Control
-from ratebp.errors import RatebpError
+from ratebp.errors import OracleError
 from ratebp.method import Method
 from ratebp.neurons import LIF
 from ratebp.oracles.hand import OverTime, swapped
@@ -34,7 +34,7 @@ from ratebp.verification.promises import (
     kin,
     own_network,
 )
-from ratebp.verification.sides import FailedError, Side, Sides
+from ratebp.verification.sides import FailedError, RefusedError, Side, Sides
 
 EXACT = "exact"
 AT_ONE = "equal at T=1"
@@ -75,7 +75,8 @@ def over_time(sides: Sides, method: Method, x: Tensor) -> Finding:
         x: inputs.
 
     Raises:
-        RatebpError: what the method says when it refuses, or for a network without an oracle.
+        RefusedError: when the method refuses.
+        OracleError: for a network without an oracle.
         FailedError: when it raises anything else.
     """
     promise = best(method, sides.model, len(x))
@@ -103,8 +104,8 @@ def at_one_step(sides: Sides, method: Method, x: Tensor, found: Finding) -> Find
         return found
     try:
         one = _equal(sides, x[:1], promise)
-    except RatebpError as error:
-        reason = f"One time step could not be compared: {error}"
+    except (RefusedError, OracleError) as error:
+        reason = f"One time step could not be compared: {error.__cause__ or error}"
         return replace(found, outcome=APPROXIMATE, reason=reason)
     if one.wrong:
         return one
@@ -196,7 +197,7 @@ def _by_other(
     other = replace(sides, method=methods.get(identity.other, **identity.other_options))
     try:
         run = other.by_method(x).run
-    except (RatebpError, FailedError):
+    except (RefusedError, OracleError, FailedError):
         return None  # what it cannot train says nothing about this method
     at_fault = error_of(run.logits, want.logits) > TOLERANCE
     return None if at_fault else run.gradients

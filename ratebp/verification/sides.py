@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ratebp.errors import OracleError, RatebpError
+from ratebp.errors import InputError, OracleError, RatebpError
 from ratebp.method import Method
 from ratebp.phases import StepContext
 from ratebp.schedules import Loss
@@ -21,6 +21,10 @@ from ratebp.views import View
 
 class FailedError(Exception):
     """The method raised something that is no refusal; it is the cause."""
+
+
+class RefusedError(Exception):
+    """The method refused; what it raised is the cause."""
 
 
 class _Withheld(StepContext):
@@ -61,12 +65,15 @@ class Sides:
 
         Raises:
             OracleError: when the model cannot be copied.
-            BindError: when the method refuses it, which then comes first.
+            RefusedError: when the method refuses it, which then comes first.
         """
         try:
             twin = oracle.prepared(self.model)
         except Exception as error:
-            self.method.bind(self.model, len(x))
+            try:
+                self.method.bind(self.model, len(x))
+            except RatebpError as refusal:
+                raise RefusedError from refusal
             raise OracleError(
                 f"{type(self.model).__name__} cannot be copied ({error}), so nothing can be "
                 "compared. Keep computed tensors out of its attributes."
@@ -84,7 +91,8 @@ class Sides:
             watched: whether to record the outputs of leaves.
 
         Raises:
-            RatebpError: what the method says when it refuses.
+            RefusedError: when it refuses.
+            InputError: when no method could take the input.
             FailedError: when it raises anything else.
         """
         model, own = self.copied(x)
@@ -103,8 +111,10 @@ class Sides:
                 result = bound.step(own, self.y, loss=self.loss, context=_Withheld())
                 if not isinstance(result.loss, Tensor):
                     raise TypeError(f"its loss is no tensor but {type(result.loss).__name__}")
-            except RatebpError:
-                raise
+            except InputError:
+                raise  # the user's, not the method's
+            except RatebpError as error:
+                raise RefusedError from error
             except Exception as error:
                 raise FailedError from error
         run = oracle.snapshot(model, own, result.loss, result.logits)
