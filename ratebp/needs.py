@@ -88,6 +88,11 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
     for node in graph.nodes:
         if node.name == "output" and not isinstance(node.args[0], Node):
             refuse_no_tensor(node.args[0], name)
+    _refuse_calls(graph)
+
+
+def _refuse_calls(graph: Graph) -> None:
+    """Refuse leaves that are called twice, or in a way that no layer is."""
     for node in graph.leaves:
         _refuse_unlike_a_layer(node)
         if node.again and node.role in _NORM_OR_LEAF:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from ratebp.graph.arguments import is_named, meta
 from ratebp.graph.node import Node
 
 
@@ -46,6 +48,37 @@ class Memory:
             node.changes, node.where = True, change.where
             self._of[id(known[0])] = (known[0], node)
         return node
+
+    def nodes_of(self, value: Any) -> Any:
+        """Return `value` with nodes in the place of tensors."""
+        if isinstance(value, Tensor):
+            return self.node_of(value)
+        if isinstance(value, list):
+            return [self.nodes_of(each) for each in value]
+        if isinstance(value, tuple):
+            return tuple(map(self.nodes_of, value))
+        if isinstance(value, dict):
+            return {key: self.nodes_of(each) for key, each in value.items()}
+        if isinstance(value, slice):
+            parts = (value.start, value.stop, value.step)
+            return slice(*map(self.nodes_of, parts))
+        return value
+
+    def without_values(self, value: Any) -> Any:
+        """Return `value` with meta tensors in the place of those that hold values."""
+        if isinstance(value, Tensor):
+            if value.is_meta and type(value) in (Tensor, nn.Parameter):
+                return value
+            made, node = meta(value.detach()), Node("constant", shape=tuple(value.shape))
+            node.dtype = made.dtype
+            self.note(made, node)
+            return made
+        if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
+            parts = [self.without_values(each) for each in value]
+            return type(value)(*parts) if is_named(value) else type(value)(parts)
+        if isinstance(value, dict):
+            return {key: self.without_values(each) for key, each in value.items()}
+        return value
 
     def change(self, tensors: Iterable[Tensor], by: Node) -> None:
         """Let whoever reads later what shares memory with `tensors` read what it became."""

@@ -15,6 +15,15 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._mode_utils import no_dispatch
 
+from ratebp.graph.arguments import (
+    MOVED,
+    called,
+    has_tensors,
+    meta,
+    read_by,
+    versions,
+    without_devices,
+)
 from ratebp.graph.graph import Graph, modules_of
 from ratebp.graph.memory import Memory
 from ratebp.graph.names import (
@@ -24,7 +33,6 @@ from ratebp.graph.names import (
     SHAPED,
     SIZES,
     TELLING,
-    VALUED,
     name_of,
 )
 from ratebp.graph.node import Node
@@ -39,8 +47,6 @@ from ratebp.graph.torch_modules import (
 from ratebp.graph.written import Watch, copy_of
 from ratebp.neurons import Delay
 from ratebp.roles import Role, role_of
-
-_MOVED = frozenset({"to", "cpu", "cuda", "type", "pin_memory"})
 
 
 def record(model: nn.Module, inputs: tuple[Tensor, ...]) -> Graph:
@@ -96,12 +102,7 @@ class Recording:
 
 def _meta_copy(model: nn.Module) -> nn.Module:
     found = [*model.parameters(), *model.buffers()]
-    return copy_of(model, {id(t): _meta(t) for t in found})
-
-
-def _meta(tensor: Tensor) -> Tensor:
-    made = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta")
-    return nn.Parameter(made, False) if isinstance(tensor, nn.Parameter) else made
+    return copy_of(model, {id(t): meta(t) for t in found})
 
 
 class _Recorder(TorchFunctionMode):
@@ -134,7 +135,7 @@ class _Recorder(TorchFunctionMode):
         finally:
             for module, run in self._forwards:  # a second step has a recorder of its own
                 module.__dict__["forward"] = run
-        self._made("output", (self._node_of(out),))
+        self._made("output", (self._memory.nodes_of(out),))
 
     def _intercept(self, path: str, module: nn.Module) -> None:
         run = module.forward
@@ -173,21 +174,21 @@ class _Recorder(TorchFunctionMode):
         again: bool,
     ) -> Any:
         role = role_of(module)
-        args, kwargs = self._without_values((args, kwargs))
-        given, named = self._node_of(args), self._node_of(kwargs)
+        args, kwargs = self._memory.without_values((args, kwargs))
+        given, named = self._memory.nodes_of(args), self._memory.nodes_of(kwargs)
         name = "leaf" if role is not None else name_of_module(module)
-        versions = _versions((args, kwargs))
+        before = versions((args, kwargs))
         buffers = self._buffer_versions() if role is None else {}
         out = self._value(path, module, role, run, args, kwargs)
         if role is None:
-            named = {**named, **self._node_of(arguments_of_module(module))}
+            named = {**named, **self._memory.nodes_of(arguments_of_module(module))}
         node = self._made(name, given, named, path=path, role=role, module=module, where=where)
         node.again = again
         node.signal |= role is Role.NEURON
         node.opaque = role is None and name not in KNOWN
         if role is None:
             node.buffers = self._changed_since(buffers)
-            self._note_changes(versions, node, args)
+            self._note_changes(before, node, args)
         node.several = role is not None and not isinstance(out, Tensor | None)
         self._results(out, node)
         return out
@@ -220,20 +221,20 @@ class _Recorder(TorchFunctionMode):
             self._note_sizes(name, args)
         if self._depth or name in SIZES or name in ("set_", "requires_grad_"):
             return func(*args, **kwargs)
-        args, kwargs = self._without_values((args, kwargs))
-        if name in _MOVED:
-            args, kwargs = _without_devices(args), _without_devices(kwargs)
+        args, kwargs = self._memory.without_values((args, kwargs))
+        if name in MOVED:
+            args, kwargs = without_devices(args), without_devices(kwargs)
         kwargs = {k: ("meta" if k == "device" else v) for k, v in kwargs.items()}
         where = line_of_the_model()
-        given, named = self._node_of(_read_by(name, args)), self._node_of(kwargs)
+        given, named = self._memory.nodes_of(read_by(name, args)), self._memory.nodes_of(kwargs)
         if name in SHAPED or name in RANDOM_FACTORIES:
             given, named = (), {}
-        versions = _versions((args, kwargs))
-        out = args[0] if name in _MOVED and len(args) == 1 else func(*args, **kwargs)
-        node = self._made(_called(name, args), given, named, where=where)
+        before = versions((args, kwargs))
+        out = args[0] if name in MOVED and len(args) == 1 else func(*args, **kwargs)
+        node = self._made(called(name, args), given, named, where=where)
         node.opaque = name.removesuffix("_") not in KNOWN | FACTORIES | RANDOM_FACTORIES
-        self._note_changes(versions, node, args)
-        if isinstance(out, Tensor) or _has_tensors(out):
+        self._note_changes(before, node, args)
+        if isinstance(out, Tensor) or has_tensors(out):
             self._results(out, node)
         return out
 
@@ -273,37 +274,6 @@ class _Recorder(TorchFunctionMode):
                     part = self._made("part", (node, place), where=node.where)
                     self._results(each, part)
 
-    def _node_of(self, value: Any) -> Any:
-        """Return `value` with nodes in the place of tensors."""
-        if isinstance(value, Tensor):
-            return self._memory.node_of(value)
-        if isinstance(value, list):
-            return [self._node_of(each) for each in value]
-        if isinstance(value, tuple):
-            return tuple(map(self._node_of, value))
-        if isinstance(value, dict):
-            return {key: self._node_of(each) for key, each in value.items()}
-        if isinstance(value, slice):
-            parts = (value.start, value.stop, value.step)
-            return slice(*map(self._node_of, parts))
-        return value
-
-    def _without_values(self, value: Any) -> Any:
-        """Return `value` with meta tensors in the place of those that hold values."""
-        if isinstance(value, Tensor):
-            if value.is_meta and type(value) in (Tensor, nn.Parameter):
-                return value
-            made, node = _meta(value.detach()), Node("constant", shape=tuple(value.shape))
-            node.dtype = made.dtype
-            self._memory.note(made, node)
-            return made
-        if isinstance(value, tuple | list) and not isinstance(value, torch.Size):
-            parts = [self._without_values(each) for each in value]
-            return type(value)(*parts) if _is_named(value) else type(value)(parts)
-        if isinstance(value, dict):
-            return {key: self._without_values(each) for key, each in value.items()}
-        return value
-
     def _buffer_versions(self) -> dict[str, int]:
         return {name: b._version for name, b in self._buffers}
 
@@ -315,50 +285,3 @@ class _Recorder(TorchFunctionMode):
 def _is_torchs(module: nn.Module) -> bool:
     own = type(module).__module__.startswith(("torch.nn", "torch.ao.nn"))
     return own and not isinstance(module, nn.Sequential | nn.ModuleList | nn.ModuleDict)
-
-
-def _has_tensors(value: Any) -> bool:
-    if isinstance(value, Mapping):
-        return _has_tensors(tuple(value.values()))
-    return isinstance(value, tuple | list) and any(isinstance(each, Tensor) for each in value)
-
-
-def _is_named(value: Any) -> bool:
-    """Is it a named tuple, which is made of its parts one by one?"""
-    return isinstance(value, tuple) and "_fields" in dir(type(value))
-
-
-def _read_by(name: str, args: Any) -> Any:
-    """Return the arguments whose values matter; of the others an operation reads the shape."""
-    if name in SHAPE_OF_OTHER or name == "to":
-        others = (each.dtype if isinstance(each, Tensor) else each for each in args[1:])
-        return (*args[:1], *others) if name in ("to", "type_as") else args[:1]
-    takes_shape = name in VALUED and bool(args) and isinstance(args[0], Tensor)
-    return args[1:] if takes_shape else args
-
-
-def _called(name: str, args: Any) -> str:
-    """torch.tensor(x) is a factory of numbers, and a copy of a tensor."""
-    return "clone" if name == "tensor" and args and isinstance(args[0], Tensor) else name
-
-
-def _versions(value: Any) -> list[tuple[Tensor, int]]:
-    if isinstance(value, Tensor):
-        return [(value, value._version)]
-    if isinstance(value, tuple | list):
-        return [found for each in value for found in _versions(each)]
-    if isinstance(value, dict):
-        return [found for each in value.values() for found in _versions(each)]
-    return []
-
-
-def _without_devices(value: Any) -> Any:
-    """Leave devices out: all is on one. Names of types stand for their types."""
-    if isinstance(value, tuple):
-        typed = (_type_of(v) if isinstance(v, str) and "Tensor" in v else v for v in value)
-        return tuple(v for v in typed if not isinstance(v, torch.device | str))
-    return {k: v for k, v in value.items() if k != "device"}
-
-
-def _type_of(name: str) -> torch.dtype:
-    return torch.empty(0).type(name.replace(".cuda", "")).dtype

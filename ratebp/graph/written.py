@@ -236,8 +236,9 @@ def _mark(value: Any) -> Any:
     for state in ("getstate", "get_state"):  # a generator of Python's, or of torch's
         if callable(getattr(value, state, None)):
             return id(value), repr(getattr(value, state)())
-    if hasattr(value, "bit_generator"):
-        return id(value), repr(value.bit_generator.state)
+    numpys = getattr(value, "bit_generator", None)  # a generator of numpy's
+    if numpys is not None:
+        return id(value), repr(numpys.state)
     inside = frozen(value)
     # An iterator shows where it is only in its printed form.
     return id(value), repr(value)[:200] if inside is None else inside

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.checkpoint import checkpoint
@@ -20,31 +19,7 @@ from ratebp.graph import UnreadableError, read, record
 from ratebp.testing import zoo
 from ratebp.wiring import wiring_of
 
-T, B = 3, 4
-
-
-class Net(nn.Module):
-    """Two layers of neurons, and a forward that a test writes."""
-
-    def __init__(self, run: Any) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        self.run = run
-        self.f0, self.l0, self.f1 = nn.Linear(5, 6), ratebp.LIF(0.9, 0.3), nn.Linear(6, 6)
-        self.l1, self.f2 = ratebp.LIF(0.9, 0.3), nn.Linear(6, 3)
-        self.wide = True
-
-    def layers(self, x: Tensor) -> Tensor:
-        out: Tensor = self.f2(self.l1(self.f1(self.l0(self.f0(x)))))
-        return out
-
-    def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.run(self, x)
-        return out
-
-
-def _inputs(*shape: int) -> Tensor:
-    return torch.randn(T, B, *(shape or (5,)), generator=torch.Generator().manual_seed(1))
+from .net import B, Net, T, inputs
 
 
 def _step(model: nn.Module, x: Tensor, method: str = "bptt_m") -> Tensor:
@@ -112,8 +87,8 @@ READABLE = {
 @pytest.mark.parametrize("method", ["bptt_m", "bptt_s", "rate_m", "ottt_a"])
 def test_control_flow_on_what_is_known_with_inputs_is_followed(name: str, method: str) -> None:
     model = Net(READABLE[name])
-    logits = _step(model, _inputs(), method)
-    torch.testing.assert_close(logits, ratebp.infer(model, _inputs()))
+    logits = _step(model, inputs(), method)
+    torch.testing.assert_close(logits, ratebp.infer(model, inputs()))
 
 
 @pytest.mark.parametrize("name", READABLE)
@@ -124,7 +99,7 @@ def test_a_model_is_as_it_was_after_reading(name: str) -> None:
     weights = copy.deepcopy(model.state_dict())
     with suppress(UnreadableError):
         read(model)
-    record(model, (_inputs()[0],))
+    record(model, (inputs()[0],))
     assert {path: module.__dict__ for path, module in model.named_modules()} == before
     assert [type(module) for module in model.modules()] == classes
     assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
@@ -142,10 +117,10 @@ def test_a_wiring_by_hand_that_contradicts_what_runs_is_refused(change: str) -> 
     right = wiring_of(read(model))
     wrong = {"behind": {**right.behind, "f0": frozenset({"l1"})}, "calls": {**right.calls, "f1": 2}}
     bound = ratebp.methods.get("bptt_s").bind(model, T, wiring=right)
-    bound.views(_inputs())
+    bound.views(inputs())
     given = replace(right, **{change: wrong[change]})
     with pytest.raises(BindError, match="says otherwise than what runs"):
-        ratebp.methods.get("bptt_s").bind(model, T, wiring=given).views(_inputs())
+        ratebp.methods.get("bptt_s").bind(model, T, wiring=given).views(inputs())
 
 
 def test_another_shape_may_take_the_same_way_and_no_other() -> None:
@@ -154,10 +129,10 @@ def test_another_shape_may_take_the_same_way_and_no_other() -> None:
         return net.f2(net.l1(net.f1(spikes) if x.dim() == 2 else spikes.mean(1)))
 
     bound = ratebp.methods.get("bptt_s").bind(Net(run), T)
-    bound.views(_inputs())
-    bound.views(_inputs(5)[:, :2])
+    bound.views(inputs())
+    bound.views(inputs(5)[:, :2])
     with pytest.raises(BindError, match="another way"):
-        bound.views(_inputs(2, 5))
+        bound.views(inputs(2, 5))
 
 
 def test_a_sum_that_broadcasts_is_known_with_the_first_inputs() -> None:
@@ -175,11 +150,11 @@ def test_both_ways_of_training_are_read() -> None:
 
     model = Net(run)
     bound = ratebp.methods.get("bptt_m").bind(model, T)
-    bound.views(_inputs())
+    bound.views(inputs())
     model.eval()
     bound = ratebp.methods.get("bptt_m").bind(model, T)
     with pytest.raises(BindError, match="flip"):
-        bound.views(_inputs())
+        bound.views(inputs())
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
@@ -189,108 +164,7 @@ def test_leaves_within_a_checkpoint_are_refused(reentrant: bool) -> None:
         return net.f2(net.l1(net.f1(inside)))
 
     with pytest.raises(BindError, match=r"checkpoint"):
-        ratebp.methods.get("bptt_s").bind(Net(run), T).views(_inputs())
-
-
-def _keeps(net: Any, x: Tensor) -> Tensor:
-    net.last = x
-    return net.layers(x)
-
-
-def _appends(net: Any, x: Tensor) -> Tensor:
-    net.log.append(1)
-    return net.layers(x)
-
-
-def _counts(net: Any, x: Tensor) -> Tensor:
-    net.count += 1
-    return net.layers(x)
-
-
-def _tables(net: Any, x: Tensor) -> Tensor:
-    net.table["x"] = x
-    return net.layers(x)
-
-
-@pytest.mark.parametrize("run", [_keeps, _appends, _counts, _tables])
-def test_state_on_the_module_is_refused(run: Any) -> None:
-    model: Any = Net(run)
-    model.log, model.count, model.table = [], 0, {}
-    with pytest.raises(BindError, match="writes"):
-        ratebp.methods.get("bptt_s").bind(model, T).views(_inputs())
-    assert (model.log, model.count, model.table) == ([], 0, {})
-    assert not hasattr(model, "last")
-
-
-def _adds(net: Any, x: Tensor) -> Tensor:
-    x += 1
-    return net.layers(x)
-
-
-def _through_a_view(net: Any, x: Tensor) -> Tensor:
-    x[:, 1:].mul_(2)
-    return net.layers(x)
-
-
-def _by_a_flag(net: Any, x: Tensor) -> Tensor:
-    return net.layers(F.relu(x, inplace=True))
-
-
-def _by_position(net: Any, x: Tensor) -> Tensor:
-    return net.layers(F.relu(x, True))
-
-
-def _by_out(net: Any, x: Tensor) -> Tensor:
-    return net.layers(torch.neg(x, out=x))
-
-
-@pytest.mark.parametrize("run", [_adds, _through_a_view, _by_a_flag, _by_position, _by_out])
-def test_an_input_that_is_changed_is_refused(run: Any) -> None:
-    x = _inputs()
-    with pytest.raises(BindError, match=r"input in place|nothing is known"):
-        ratebp.methods.get("bptt_m").bind(Net(run), T).views(x)
-    assert torch.equal(x, _inputs())
-
-
-def test_what_is_written_through_a_view_is_seen_by_both_readings() -> None:
-    def run(net: Any, x: Tensor) -> Tensor:
-        current = net.f1(net.l0(net.f0(x)))
-        current[:, :3].add_(net.l1(current[:, 3:]))
-        return net.f2(current)
-
-    model = Net(run)
-    for graph in (read(model), record(model, (_inputs()[0],))):
-        assert wiring_of(graph).before["f2"] == {"l0", "l1"}
-
-
-def test_a_statistic_that_a_function_moves_is_a_change_of_a_buffer() -> None:
-    def run(net: Any, x: Tensor) -> Tensor:
-        return net.layers(F.batch_norm(x, net.mean, net.square, training=True))
-
-    model = Net(run)
-    model.register_buffer("mean", torch.zeros(5))
-    model.register_buffer("square", torch.ones(5))
-    with pytest.raises(BindError, match="buffer `mean`"):
-        ratebp.methods.get("fptt").bind(model, T).views(_inputs())
-
-
-@pytest.mark.parametrize(
-    "value", [lambda n: torch.tensor(1.0 / n), lambda n: torch.ones(n).mean() * n]
-)
-def test_the_number_of_samples_as_a_value_is_refused(value: Any) -> None:
-    model = Net(lambda net, x: net.layers(x) * value(x.shape[0]))
-    with pytest.raises(BindError, match=r"number of samples|mixes the samples"):
-        ratebp.methods.get("bptt_m").bind(model, T).views(_inputs())
-    ratebp.methods.get("bptt_s").bind(model, T).views(_inputs())
-
-
-def test_a_sum_over_as_many_copies_as_samples_is_refused() -> None:
-    def run(net: Any, x: Tensor) -> Tensor:
-        n = x.shape[0]
-        return net.layers(x.unsqueeze(1).expand(-1, n, -1).sum(1))
-
-    with pytest.raises(BindError, match="number of samples"):
-        ratebp.methods.get("bptt_m").bind(Net(run), T).views(_inputs())
+        ratebp.methods.get("bptt_s").bind(Net(run), T).views(inputs())
 
 
 class Doubled(torch.autograd.Function):
@@ -307,7 +181,7 @@ class Doubled(torch.autograd.Function):
 
 def test_a_function_of_ones_own_is_seen_inside() -> None:
     model = Net(lambda net, x: net.f2(net.l1(net.f1(Doubled.apply(net.l0(net.f0(x)))))))
-    graph = record(model, (_inputs()[0],))
+    graph = record(model, (inputs()[0],))
     assert wiring_of(graph).before["f1"] == {"l0"}
 
 
@@ -320,7 +194,7 @@ def test_parts_without_a_graph_or_under_autocast_are_not_cut_into_pieces() -> No
     model = Net(run)
     with pytest.raises(BindError, match="no_grad or autocast"):
         ratebp.methods.get("bptt_ckpt").bind(model, T)
-    _step(model, _inputs(), "bptt_s")
+    _step(model, inputs(), "bptt_s")
 
 
 def test_reading_works_on_fake_tensors() -> None:
@@ -329,7 +203,7 @@ def test_reading_works_on_fake_tensors() -> None:
         x = torch.empty(T, B, 5)
         bound = ratebp.methods.get("bptt_m").bind(model, T)
         bound.views(x)
-    assert bound._binding.wiring == wiring_of(record(Net(_unpacked), (_inputs()[0],)))
+    assert bound._binding.wiring == wiring_of(record(Net(_unpacked), (inputs()[0],)))
 
 
 @pytest.mark.parametrize("name", sorted(zoo.entries()))
