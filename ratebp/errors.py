@@ -49,7 +49,7 @@ class UnboundError(RatebpError, RuntimeError):
 
 
 class InputError(OptionError):
-    """An input that no step of any method can take: its shape, type or device."""
+    """An input that no step of any method can take: its shape, type or device, or its targets'."""
 
 
 class BindError(RatebpError, ValueError):

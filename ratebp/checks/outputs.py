@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ratebp.errors import BindError, OptionError
+from ratebp.errors import BindError, InputError, OptionError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -66,12 +66,12 @@ class CheckedLoss:
 
         Raises:
             BindError: for logits whose first dimension is not B.
-            OptionError: for targets of another number of samples, and for a value that is no
-                scalar, or has no graph where one is needed.
+            InputError: for targets of another number of samples.
+            OptionError: for a value that is no scalar, or has no graph where one is needed.
         """
         known = isinstance(y, Tensor) and y.dim() > 0
         if known and y.shape[0] != self.batch:
-            raise OptionError(
+            raise InputError(
                 f"the targets y have shape {tuple(y.shape)} for {self.batch} samples, but must be "
                 "[B, ...], one for each sample and all time steps. Give one label a sample."
             )
