@@ -26,8 +26,9 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from benchmarks.processes import answers
-from harness import clocks, rig
+from harness import rig
 from harness.errors import HarnessError
+from harness.machine import clocks
 from harness.spec import Cell, Choice
 from harness.stats import interquartile, median
 

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness import start
 from harness.errors import CatalogueError
+from harness.machine import start
 
 COMMAND: Final = start.command("ratebp.catalogue")
 _TIMEOUT_S: Final = 480.0  # the first process of a machine may build the C++ kernels

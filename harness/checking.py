@@ -13,8 +13,8 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any, Final
 
-from harness import start
 from harness.errors import CheckError
+from harness.machine import start
 
 COMMAND: Final = start.command("ratebp.checker")
 WRONG: Final = "wrong"

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness import environment, gpu
 from harness.catalogue import Catalogue
+from harness.machine import environment, gpu
 from harness.sources import Sources
 
 

@@ -12,13 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from harness import catalogue, environment, forecast
+from harness import catalogue, forecast
 from harness.catalogue import Catalogue
 from harness.crew import Crew, Listener
 from harness.errors import HarnessError
 from harness.executors import Executor, Outcome
 from harness.executors.local import LocalExecutor
 from harness.forecast import Capacity, Forecast, Predict
+from harness.machine import environment
 from harness.order import arrange
 from harness.place import Place, here
 from harness.questions import ask

@@ -24,10 +24,10 @@ from typing import Final
 from harness import imports
 from harness.errors import CatalogueError
 from harness.imports import Imports
+from harness.machine.start import PACKAGES, ROOT
 from harness.spec import digest
-from harness.start import PACKAGES, ROOT
 
-ENTRIES: Final = ("harness.worker", "harness.executors.local", "harness.start")
+ENTRIES: Final = ("harness.worker", "harness.executors.local", "harness.machine.start")
 """What makes every trial: its process, and what starts it and reads the driver's figures."""
 
 PROBES: Final = "harness.probes"

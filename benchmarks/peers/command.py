@@ -13,8 +13,8 @@ import typer
 
 from benchmarks.processes import answers
 from harness.data.facts import describe
-from harness.environment import fingerprint
 from harness.errors import HarnessError
+from harness.machine.environment import fingerprint
 from harness.stats import interquartile, median
 
 _MIB = 2**20

@@ -13,7 +13,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.peers.equality import ROUNDED, agreement, demand_equal, demand_near
 from benchmarks.peers.sides import Side, ours
-from harness import clocks, rig
+from harness import rig
+from harness.machine import clocks
 from harness.spec import Cell, Choice
 from harness.stats import median
 from harness.tracker import LiveBytes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from harness import gpu
+from harness.machine import gpu
 from harness.rows import Row
 
 _RESERVED = "cuda.reserved_peak"

@@ -20,13 +20,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Final
 
-from harness import start
 from harness.errors import StoreError
 from harness.executors import Outcome, TrialStopped
 from harness.executors.deadline import Deadline
 from harness.executors.driver import Watch, watching
 from harness.executors.outcomes import judge, oom_kills
 from harness.executors.settings import child_environment, pinned
+from harness.machine import start
 from harness.spec import TrialSpec
 from harness.turns import Turn
 

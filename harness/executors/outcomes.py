@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from harness.environment import memory_groups
 from harness.errors import RowError
+from harness.machine.environment import memory_groups
 from harness.rows import STATUSES, Row
 
 _TAIL_LINES: Final = 12

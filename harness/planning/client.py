@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from harness import environment, executors, start
+from harness import executors
 from harness.errors import RowError
 from harness.executors.outcomes import tail
+from harness.machine import environment, start
 from harness.rows import STATUSES, Row
 from harness.spec import Cell
 

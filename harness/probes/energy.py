@@ -17,8 +17,8 @@ from typing import Any, Final, Protocol
 
 import torch
 
-from harness import gpu, rapl
 from harness.errors import AbsentError, TrialError
+from harness.machine import gpu, rapl
 from harness.probe import Bench, Probe, Reading
 from harness.rows import Row
 

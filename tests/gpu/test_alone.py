@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import gpu
 from harness.executors import Outcome, driver
 from harness.executors.local import WORKER, LocalExecutor
+from harness.machine import gpu
 from harness.spec import Cell, Choice, TrialSpec
 
 pytestmark = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness import gpu
+from harness.machine import gpu
 from harness.probe import Phase
 from harness.probes.time.stopwatch import on_cuda
 

@@ -16,10 +16,10 @@ from pathlib import Path
 from fakes import CATALOGUE, WORKER
 from rich.console import Console
 
-from harness import environment, gpu
 from harness.console.progress import PlainProgress
 from harness.errors import HarnessError
 from harness.executors.local import LocalExecutor
+from harness.machine import environment, gpu
 from harness.runner import Request, run
 from harness.sources import Sources
 

@@ -13,8 +13,9 @@ import torch
 from fake_nvml import FakeNvml
 from probe_bench import bench
 
-from harness import gpu, probes, rapl
+from harness import probes
 from harness.errors import AbsentError, TrialError
+from harness.machine import gpu, rapl
 from harness.probe import Reading
 from harness.probes import energy
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import catalogue, start
+from harness import catalogue
 from harness.executors.local import WORKER, LocalExecutor
+from harness.machine import start
 from harness.planning.client import PLANNER, Planner
 from harness.spec import Cell, Choice, TrialSpec
 
@@ -31,7 +32,7 @@ def shadow(tmp_path: Path) -> Path:
 def test_every_command_keeps_the_current_folder_off_the_path() -> None:
     for command in (WORKER, PLANNER, catalogue.COMMAND):
         assert command[1] == "-P"
-        assert Path(command[2]) == start.ROOT / "harness" / "start.py"
+        assert Path(command[2]) == start.ROOT / "harness" / "machine" / "start.py"
 
 
 def test_nothing_in_the_current_folder_is_run(

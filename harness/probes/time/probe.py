@@ -18,8 +18,9 @@ from typing import Any, Final
 
 import torch
 
-from harness import ceiling, clocks
+from harness import ceiling
 from harness.errors import TrialError
+from harness.machine import clocks
 from harness.probe import Bench, Probe, Reading
 from harness.probes.time import building, limits, sampling, stopwatch, yardstick
 from harness.probes.time.sampling import Sample

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.gpu.nvml import Absent, Library, library
-from harness.gpu.select import Handle, select
+from harness.machine.gpu.nvml import Absent, Library, library
+from harness.machine.gpu.select import Handle, select
 
 
 @dataclass(frozen=True)

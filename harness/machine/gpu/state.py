@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from harness.gpu.device import Device
-from harness.gpu.nvml import Absent
+from harness.machine.gpu.device import Device
+from harness.machine.gpu.nvml import Absent
 
 SLOW: Final = 0.75
 """Share of the default clock below which a timing is suspect: the guard of NVBench."""

@@ -5,13 +5,13 @@ with its reason, and the figures beside it stay. `device` opens the one device t
 `usage`, `state` and `energy` read it.
 """
 
-from harness.gpu.device import Device, device
-from harness.gpu.energy import energy
-from harness.gpu.inventory import Inventory, TrialDevice, inventory, present
-from harness.gpu.lock import exclusive
-from harness.gpu.nvml import Absent
-from harness.gpu.state import State, state
-from harness.gpu.usage import Usage, usage
+from harness.machine.gpu.device import Device, device
+from harness.machine.gpu.energy import energy
+from harness.machine.gpu.inventory import Inventory, TrialDevice, inventory, present
+from harness.machine.gpu.lock import exclusive
+from harness.machine.gpu.nvml import Absent
+from harness.machine.gpu.state import State, state
+from harness.machine.gpu.usage import Usage, usage
 
 __all__ = [
     "Absent",

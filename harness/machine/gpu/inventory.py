@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from harness.gpu.nvml import Absent, Library, library
-from harness.gpu.select import VISIBLE, boards, select
+from harness.machine.gpu.nvml import Absent, Library, library
+from harness.machine.gpu.select import VISIBLE, boards, select
 
 _T = TypeVar("_T")
 _NODES: Final = ("/dev/nvidia0", "/dev/kfd", "/dev/dxg")

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.gpu.nvml import Absent
+from harness.machine.gpu.nvml import Absent
 
 
 @contextlib.contextmanager

@@ -59,12 +59,12 @@ SETTINGS: Final = (
 )
 """Environment variables that change figures and that a trial inherits."""
 
-_HARNESS: Final = Path(__file__).parent
+_HARNESS: Final = Path(__file__).parents[1]
 _CPUS: Final = Path("/sys/devices/system/cpu")
 
 
 def fingerprint(gpus: Mapping[str, Any]) -> dict[str, Any]:
-    """Describe this machine and its software; `gpus` comes from `harness.gpu`."""
+    """Describe this machine and its software; `gpus` comes from `harness.machine.gpu`."""
     return {
         "os": _os_name(),
         "kernel": platform.release(),

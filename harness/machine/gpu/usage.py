@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from harness.gpu.device import Device
-from harness.gpu.nvml import Absent
+from harness.machine.gpu.device import Device
+from harness.machine.gpu.nvml import Absent
 
 
 @dataclass(frozen=True)

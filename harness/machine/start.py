@@ -15,7 +15,7 @@ from typing import Final
 PACKAGES: Final = ("harness", "ratebp")
 """The packages of the project; they lie beside each other."""
 
-ROOT: Final = Path(__file__).absolute().parents[1]
+ROOT: Final = Path(__file__).absolute().parents[2]
 """The folder that holds them."""
 
 

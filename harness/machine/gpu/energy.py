@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.gpu.device import Device
-from harness.gpu.nvml import Absent
+from harness.machine.gpu.device import Device
+from harness.machine.gpu.nvml import Absent
 
 
 def energy(device: Device) -> int | Absent:
