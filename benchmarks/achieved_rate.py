@@ -29,8 +29,8 @@ from benchmarks.processes import answers
 from harness import rig
 from harness.errors import HarnessError
 from harness.machine import clocks
+from harness.results.stats import interquartile, median
 from harness.spec import Cell, Choice
-from harness.stats import interquartile, median
 
 TARGET = 0.9
 

@@ -13,8 +13,8 @@ from types import FrameType
 from typing import Final, Protocol
 
 from harness.executors import Executor, Outcome, TrialStopped
+from harness.results.store import Store
 from harness.spec import TrialSpec
-from harness.store import Store
 from harness.turns import LARGEST, Turn, Turns
 
 ALONE: Final = ("time", "energy")

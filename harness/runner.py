@@ -23,9 +23,9 @@ from harness.machine import environment
 from harness.order import arrange
 from harness.place import Place, here
 from harness.questions import ask
+from harness.results.store import Store, Tables
 from harness.rows import MEASUREMENT_VERSION, SCHEMA_VERSION
 from harness.spec import TrialSpec, trial_id
-from harness.store import Store, Tables
 from harness.sweep import Sweep, find, read
 
 FAILED: Final = ("crash", "timeout", "invalid")

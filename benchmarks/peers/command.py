@@ -15,7 +15,7 @@ from benchmarks.processes import answers
 from harness.data.facts import describe
 from harness.errors import HarnessError
 from harness.machine.environment import fingerprint
-from harness.stats import interquartile, median
+from harness.results.stats import interquartile, median
 
 _MIB = 2**20
 _BUSY = 0.1

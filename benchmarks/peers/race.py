@@ -15,8 +15,8 @@ from benchmarks.peers.equality import ROUNDED, agreement, demand_equal, demand_n
 from benchmarks.peers.sides import Side, ours
 from harness import rig
 from harness.machine import clocks
+from harness.results.stats import median
 from harness.spec import Cell, Choice
-from harness.stats import median
 from harness.tracker import LiveBytes
 
 SMALL_BATCH = 2

@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.console.progress import duration, headline
+from harness.results.store import Tables
 from harness.rows import STATUSES
 from harness.runner import Summary
 from harness.spec import LATER
-from harness.store import Tables
 
 CELL: Final = [
     *("model", "data", "batch", "dtype", "device", *LATER),

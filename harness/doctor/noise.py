@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from harness import stats
 from harness.doctor.finding import Finding, graded
 from harness.executors import Executor, Outcome
+from harness.results import stats
 from harness.rows import MEASUREMENT_VERSION
 from harness.spec import Cell, Choice, TrialSpec
 

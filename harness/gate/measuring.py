@@ -15,12 +15,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import stats
 from harness.crew import Listener
 from harness.executors import Executor, Outcome
 from harness.executors.local import LocalExecutor
 from harness.gate import statistics
 from harness.gate.worktrees import Side, SideError
+from harness.results import stats
 from harness.rows import MEASUREMENT_VERSION
 from harness.spec import Cell, TrialSpec, digest
 

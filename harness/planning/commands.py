@@ -15,8 +15,8 @@ from harness.planning.allowance import Allowance
 from harness.planning.cards import Card
 from harness.planning.client import Planner
 from harness.planning.frontier import COUNTED_TO, Frontier, Limit, Line, lines, record
+from harness.results.store import write_text
 from harness.spec import Cell
-from harness.store import write_text
 from harness.sweep import Sweep, find, read
 
 DEFAULT_AXES: Final[Mapping[str, Any]] = {

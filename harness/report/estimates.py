@@ -12,14 +12,14 @@ from typing import Any
 
 import pandas as pd
 
-from harness import stats
 from harness.report.marks import records
 from harness.report.quantities import ACCURACY, BASELINE, HEADLINE, TRAIN_TIME, Quantity
 from harness.report.readings import Readings
+from harness.results import stats
 from harness.spec import LATER
 
 ORIGIN = ["environment", "measurement", "shared_code"]
-"""What `harness.belong` wants equal; where a reader has asked to mix, it splits the groups."""
+"""What `results.comparable` wants equal; where a reader has asked to mix, it splits the groups."""
 
 AXES = ["model", "data", "batch", "dtype", "device"]
 NAMED = len(AXES) + len(LATER)

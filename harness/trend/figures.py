@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from harness import stats
+from harness.results import stats
+from harness.results.store import Tables
 from harness.spec import LATER
-from harness.store import Tables
 
 HEADLINES: Final = (
     ("mem.live_peak", "step"),
@@ -34,7 +34,7 @@ _PLACE: Final = ("environment", "measurement", "commit")
 class Figure:
     """One number: the median over processes.
 
-    `low` and `high` bound it as `harness.stats.summarise` says, and equal it where one process says
+    `low` and `high` bound it as `results.stats.summarise` says, and equal it where one process says
     all; `commit` is None outside a checkout.
     """
 

@@ -17,8 +17,8 @@ from fakes import DRIVE, Recorder
 from harness.crew import Crew
 from harness.errors import StoreError
 from harness.executors import Outcome, TrialStopped
+from harness.results.store import Store, load
 from harness.spec import TrialSpec
-from harness.store import Store, load
 from harness.turns import Turn
 
 Write = Callable[..., Path]

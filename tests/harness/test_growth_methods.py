@@ -11,7 +11,7 @@ from torch import nn
 
 import ratebp
 from harness import rig
-from harness.memory_class import memory_class
+from harness.results.memory_class import memory_class
 from harness.spec import Cell, Choice
 from harness.tracker import LiveBytes
 from ratebp import methods

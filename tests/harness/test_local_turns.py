@@ -16,8 +16,8 @@ from harness.crew import Crew
 from harness.executors import Outcome, TrialStopped
 from harness.executors.deadline import Deadline
 from harness.executors.local import LocalExecutor
+from harness.results.store import Store
 from harness.spec import TrialSpec
-from harness.store import Store
 from harness.turns import Turns
 
 MakeSpec = Callable[..., TrialSpec]

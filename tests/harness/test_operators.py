@@ -22,9 +22,9 @@ from harness.planning import plan
 from harness.planning.client import Planner, Prediction
 from harness.probe import Bench
 from harness.questions import ask
+from harness.results.store import Store
 from harness.rows import Row
 from harness.spec import Cell, Choice, TrialSpec
-from harness.store import Store
 from harness.sweep import Sweep
 from ratebp.ops import native
 

@@ -12,7 +12,7 @@ from harness import report
 from harness.errors import MixedError, ReportError
 from harness.report import comparison
 from harness.report.estimates import groups
-from harness.store import load
+from harness.results.store import load
 
 LIVE, STEP = QUANTITIES["live_peak"], QUANTITIES["step"]
 

@@ -14,8 +14,8 @@ import pytest
 from fakes import DRIVE, Recorder
 
 from harness.errors import LockedError, SweepError
+from harness.results.store import Store, load
 from harness.runner import Summary
-from harness.store import Store, load
 
 Write = Callable[..., Path]
 LIMIT = (

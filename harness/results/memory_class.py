@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from harness.growth import FEWEST, Growth, Points, columns, fit
+from harness.results.growth import FEWEST, Growth, Points, columns, fit
 from harness.spec import LATER
 
 FIRST: Final = 2

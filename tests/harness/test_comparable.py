@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from harness.belong import check, differences
 from harness.errors import HarnessError
+from harness.results.comparable import check, differences
 
 
 def _trials(*changes: dict[str, Any]) -> pd.DataFrame:

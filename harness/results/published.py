@@ -1,6 +1,6 @@
 """Published runs: the tidy tables alone, as `results/published` keeps them in git.
 
-A run's folder that still has its records is read from those by `harness.store`; a published one has
+A run's folder that still has its records is read from those by `results.store`; a published one has
 only `trials.csv` and `measurements.csv`, which the store has derived from them.
 """
 
@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import pandas as pd
 
-from harness import store
 from harness.errors import StoreError
+from harness.results import store
+from harness.results.store import MEASUREMENT_COLUMNS, TRIAL_COLUMNS, Tables
 from harness.spec import Cell
-from harness.store import MEASUREMENT_COLUMNS, TRIAL_COLUMNS, Tables
 
 TABLES: Final = ("trials.csv", "measurements.csv")
 

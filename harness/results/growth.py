@@ -14,7 +14,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.stats import LEVEL, RESAMPLES, median
+from harness.results.stats import LEVEL, RESAMPLES, median
 
 LIMITS: Final = (0.05, 4.0)
 """Exponents that are tried. An interval that ends at one of them is open on that side."""
@@ -37,7 +37,7 @@ Points = Iterable[tuple[int, float]]
 class Growth:
     """The law `a + b * T^p` that fits best, in the unit of the points.
 
-    `low` and `high` bound the exponent at the level of `harness.stats`: by the profile of the
+    `low` and `high` bound the exponent at the level of `results.stats`: by the profile of the
     residuals, or by a bootstrap over processes; `basis` says which. `misfit` is the largest
     relative residual. Where there is no exponent it is NaN and `reason` says why; `a` is then the
     mean level.
