@@ -25,7 +25,6 @@ from typing import Final
 
 import typer
 
-from harness import catalogue
 from harness.data.facts import describe
 from harness.errors import HarnessError
 from harness.executors import Outcome
@@ -37,6 +36,7 @@ from harness.planning.client import Planner
 from harness.planning.frontier import Frontier, Line
 from harness.rows import MEASUREMENT_VERSION
 from harness.spec import Cell, Choice, TrialSpec, trial_id
+from harness.sweep import catalogue
 
 METHODS: Final = ("bptt_m", "bptt_s", "rate_m", "rate_s", "sltt", "ottt_a")
 CASES: Final = (("resnet18", "synthetic-3x32x32-10", 8), ("vggsnn", "synthetic-3x32x32-10", 8))

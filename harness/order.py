@@ -11,8 +11,8 @@ import random
 from collections.abc import Iterable
 from typing import Final
 
-from harness.questions import Question
 from harness.spec import LATER
+from harness.sweep.expand import Question
 
 PROBE_ORDER: Final = ("time", "energy", "accuracy", "fidelity", "activity", "memory")
 """Long trials that may share the machine come before short ones, so that none is left alone."""

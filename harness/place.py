@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.catalogue import Catalogue
 from harness.machine import environment, gpu
 from harness.sources import Sources
+from harness.sweep.catalogue import Catalogue
 
 
 @dataclass(frozen=True)

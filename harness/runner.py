@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from harness import catalogue, forecast
-from harness.catalogue import Catalogue
+from harness import forecast
 from harness.crew import Crew, Listener
 from harness.errors import HarnessError
 from harness.executors import Executor, Outcome
@@ -22,11 +21,13 @@ from harness.forecast import Capacity, Forecast, Predict
 from harness.machine import environment
 from harness.order import arrange
 from harness.place import Place, here
-from harness.questions import ask
 from harness.results.store import Store, Tables
 from harness.rows import MEASUREMENT_VERSION, SCHEMA_VERSION
 from harness.spec import TrialSpec, trial_id
-from harness.sweep import Sweep, find, read
+from harness.sweep import catalogue
+from harness.sweep.catalogue import Catalogue
+from harness.sweep.expand import ask
+from harness.sweep.file import Sweep, find, read
 
 FAILED: Final = ("crash", "timeout", "invalid")
 """Ends that make the whole run fail; running out of memory is a result."""

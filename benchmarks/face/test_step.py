@@ -13,9 +13,10 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness import catalogue, exact, rig, trial
+from harness import exact, rig, trial
 from harness.probe import Bench
 from harness.spec import Cell, Choice
+from harness.sweep import catalogue
 
 MODEL = Choice.make("tiny_resnet", {"width": 0.5})
 ROUNDS = 5

@@ -104,8 +104,8 @@ def list_offers(
     what: Annotated[Offer | None, typer.Argument(help="Everything if left out.")] = None,
 ) -> None:
     """Show the methods, models, data sets and surrogate gradients."""
-    from harness import catalogue
     from harness.console import offers
+    from harness.sweep import catalogue
 
     console, offered = terminal(), catalogue.load()
     for kind in [what] if what else Offer:

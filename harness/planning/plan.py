@@ -13,15 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from harness import catalogue
-from harness.catalogue import Catalogue
 from harness.data.facts import describe
 from harness.errors import DataError
 from harness.planning import table
 from harness.planning.client import Planner, Prediction
-from harness.questions import ask
 from harness.spec import Cell
-from harness.sweep import Sweep, find, read
+from harness.sweep import catalogue
+from harness.sweep.catalogue import Catalogue
+from harness.sweep.expand import ask
+from harness.sweep.file import Sweep, find, read
 
 AUTO: Final = "torch"
 """The operators that a plan counts where a sweep does not name any: those of every machine."""

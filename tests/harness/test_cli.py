@@ -14,9 +14,9 @@ import pytest
 from fakes import WORKER
 from report_sample import write as write_sample
 
-import harness.catalogue
 import harness.report
 import harness.runner
+import harness.sweep.catalogue
 from harness import cli
 from harness.errors import ReportError
 from harness.executors.local import LocalExecutor
@@ -40,8 +40,8 @@ def call(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """Call the command line in this process, with the fake library; (code, output, errors)."""
-    offered = harness.catalogue.parse(fake_catalogue.CATALOGUE)
-    monkeypatch.setattr(harness.catalogue, "load", lambda *_: offered)
+    offered = harness.sweep.catalogue.parse(fake_catalogue.CATALOGUE)
+    monkeypatch.setattr(harness.sweep.catalogue, "load", lambda *_: offered)
     monkeypatch.setattr(
         cli.measure, "_predict", lambda cells: iter(())
     )  # fake methods have no bytes

@@ -13,19 +13,20 @@ from probe_bench import small_heap
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness import catalogue, exact, forecast, rig, trial
-from harness.catalogue import Catalogue
+from harness import exact, forecast, rig, trial
 from harness.errors import AbsentError, SweepError
 from harness.executors.local import LocalExecutor
 from harness.gate import exact as gate
 from harness.planning import plan
 from harness.planning.client import Planner, Prediction
 from harness.probe import Bench
-from harness.questions import ask
 from harness.results.store import Store
 from harness.rows import Row
 from harness.spec import Cell, Choice, TrialSpec
-from harness.sweep import Sweep
+from harness.sweep import catalogue
+from harness.sweep.catalogue import Catalogue
+from harness.sweep.expand import ask
+from harness.sweep.file import Sweep
 from ratebp.ops import native
 
 MODEL = Choice.make("tiny_resnet", {"width": 0.125})

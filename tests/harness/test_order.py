@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import groupby, pairwise
 
 from harness.order import PROBE_ORDER, arrange
-from harness.questions import Question
 from harness.spec import PROBES, Cell, Choice
+from harness.sweep.expand import Question
 
 METHODS = ("a", "b", "c")
 QUESTIONS = [

@@ -13,13 +13,14 @@ from typing import Any
 import pytest
 
 import ratebp
-from harness import catalogue, imports, rig
+from harness import imports, rig
 from harness.errors import CatalogueError
 from harness.imports import Imports
 from harness.machine.start import PACKAGES, ROOT
 from harness.probes import get
 from harness.sources import Sources
 from harness.spec import PROBES, TRAINED, Cell, Choice, Training, TrialSpec
+from harness.sweep import catalogue
 
 EXAMPLE = ROOT / "examples" / "last_step.py"
 MODEL = Choice.make("tiny_resnet", {"width": 0.125})

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import catalogue
 from harness.executors.local import WORKER, LocalExecutor
 from harness.machine import start
 from harness.planning.client import PLANNER, Planner
 from harness.spec import Cell, Choice, TrialSpec
+from harness.sweep import catalogue
 
 CELL = Cell(
     Choice("sltt"), Choice.make("tiny_resnet", {"width": 0.125}), "digits", 2, 4, operators="torch"

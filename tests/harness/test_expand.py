@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from harness.catalogue import Catalogue
 from harness.data.files import WANTED
 from harness.errors import SweepError
-from harness.questions import Question, ask
 from harness.spec import Training
-from harness.sweep import read
+from harness.sweep.catalogue import Catalogue
+from harness.sweep.expand import Question, ask
+from harness.sweep.file import read
 
 Ask = Callable[..., list[Question]]
 

@@ -1,4 +1,4 @@
-"""The sweep file: TOML and its schema. Names are checked later, by `harness.questions`.
+"""The sweep file: TOML and its schema. Names are checked later, by `harness.sweep.expand`.
 
 Every fault of a file is reported at once, each with its place, the legal values and the remedy.
 """

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from harness.catalogue import Catalogue, MethodInfo, ModelInfo, OptionInfo
 from harness.data.facts import describe
 from harness.data.files import locate
 from harness.errors import DataError, SweepError, unknown
 from harness.spec import TRAINED, Cell, Choice, Training
-from harness.sweep import Grid, Sweep, message
+from harness.sweep.catalogue import Catalogue, MethodInfo, ModelInfo, OptionInfo
+from harness.sweep.file import Grid, Sweep, message
 
 ALL: Final = "all"
 """`method = "all"`: every method of the catalogue."""
