@@ -27,10 +27,10 @@ from harness.imports import Imports
 from harness.machine.start import PACKAGES, ROOT
 from harness.spec import digest
 
-ENTRIES: Final = ("harness.worker", "harness.executors.local", "harness.machine.start")
+ENTRIES: Final = ("harness.trial.worker", "harness.executors.local", "harness.machine.start")
 """What makes every trial: its process, and what starts it and reads the driver's figures."""
 
-PROBES: Final = "harness.probes"
+PROBES: Final = "harness.trial.probes"
 """The package of the probes, one module (or package) each."""
 
 _DOORS: Final = (PROBES, "ratebp.methods")

@@ -30,7 +30,7 @@ from harness.machine import start
 from harness.spec import TrialSpec
 from harness.turns import Turn
 
-WORKER: Final = start.command("harness.worker")
+WORKER: Final = start.command("harness.trial.worker")
 MEASURED: Final = b"measured"
 """What a worker prints when its figures stand and its GPU context still lives."""
 

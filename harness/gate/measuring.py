@@ -141,7 +141,7 @@ class Job:
     def _run(self, slots: Sequence[_Slot]) -> Iterator[tuple[_Slot, Outcome]]:
         specs = [self._spec(slot, number) for number, slot in enumerate(slots)]
         executors = {
-            side: self._executor(side.command("-m", "harness.worker"))
+            side: self._executor(side.command("-m", side.module("worker.py")))
             for side in dict.fromkeys(slot.side for slot in slots)
         }
         if slots:

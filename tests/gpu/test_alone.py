@@ -48,7 +48,7 @@ code += f"pathlib.Path({str(mark)!r}).write_text(str(os.getpid())); time.sleep(1
 subprocess.run(["setsid", "--fork", sys.executable, "-c", code], check=True)
 while not (mark.exists() and mark.read_text()):
     time.sleep(0.1)
-os.execv(sys.executable, [sys.executable, "-m", "harness.worker", *sys.argv[1:]])
+os.execv(sys.executable, [sys.executable, "-m", "harness.trial.worker", *sys.argv[1:]])
 """
 
 Run = Callable[..., Outcome]

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from harness.machine import gpu
-from harness.probe import Phase
-from harness.probes.time.stopwatch import on_cuda
+from harness.trial.probe import Phase
+from harness.trial.probes.time.stopwatch import on_cuda
 
 pytestmark = [
     pytest.mark.gpu,

@@ -13,11 +13,11 @@ import torch
 from fake_nvml import FakeNvml
 from probe_bench import bench
 
-from harness import probes
 from harness.errors import AbsentError, TrialError
 from harness.machine import gpu, rapl
-from harness.probe import Reading
-from harness.probes import energy
+from harness.trial import probes
+from harness.trial.probe import Reading
+from harness.trial.probes import energy
 
 
 class Steps:
