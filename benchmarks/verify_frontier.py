@@ -27,14 +27,14 @@ import typer
 
 from harness.data.facts import describe
 from harness.errors import HarnessError
-from harness.executors import Outcome
-from harness.executors.local import LocalExecutor
-from harness.place import Place, here
 from harness.planning import allowance, table
 from harness.planning.cards import Card
 from harness.planning.client import Planner
 from harness.planning.frontier import Frontier, Line
 from harness.rows import MEASUREMENT_VERSION
+from harness.run.executors import Outcome
+from harness.run.executors.local import LocalExecutor
+from harness.run.provenance import Place, here
 from harness.spec import Cell, Choice, TrialSpec, trial_id
 from harness.sweep import catalogue
 

@@ -17,7 +17,7 @@
 
 What ends a trial without being a fault of the user's is not of this tree: the library's own
 `ratebp.errors.RatebpError`, which `harness.trial.trial.judge` turns into a trial's status, and
-`harness.executors.TrialStopped`, raised where a run is being given up.
+`harness.run.executors.TrialStopped`, raised where a run is being given up.
 
 Each message says what is wrong, where, what would be legal, and what to do next.
 """

@@ -15,7 +15,7 @@ from rich.text import Text
 from harness.console.progress import duration, headline
 from harness.results.store import Tables
 from harness.rows import STATUSES
-from harness.runner import Summary
+from harness.run.runner import Summary
 from harness.spec import LATER
 
 CELL: Final = [

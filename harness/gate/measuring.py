@@ -15,13 +15,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness.crew import Listener
-from harness.executors import Executor, Outcome
-from harness.executors.local import LocalExecutor
 from harness.gate import statistics
 from harness.gate.worktrees import Side, SideError
 from harness.results import stats
 from harness.rows import MEASUREMENT_VERSION
+from harness.run.executors import Executor, Outcome
+from harness.run.executors.local import LocalExecutor
+from harness.run.scheduler import Listener
 from harness.spec import Cell, TrialSpec, digest
 
 METRIC: Final = "ratio.step"

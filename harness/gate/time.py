@@ -20,16 +20,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Final
 
-from harness.crew import Listener
-from harness.executors import Executor
-from harness.executors.local import LocalExecutor
 from harness.gate import statistics
 from harness.gate.claims import choose, without
 from harness.gate.measuring import METRIC, Arm, Job, Value
 from harness.gate.statistics import Finding
 from harness.gate.verdict import Change, Exit, Report, Span, Verdict
 from harness.gate.worktrees import Sides, checkouts
-from harness.place import here
+from harness.run.executors import Executor
+from harness.run.executors.local import LocalExecutor
+from harness.run.provenance import here
+from harness.run.scheduler import Listener
 from harness.spec import Cell
 from harness.sweep import catalogue, expand, file
 from harness.sweep.catalogue import Catalogue

@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from harness import executors
 from harness.errors import RowError
-from harness.executors.outcomes import tail
 from harness.machine import environment, start
 from harness.rows import STATUSES, Row
+from harness.run import executors
+from harness.run.executors.outcomes import tail
 from harness.spec import Cell
 
 PLANNER: Final = start.command("harness.trial.planner")

@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness.executors import Outcome, driver
-from harness.executors.local import WORKER, LocalExecutor
 from harness.machine import gpu
+from harness.run.executors import Outcome, driver
+from harness.run.executors.local import WORKER, LocalExecutor
 from harness.spec import Cell, Choice, TrialSpec
 
 pytestmark = [

@@ -16,8 +16,8 @@ sys.path.append(str(Path(__file__).parent))
 import fake_catalogue
 from fakes import CATALOGUE, WORKER, Recorder
 
-from harness.executors.local import LocalExecutor
-from harness.runner import Request, Summary, run
+from harness.run.executors.local import LocalExecutor
+from harness.run.runner import Request, Summary, run
 from harness.spec import Cell, Choice, TrialSpec
 from harness.sweep.catalogue import Catalogue, parse
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import fake_catalogue
 
-from harness.executors import Outcome
 from harness.rows import Row
+from harness.run.executors import Outcome
 from harness.spec import TrialSpec
 
 WORKER = """

@@ -15,12 +15,12 @@ from fakes import WORKER
 from report_sample import write as write_sample
 
 import harness.report
-import harness.runner
+import harness.run.runner
 import harness.sweep.catalogue
 from harness import cli
 from harness.errors import ReportError
-from harness.executors.local import LocalExecutor
 from harness.report import Report
+from harness.run.executors.local import LocalExecutor
 
 Write = Callable[..., Path]
 MAIN = [sys.executable, "-c", "from harness.cli import main; main()"]
@@ -45,7 +45,9 @@ def call(
     monkeypatch.setattr(
         cli.measure, "_predict", lambda cells: iter(())
     )  # fake methods have no bytes
-    monkeypatch.setattr(harness.runner, "LocalExecutor", lambda **how: LocalExecutor(WORKER, **how))
+    monkeypatch.setattr(
+        harness.run.runner, "LocalExecutor", lambda **how: LocalExecutor(WORKER, **how)
+    )
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> tuple[int, str, str]:

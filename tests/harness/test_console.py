@@ -13,9 +13,9 @@ from fakes import Recorder
 from rich.console import Console
 
 from harness.console import offers, progress, tables
-from harness.executors import Outcome
 from harness.results.store import Store, Tables
-from harness.runner import Summary
+from harness.run.executors import Outcome
+from harness.run.runner import Summary
 from harness.spec import TrialSpec
 from harness.sweep.catalogue import Catalogue
 

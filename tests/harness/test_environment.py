@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.executors.settings import GPU
 from harness.machine import environment
+from harness.run.executors.settings import GPU
 
 
 def test_the_fingerprint_is_the_same_in_another_process() -> None:

@@ -12,11 +12,11 @@ import pytest
 from fake_project import SWEEP, InProcess, Project
 from fakes import Recorder
 
-from harness.executors.local import LocalExecutor
 from harness.gate.claims import Claim, choose, without
 from harness.gate.time import PAIRS, PLACEBO, Request, compare, decide
 from harness.gate.verdict import Change, Exit, Report, Verdict
 from harness.gate.worktrees import SideError, checkouts
+from harness.run.executors.local import LocalExecutor
 from harness.spec import Cell, Choice
 from harness.sweep.catalogue import Catalogue, parse
 

@@ -13,14 +13,14 @@ from probe_bench import small_heap
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness import forecast
 from harness.errors import AbsentError, SweepError
-from harness.executors.local import LocalExecutor
 from harness.gate import exact as gate
 from harness.planning import plan
 from harness.planning.client import Planner, Prediction
 from harness.results.store import Store
 from harness.rows import Row
+from harness.run import forecast
+from harness.run.executors.local import LocalExecutor
 from harness.spec import Cell, Choice, TrialSpec
 from harness.sweep import catalogue
 from harness.sweep.catalogue import Catalogue

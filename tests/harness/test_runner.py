@@ -15,7 +15,7 @@ from fakes import DRIVE, Recorder
 
 from harness.errors import LockedError, SweepError
 from harness.results.store import Store, load
-from harness.runner import Summary
+from harness.run.runner import Summary
 
 Write = Callable[..., Path]
 LIMIT = (

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 import ratebp
-from harness import imports
 from harness.errors import CatalogueError
-from harness.imports import Imports
 from harness.machine.start import PACKAGES, ROOT
-from harness.sources import Sources
+from harness.run import imports
+from harness.run.imports import Imports
+from harness.run.sources import Sources
 from harness.spec import PROBES, TRAINED, Cell, Choice, Training, TrialSpec
 from harness.sweep import catalogue
 from harness.trial.bench import build
@@ -29,7 +29,7 @@ MODEL = Choice.make("tiny_resnet", {"width": 0.125})
 
 LOADED = """
 import pkgutil, sys
-from harness import worker
+from harness.trial import worker
 *files, names = sys.argv[1], sys.argv[2], sys.argv[3:]
 modules = pkgutil.iter_modules
 pkgutil.iter_modules = lambda path, prefix="": (
@@ -75,13 +75,13 @@ def test_one_byte_of_any_file_of_the_closure_changes_the_id_and_no_other_does(co
             file.write_bytes(file.read_bytes() + b"\n")
     assert code() == before
     missed = ("trial/exact/elementwise", "trial/exact/fakes", "rows", "spec", "errors")
-    missed += ("executors/settings", "machine/start")
+    missed += ("run/executors/settings", "machine/start")
     assert {f"harness/{name}.py" for name in missed} <= within.keys()
     assert {"ratebp/ops/native.h", "ratebp/ops/bits/native.cpp", "ratebp/ops/bits/native.py"} <= (
         within.keys()
     )
     assert "harness/data/digits.npz" in within
-    for without in ("report/page", "runner", "trial/probes/energy", "trial/probes/time/probe"):
+    for without in ("report/page", "run/runner", "trial/probes/energy", "trial/probes/time/probe"):
         assert f"harness/{without}.py" not in within
     assert "harness/trial/planner.py" not in within
     assert "ratebp/methods/bptt_m.py" not in within

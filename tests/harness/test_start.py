@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from harness.executors.local import WORKER, LocalExecutor
 from harness.machine import start
 from harness.planning.client import PLANNER, Planner
+from harness.run.executors.local import WORKER, LocalExecutor
 from harness.spec import Cell, Choice, TrialSpec
 from harness.sweep import catalogue
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from benchmarks import verify_frontier
-from harness.executors import Outcome
 from harness.planning.allowance import Allowance
 from harness.planning.cards import Card
 from harness.planning.client import Planner
 from harness.rows import Row
+from harness.run.executors import Outcome
 from harness.spec import Cell
 from harness.sweep import catalogue
 

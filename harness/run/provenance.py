@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.machine import environment, gpu
-from harness.sources import Sources
+from harness.run.sources import Sources
 from harness.sweep.catalogue import Catalogue
 
 

@@ -14,12 +14,12 @@ import psutil
 import pytest
 from fakes import DRIVE, Recorder
 
-from harness.crew import Crew
 from harness.errors import StoreError
-from harness.executors import Outcome, TrialStopped
 from harness.results.store import Store, load
+from harness.run.exclusive import Turn
+from harness.run.executors import Outcome, TrialStopped
+from harness.run.scheduler import Crew
 from harness.spec import TrialSpec
-from harness.turns import Turn
 
 Write = Callable[..., Path]
 

@@ -12,17 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from harness import forecast
-from harness.crew import Crew, Listener
 from harness.errors import HarnessError
-from harness.executors import Executor, Outcome
-from harness.executors.local import LocalExecutor
-from harness.forecast import Capacity, Forecast, Predict
 from harness.machine import environment
-from harness.order import arrange
-from harness.place import Place, here
 from harness.results.store import Store, Tables
 from harness.rows import MEASUREMENT_VERSION, SCHEMA_VERSION
+from harness.run import forecast
+from harness.run.executors import Executor, Outcome
+from harness.run.executors.local import LocalExecutor
+from harness.run.forecast import Capacity, Forecast, Predict
+from harness.run.provenance import Place, here
+from harness.run.scheduler import Crew, Listener
+from harness.run.trial_order import arrange
 from harness.spec import TrialSpec, trial_id
 from harness.sweep import catalogue
 from harness.sweep.catalogue import Catalogue

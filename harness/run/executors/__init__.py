@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.rows import Row
+from harness.run.exclusive import Turn
 from harness.spec import TrialSpec
-from harness.turns import Turn
 
 
 @dataclass(frozen=True)

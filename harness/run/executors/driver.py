@@ -18,9 +18,9 @@ from typing import Any, Final
 
 import psutil
 
-from harness.executors import Outcome
-from harness.executors.gpu_memory import figures
 from harness.machine import gpu
+from harness.run.executors import Outcome
+from harness.run.executors.gpu_memory import figures
 from harness.spec import TrialSpec
 
 IDLE_WAIT_S: Final = 10.0

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from fakes import Recorder
 
-from harness.crew import Crew
-from harness.executors import Outcome, TrialStopped
-from harness.executors.deadline import Deadline
-from harness.executors.local import LocalExecutor
 from harness.results.store import Store
+from harness.run.exclusive import Turns
+from harness.run.executors import Outcome, TrialStopped
+from harness.run.executors.deadline import Deadline
+from harness.run.executors.local import LocalExecutor
+from harness.run.scheduler import Crew
 from harness.spec import TrialSpec
-from harness.turns import Turns
 
 MakeSpec = Callable[..., TrialSpec]
 

@@ -1,6 +1,6 @@
 """Which files decide a figure: those that the processes of a trial run, found by reading imports.
 
-Followed from a few entry modules, as text (`harness.imports`), so that nothing is imported to find
+Followed from a few entry modules, as text (`run.imports`), so that nothing is imported to find
 out. Importing a module runs the packages around it. A module that imports by a computed name may
 reach all of its package. What lies in a package beside its Python (C++ sources, data sets) belongs
 to it; documentation does not.
@@ -21,13 +21,13 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Final
 
-from harness import imports
 from harness.errors import CatalogueError
-from harness.imports import Imports
 from harness.machine.start import PACKAGES, ROOT
+from harness.run import imports
+from harness.run.imports import Imports
 from harness.spec import digest
 
-ENTRIES: Final = ("harness.trial.worker", "harness.executors.local", "harness.machine.start")
+ENTRIES: Final = ("harness.trial.worker", "harness.run.executors.local", "harness.machine.start")
 """What makes every trial: its process, and what starts it and reads the driver's figures."""
 
 PROBES: Final = "harness.trial.probes"

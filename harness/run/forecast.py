@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from harness.executors import Outcome
+from harness.run.executors import Outcome
 from harness.spec import LATER, Cell, TrialSpec
 
 FULL: Final = 0.95

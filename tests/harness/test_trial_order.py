@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby, pairwise
 
-from harness.order import PROBE_ORDER, arrange
+from harness.run.trial_order import PROBE_ORDER, arrange
 from harness.spec import PROBES, Cell, Choice
 from harness.sweep.expand import Question
 

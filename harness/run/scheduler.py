@@ -12,10 +12,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import FrameType
 from typing import Final, Protocol
 
-from harness.executors import Executor, Outcome, TrialStopped
 from harness.results.store import Store
+from harness.run.exclusive import LARGEST, Turn, Turns
+from harness.run.executors import Executor, Outcome, TrialStopped
 from harness.spec import TrialSpec
-from harness.turns import LARGEST, Turn, Turns
 
 ALONE: Final = ("time", "energy")
 """Probes that a neighbour would disturb."""

@@ -21,14 +21,14 @@ from pathlib import Path
 from typing import IO, Final
 
 from harness.errors import StoreError
-from harness.executors import Outcome, TrialStopped
-from harness.executors.deadline import Deadline
-from harness.executors.driver import Watch, watching
-from harness.executors.outcomes import judge, oom_kills
-from harness.executors.settings import child_environment, pinned
 from harness.machine import start
+from harness.run.exclusive import Turn
+from harness.run.executors import Outcome, TrialStopped
+from harness.run.executors.deadline import Deadline
+from harness.run.executors.driver import Watch, watching
+from harness.run.executors.outcomes import judge, oom_kills
+from harness.run.executors.settings import child_environment, pinned
 from harness.spec import TrialSpec
-from harness.turns import Turn
 
 WORKER: Final = start.command("harness.trial.worker")
 MEASURED: Final = b"measured"
@@ -46,7 +46,7 @@ class LocalExecutor:
     """Runs trials as child processes.
 
     A trial on a GPU has it for itself: other runs on this machine are waited for, other programs
-    make it invalid (see `harness.executors.driver`).
+    make it invalid (see `harness.run.executors.driver`).
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ class LocalExecutor:
         self._stopped = False
 
     def run(self, spec: TrialSpec, folder: Path, turn: Turn | None = None) -> Outcome:
-        """See `harness.executors.Executor.run`; the calling thread must live until it returns.
+        """See `harness.run.executors.Executor.run`; the calling thread must live until it returns.
 
         The files of the attempt are left in `folder`, whose former content is removed.
 
@@ -97,7 +97,7 @@ class LocalExecutor:
             return watch.judge(outcome)
 
     def stop(self) -> None:
-        """See `harness.executors.Executor.stop`."""
+        """See `harness.run.executors.Executor.stop`."""
         with self._lock:
             self._stopped = True
             for child in self._live:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from harness.turns import Turn, Turns
+from harness.run.exclusive import Turn, Turns
 
 WAIT_S = 20
 
