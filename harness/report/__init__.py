@@ -27,6 +27,7 @@ from harness.report import (
     style,
 )
 from harness.results import comparable, memory_class, store
+from harness.spec import SPLITS
 
 __all__ = ["Report", "compare", "write"]
 
@@ -120,9 +121,9 @@ def compare(first: Path, second: Path, *, mix: bool = False) -> Report:
     pairs = comparison.pairs(*sides)
     if not pairs:
         raise ReportError(
-            f"{first} and {second} have no cell in common, so nothing can be compared: network, "
-            "data, batch, precision, device, memory format, execution and operators must be the "
-            f"same. The first has {_labels(sides[0])}; the second has {_labels(sides[1])}"
+            f"{first} and {second} have no cell in common, so nothing can be compared: "
+            f"{', '.join(map(estimates.word, SPLITS))} must be the same. The first has "
+            f"{_labels(sides[0])}; the second has {_labels(sides[1])}"
         )
     sheets = [comparison.sheet(*pair, looks) for pair in pairs]
     paired = {group.key for group, _ in pairs}

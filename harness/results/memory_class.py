@@ -9,7 +9,7 @@ from typing import Any, Final
 import pandas as pd
 
 from harness.results.growth import FEWEST, Growth, Points, columns, fit
-from harness.spec import LATER
+from harness.spec import SPLITS
 
 FIRST: Final = 2
 """T from which memory is classed: at T=1 some methods need no trace yet."""
@@ -78,7 +78,7 @@ def disagreements(trials: pd.DataFrame, measurements: pd.DataFrame) -> list[Disa
     metric, phase = STORED
     rows = measurements[(measurements["metric"] == metric) & (measurements["phase"] == phase)]
     rows = rows.merge(trials[trials["status"] == "ok"], on="trial")
-    where = ["method", "model", "data", "batch", "dtype", "device", *LATER]
+    where = ["method", *SPLITS]
     keys = [*where, "environment", "code"]
     found = []
     groups: Any = rows.groupby([*keys, "memory_class"], dropna=False, sort=True)
@@ -88,7 +88,7 @@ def disagreements(trials: pd.DataFrame, measurements: pd.DataFrame) -> list[Disa
         if derived in (None, declared):
             continue
         method, model, data, batch, *others = key[: len(where)]
-        place = f"{model} ({data}, batch {batch}, {', '.join(others)})"
+        place = f"{model} ({data}, batch {batch}, {', '.join(map(str, others))})"
         kept = [point for point in points if point[0] >= FIRST]
         found.append(
             Disagreement(str(method), place, declared, str(derived), fit(kept), kept[0], kept[-1])

@@ -15,17 +15,16 @@ import pandas as pd
 from harness.errors import StoreError
 from harness.results import store
 from harness.results.store import MEASUREMENT_COLUMNS, TRIAL_COLUMNS, Tables
-from harness.spec import Cell
+from harness.spec import AXES, NUMBERS
 
 TABLES: Final = ("trials.csv", "measurements.csv")
 
 _NUMBERS: Final = frozenset(
-    {"repeat", "order", "attempts", "T", "batch", "seed", "measurement", "seconds"}
-    | {"sample", "value"}
+    {"repeat", "order", "attempts", "measurement", "seconds", "sample", "value", *NUMBERS}
 )
 """Columns that hold numbers; the others are text, even a digest that looks like a number."""
 
-_AXES: Final = Cell.__dataclass_fields__
+_AXES: Final = {axis.name: axis for axis in AXES}
 
 
 def load(folder: Path) -> Tables:

@@ -26,13 +26,14 @@ import pandas as pd
 
 from harness.errors import LockedError, RowError, StoreError
 from harness.rows import SCHEMA_VERSION, Row
-from harness.spec import Cell
+from harness.spec import AXES, Cell
 
 # fmt: off
 TRIAL_COLUMNS: Final = [
     "trial", "sweep", "probe", "repeat", "order", "status", "error", "attempts",
-    "method", "method_name", "family", "memory_class", "model", "data", "T", "batch",
-    "dtype", "device", "memory_format", "execution", "operators", "seed", "training",
+    "method", "method_name", "family", "memory_class",
+    *(axis.name for axis in AXES if not axis.pooled and axis.name != "method"),
+    *(axis.name for axis in AXES if axis.pooled),
     "environment", "measurement", "shared_code", "code", "commit", "started", "seconds",
 ]
 # fmt: on
@@ -245,19 +246,9 @@ def _trial_row(record: Mapping[str, Any]) -> dict[str, Any]:
     cell = Cell.from_json(record["cell"])
     row = {column: record.get(column) for column in TRIAL_COLUMNS}
     return row | {
-        "method": cell.method.label,
+        **cell.said(),
         "method_name": cell.method.name,
-        "model": cell.model.label,
-        "data": cell.data,
-        "T": cell.T,
-        "batch": cell.batch,
-        "dtype": cell.dtype,
-        "device": cell.device,
-        "memory_format": cell.memory_format,
-        "execution": cell.execution,
         "operators": _operators(record, cell),
-        "seed": cell.seed,
-        "training": cell.training.label if cell.training else None,
         "shared_code": record["code"].get("shared"),
         "code": record["code"]["digest"],
         "commit": record["code"].get("commit"),

@@ -11,7 +11,7 @@ import random
 from collections.abc import Iterable
 from typing import Final
 
-from harness.spec import LATER
+from harness.spec import AXES
 from harness.sweep.expand import Question
 
 PROBE_ORDER: Final = ("time", "energy", "accuracy", "fidelity", "activity", "memory")
@@ -38,16 +38,5 @@ def arrange(questions: Iterable[Question], repeats: int, seed: int) -> list[tupl
 
 
 def _group(question: Question) -> object:
-    cell = question.cell
-    return (
-        question.probe,
-        cell.model,
-        cell.data,
-        cell.T,
-        cell.batch,
-        cell.dtype,
-        cell.device,
-        cell.seed,
-        cell.training,
-        *(getattr(cell, axis) for axis in LATER),
-    )
+    axes = (getattr(question.cell, axis.name) for axis in AXES if axis.name != "method")
+    return (question.probe, *axes)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from harness.data.facts import describe
 from harness.data.files import locate
 from harness.errors import DataError, SweepError, unknown
-from harness.spec import TRAINED, Cell, Choice, Training
+from harness.spec import AUTO, AXES, TRAINED, Cell, Choice, Training
 from harness.sweep.catalogue import Catalogue, MethodInfo, ModelInfo, OptionInfo
 from harness.sweep.file import Grid, Sweep, message
 
@@ -73,11 +73,12 @@ def ask(
         models = [choice for entry in grid.model for choice in checker.models(entry)]
         checker.data(grid)
         asked = grid.device if device is None else [device]
-        devices = [auto_device if name == "auto" else name for name in asked]
+        devices = [auto_device if name == AUTO else name for name in asked]
         if no_cuda is not None and "cuda" in devices:
             checker.fault(f"device: 'cuda' cannot be had: {no_cuda}; use 'auto' or 'cpu'")
         auto = catalogue.auto_operators if operators is None else lambda *_: operators
-        for question in _product(grid, methods, models, devices, auto):
+        values: dict[str, list[Any]] = {"method": methods, "model": models, "device": devices}
+        for question in _product(grid, values, auto):
             found[question] = None
     if faults:
         raise SweepError(message(source, faults))
@@ -85,23 +86,17 @@ def ask(
 
 
 def _product(
-    grid: Grid,
-    methods: list[Choice],
-    models: list[Choice],
-    devices: list[str],
-    auto: Callable[[str, str], str],
+    grid: Grid, resolved: Mapping[str, list[Any]], auto: Callable[[str, str], str]
 ) -> Iterator[Question]:
+    """Every probe, then the axes in their order; the methods of a cell are neighbours."""
     budget = Training(**grid.training.model_dump()) if grid.training else Training()
-    for probe, model, data, T, batch, dtype, device in itertools.product(
-        grid.probes, models, grid.data, grid.T, grid.batch, grid.dtype, devices
-    ):
-        training = budget if probe in TRAINED else None
-        for seed, layout, execution, named, method in itertools.product(
-            grid.seed, grid.memory_format, grid.execution, grid.operators, methods
-        ):
-            what = (method, model, data, T, batch, dtype, device, seed, training)
-            operators = auto(device, execution) if named == "auto" else named
-            yield Question(Cell(*what, layout, execution, operators), probe)
+    names = [axis.name for axis in AXES if axis.name not in ("method", "training")] + ["method"]
+    values = (resolved[name] if name in resolved else getattr(grid, name) for name in names)
+    for probe, *point in itertools.product(grid.probes, *values):
+        asked = dict(zip(names, point, strict=True))
+        if asked["operators"] == AUTO:
+            asked["operators"] = auto(asked["device"], asked["execution"])
+        yield Question(Cell(**asked, training=budget if probe in TRAINED else None), probe)
 
 
 class _Checker:

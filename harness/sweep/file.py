@@ -10,15 +10,19 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+)
 
 from harness.errors import SweepError, unknown
 from harness.spec import (
-    DEVICES,
-    DTYPES,
-    EXECUTIONS,
-    MEMORY_FORMATS,
-    OPERATORS,
+    AXES,
     OPTIMIZERS,
     PROBES,
     SCHEDULES,
@@ -37,11 +41,7 @@ LEGAL: Final = {
     "data": "the name of a data set, or a list of them",
     "T": "a whole number of time steps from 1, or a list of them",
     "batch": "a whole number of samples from 1, or a list of them",
-    "dtype": f"one or more of {', '.join(DTYPES)}",
-    "device": f"one or more of {', '.join(DEVICES)}",
-    "memory_format": f"one or more of {', '.join(MEMORY_FORMATS)}",
-    "execution": f"one or more of {', '.join(EXECUTIONS)}",
-    "operators": f"one or more of {', '.join(OPERATORS)}",
+    **{axis.name: f"one or more of {', '.join(axis.legal)}" for axis in AXES if axis.legal},
     "training": "a [grid.training] table",
     "epochs": "a whole number from 1",
     "optimizer": f"one of {', '.join(OPTIMIZERS)}",
@@ -95,7 +95,15 @@ class TrainingTable(_Table):
     schedule: Annotated[str, _one_of(SCHEDULES)] = "cosine"
 
 
-class Grid(_Table):
+_WORDS: Final[Mapping[str, Any]] = {
+    axis.name: (Annotated[list[Annotated[str, _one_of(axis.legal)]], _AsList, _Some], [axis.asked])
+    for axis in AXES
+    if axis.legal
+}
+_Words: Any = create_model("_Words", __base__=_Table, **_WORDS)
+
+
+class Grid(_Words):
     """`[[grid]]`: axes whose product gives cells. A single value stands for a list of one."""
 
     probes: Annotated[list[Annotated[str, _one_of(PROBES)]], _AsList, _Some]
@@ -104,14 +112,7 @@ class Grid(_Table):
     data: Annotated[list[str], _AsList, _Some]
     T: Annotated[list[_Count], _AsList, _Some]
     batch: Annotated[list[_Count], _AsList, _Some]
-    dtype: Annotated[list[Annotated[str, _one_of(DTYPES)]], _AsList, _Some] = ["float32"]
-    device: Annotated[list[Annotated[str, _one_of(DEVICES)]], _AsList, _Some] = ["auto"]
-    memory_format: Annotated[list[Annotated[str, _one_of(MEMORY_FORMATS)]], _AsList, _Some] = [
-        "contiguous"
-    ]
-    execution: Annotated[list[Annotated[str, _one_of(EXECUTIONS)]], _AsList, _Some] = ["eager"]
-    operators: Annotated[list[Annotated[str, _one_of(OPERATORS)]], _AsList, _Some] = ["auto"]
-    seed: Annotated[list[_Seed], _AsList, _Some] = [0]
+    seed: Annotated[list[_Seed], _AsList, _Some] = Field(default=[0])
     training: TrainingTable | None = None
 
 
