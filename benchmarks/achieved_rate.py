@@ -26,10 +26,11 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from benchmarks.processes import answers
-from harness import clocks, rig
 from harness.errors import HarnessError
+from harness.machine import clocks
+from harness.results.stats import interquartile, median
 from harness.spec import Cell, Choice
-from harness.stats import interquartile, median
+from harness.trial.bench import build, usual
 
 TARGET = 0.9
 
@@ -74,9 +75,9 @@ def measure(request: dict[str, Any]) -> dict[str, Any]:
         request["data"],
         T=request["T"],
         batch=request["batch"],
-        operators=rig.usual("cpu"),
+        operators=usual("cpu"),
     )
-    bench = rig.build(cell)
+    bench = build(cell)
     bench.step()
     with FlopCounterMode(display=False) as counter:
         bench.step()

@@ -22,10 +22,10 @@ import torch
 import typer
 from torch import Tensor
 
-from harness import rig
 from harness.errors import HarnessError
-from harness.probe import Bench
 from harness.spec import Cell, Choice
+from harness.trial.bench import build, usual
+from harness.trial.probe import Bench
 
 METHODS = ("bptt_m", "bptt_s", "bptt_ckpt", "rate_m", "rate_s", "sltt", "ottt_a")
 
@@ -63,9 +63,7 @@ def examine(method: str, model: Choice, data: str, T: int, batch: int) -> Findin
     """Compare the gradients of one step in three precisions."""
     found, rates = {}, {}
     for dtype in ("bfloat16", "float32", "float64"):
-        bench = rig.build(
-            Cell(Choice(method), model, data, T, batch, dtype, operators=rig.usual("cpu"))
-        )
+        bench = build(Cell(Choice(method), model, data, T, batch, dtype, operators=usual("cpu")))
         rates[dtype] = torch.cat([each.flatten() for each in bench.rates(bench.x).values()])
         found[dtype], kept = _gradient(bench)
         if dtype == "bfloat16":

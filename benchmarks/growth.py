@@ -25,7 +25,7 @@ from torch import nn
 import ratebp
 from benchmarks.processes import answers
 from harness.errors import HarnessError
-from harness.stats import interquartile, median
+from harness.results.stats import interquartile, median
 
 LENGTHS = (16, 32, 64, 128, 256)
 BATCH, WIDTH = 16, 512

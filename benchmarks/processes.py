@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import start
 from harness.errors import HarnessError
-from harness.executors.settings import child_environment
+from harness.machine import start
 from harness.rows import MEASUREMENT_VERSION
+from harness.run.executors.settings import child_environment
 from harness.spec import Cell, Choice, TrialSpec
 
 _REFUSED = 3

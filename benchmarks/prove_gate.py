@@ -28,9 +28,9 @@ from typing import Any, Final
 from rich.console import Console
 
 from harness.console.progress import PlainProgress
-from harness.executors import Outcome
 from harness.gate.time import PLACEBO, Request, compare
 from harness.gate.worktrees import Sides, checkouts
+from harness.run.executors import Outcome
 from harness.spec import TrialSpec
 
 PLUG_IN: Final = Path(__file__).parents[1] / "tests" / "plugins" / "slowed.py"

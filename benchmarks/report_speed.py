@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from harness import report
+from harness.results.store import Store
 from harness.rows import MEASUREMENT_VERSION, SCHEMA_VERSION
 from harness.spec import Cell, Choice, Training, digest
-from harness.store import Store
 
 METHODS = 20
 STEPS = (1, 2, 4, 8, 16)

@@ -20,8 +20,8 @@ from typing import Final
 from rich.console import Console
 from rich.table import Table
 
-from harness import stats
 from harness.gate.simulate import Rates, simulate
+from harness.results import stats
 
 SLOWER: Final = (0.0, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5)
 FAMILIES: Final = (1, 3, 6)

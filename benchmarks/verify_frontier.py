@@ -25,18 +25,18 @@ from typing import Final
 
 import typer
 
-from harness import catalogue
 from harness.data.facts import describe
 from harness.errors import HarnessError
-from harness.executors import Outcome
-from harness.executors.local import LocalExecutor
-from harness.place import Place, here
 from harness.planning import allowance, table
 from harness.planning.cards import Card
 from harness.planning.client import Planner
 from harness.planning.frontier import Frontier, Line
 from harness.rows import MEASUREMENT_VERSION
+from harness.run.executors import Outcome
+from harness.run.executors.local import LocalExecutor
+from harness.run.provenance import Place, here
 from harness.spec import Cell, Choice, TrialSpec, trial_id
+from harness.sweep import catalogue
 
 METHODS: Final = ("bptt_m", "bptt_s", "rate_m", "rate_s", "sltt", "ottt_a")
 CASES: Final = (("resnet18", "synthetic-3x32x32-10", 8), ("vggsnn", "synthetic-3x32x32-10", 8))

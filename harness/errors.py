@@ -16,8 +16,8 @@
         └── SideError         a commit cannot be one side of the time gate (`gate.worktrees`)
 
 What ends a trial without being a fault of the user's is not of this tree: the library's own
-`ratebp.errors.RatebpError`, which `harness.trial.judge` turns into a trial's status, and
-`harness.executors.TrialStopped`, raised where a run is being given up.
+`ratebp.errors.RatebpError`, which `harness.trial.trial.judge` turns into a trial's status, and
+`harness.run.executors.TrialStopped`, raised where a run is being given up.
 
 Each message says what is wrong, where, what would be legal, and what to do next.
 """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
 
 PROBES: Final = ("time", "memory", "energy", "fidelity", "activity", "accuracy")
@@ -17,12 +17,15 @@ TRAINED: Final = ("fidelity", "activity", "accuracy")
 """Probes that train the model for the cell's budget."""
 
 DTYPES: Final = ("float32", "float64", "bfloat16")
-DEVICES: Final = ("auto", "cpu", "cuda")
+AUTO: Final = "auto"
+"""Stands in a sweep file for what fits the machine."""
+
+DEVICES: Final = (AUTO, "cpu", "cuda")
 OPTIMIZERS: Final = ("sgd", "adam")
 SCHEDULES: Final = ("cosine", "constant")
 MEMORY_FORMATS: Final = ("contiguous", "channels_last")
 EXECUTIONS: Final = ("eager", "compile", "cuda_graph")
-OPERATORS: Final = ("auto", "torch", "cpp", "triton")
+OPERATORS: Final = (AUTO, "torch", "cpp", "triton")
 
 OptionValue = str | int | float | bool
 
@@ -79,37 +82,88 @@ class Training:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """What everything that reads or groups cells must know of one of their fields.
+
+    Attributes
+    ----------
+    name, default:
+        As the field has them; `MISSING` without a default.
+    legal:
+        The words that it may be, in a sweep file a list of them; none for axes of another kind.
+    later:
+        It came after the first results. At its default, which those had, it is left out of ids
+        and of labels.
+    splits:
+        Trials that differ in it never stand in one figure or estimate.
+    pooled:
+        Neither splits figures nor names their lines and points: seeds, and budgets of training.
+    counted:
+        Exact figures depend on it.
+    number:
+        It is a whole number.
+    """
+
+    name: str
+    default: Any
+    legal: tuple[str, ...] = ()
+    later: bool = False
+    splits: bool = True
+    pooled: bool = False
+    counted: bool = True
+    number: bool = False
+
+    @property
+    def asked(self) -> Any:
+        """What a sweep file asks for that does not name the axis: what fits here, if it may."""
+        return AUTO if AUTO in self.legal else self.default
+
+
+_POOLED: Final = {"splits": False, "pooled": True, "counted": False}
+
+
+@dataclass(frozen=True)
 class Cell:
     """One point of a sweep. `device` and `operators` are resolved, never `auto`.
+
+    This is the one declaration of the axes: ids, tables, groups and sweep files follow from it.
 
     `training` is set for the probes of `TRAINED` alone: what a step costs does not depend on it.
     `memory_format` is the layout of images and convolutions; `execution` how a step is run;
     `operators` which implementation of the library's operators runs, whatever is measured.
     """
 
-    method: Choice
+    method: Choice = field(metadata={"splits": False})
     model: Choice
     data: str
-    T: int
+    T: int = field(metadata={"splits": False})
     batch: int
-    dtype: str = "float32"
-    device: str = "cpu"
-    seed: int = 0
-    training: Training | None = None
-    memory_format: str = "contiguous"
-    execution: str = "eager"
-    operators: str = "torch"
+    dtype: str = field(default="float32", metadata={"legal": DTYPES})
+    device: str = field(default="cpu", metadata={"legal": DEVICES, "counted": False})
+    seed: int = field(default=0, metadata=_POOLED)
+    training: Training | None = field(default=None, metadata=_POOLED)
+    memory_format: str = field(
+        default="contiguous", metadata={"legal": MEMORY_FORMATS, "later": True}
+    )
+    execution: str = field(default="eager", metadata={"legal": EXECUTIONS, "later": True})
+    operators: str = field(default="torch", metadata={"legal": OPERATORS, "later": True})
+
+    def said(self) -> dict[str, Any]:
+        """Every axis as tables say it: choices and budgets by their labels."""
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        labelled = (Choice, Training)
+        return {k: v.label if isinstance(v, labelled) else v for k, v in values.items()}
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary; options as dictionaries of dotted names.
 
-        An axis of `LATER` at its default is left out: cells that were asked before there was such
-        an axis keep their ids.
+        A later axis at its default is left out: cells that were asked before there was such an
+        axis keep their ids.
         """
         plain = asdict(self)
-        for axis, usual in LATER.items():
-            if plain[axis] == usual:
-                del plain[axis]
+        for each in axes(type(self)):
+            if each.later and plain[each.name] == each.default:
+                del plain[each.name]
         for key, choice in (("method", self.method), ("model", self.model)):
             plain[key] = {"name": choice.name, "options": dict(choice.options)}
         return plain
@@ -125,8 +179,25 @@ class Cell:
         return cls(**fields)
 
 
-LATER: Final = {"memory_format": "contiguous", "execution": "eager", "operators": "torch"}
+def axes(cell: type[Cell] = Cell) -> tuple[Axis, ...]:
+    """The axes of a class of cells, in the order of its fields."""
+    return tuple(
+        Axis(each.name, each.default, number=each.type in (int, "int"), **each.metadata)
+        for each in fields(cell)
+    )
+
+
+AXES: Final = axes()
+"""Every axis of a cell."""
+
+LATER: Final = {each.name: each.default for each in AXES if each.later}
 """Axes that came after the first results, with what those were; named only where it is another."""
+
+SPLITS: Final = tuple(each.name for each in AXES if each.splits)
+"""Names of the axes that split figures."""
+
+NUMBERS: Final = tuple(each.name for each in AXES if each.number)
+"""Names of the axes that are whole numbers."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.checking import WRONG, Answer, Request, ask
+from harness.run.checking import WRONG, Answer, Request, ask
 from ratebp import methods
 from ratebp.testing import zoo
 

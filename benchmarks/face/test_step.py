@@ -13,9 +13,12 @@ import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness import catalogue, exact, rig, trial
-from harness.probe import Bench
 from harness.spec import Cell, Choice
+from harness.sweep import catalogue
+from harness.trial import trial
+from harness.trial.bench import build, usual
+from harness.trial.exact import tier
+from harness.trial.probe import Bench
 
 MODEL = Choice.make("tiny_resnet", {"width": 0.5})
 ROUNDS = 5
@@ -35,10 +38,10 @@ def one_thread() -> object:
     torch.set_num_threads(before)
 
 
-def build(cell: Cell) -> Bench:
+def built(cell: Cell) -> Bench:
     """The bench, or a skip where the method cannot train this network."""
     try:
-        return rig.build(cell)
+        return build(cell)
     except Exception as error:
         status, why = trial.judge(error)
         if status == "skipped":
@@ -48,10 +51,10 @@ def build(cell: Cell) -> Bench:
 
 def test_step(benchmark: BenchmarkFixture, method: str) -> None:
     """Count one step exactly, then time a few."""
-    cell = Cell(Choice(method), MODEL, "digits", T=4, batch=32, operators=rig.usual("cpu"))
-    bench = build(cell)
+    cell = Cell(Choice(method), MODEL, "digits", T=4, batch=32, operators=usual("cpu"))
+    bench = built(cell)
     benchmark.group = f"training step: {MODEL.label}, {cell.data}, T={cell.T}, batch={cell.batch}"
     benchmark.extra_info["operators"] = bench.operators
-    for row in exact.measure(bench).rows:
+    for row in tier.measure(bench).rows:
         benchmark.extra_info[f"{row.metric} {row.phase} [{row.unit}]"] = int(row.values[0])
     benchmark.pedantic(bench.step, rounds=ROUNDS, warmup_rounds=WARM_UP, iterations=1)

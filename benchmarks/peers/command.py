@@ -13,9 +13,9 @@ import typer
 
 from benchmarks.processes import answers
 from harness.data.facts import describe
-from harness.environment import fingerprint
 from harness.errors import HarnessError
-from harness.stats import interquartile, median
+from harness.machine.environment import fingerprint
+from harness.results.stats import interquartile, median
 
 _MIB = 2**20
 _BUSY = 0.1

@@ -13,10 +13,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.peers.equality import ROUNDED, agreement, demand_equal, demand_near
 from benchmarks.peers.sides import Side, ours
-from harness import clocks, rig
+from harness.machine import clocks
+from harness.results.stats import median
 from harness.spec import Cell, Choice
-from harness.stats import median
-from harness.tracker import LiveBytes
+from harness.trial.bench import build, usual
+from harness.trial.exact.tracker import LiveBytes
 
 SMALL_BATCH = 2
 SEEDS = range(8)
@@ -87,9 +88,9 @@ def sides(request: dict[str, Any], dtype: str, seed: int = 0) -> tuple[Side, Sid
         dtype=dtype,
         device=request["device"],
         seed=seed,
-        operators=rig.usual(request["device"]),
+        operators=usual(request["device"]),
     )
-    bench = rig.build(cell)
+    bench = build(cell)
     return ours(bench), import_module(request["peer"]).rival(bench, request)
 
 

@@ -28,8 +28,8 @@ from torch.nn.functional import cross_entropy
 from benchmarks.peers.command import Peer, main
 from benchmarks.peers.sides import Side, copy_weights, is_single, watched
 from harness.errors import HarnessError
-from harness.probe import Bench
-from harness.rig import COST_RATE
+from harness.trial.bench import COST_RATE
+from harness.trial.probe import Bench
 
 METHODS = ("rate_m", "rate_s", "bptt_m", "bptt_s")
 OPTIONS = {"rate_s": {"statistics": "last_step"}}

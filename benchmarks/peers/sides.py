@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.probe import Bench
+from harness.trial.probe import Bench
 from ratebp.activity import buffers_kept
 from ratebp.roles import Role
 from ratebp.rules.exact import scan_neuron, step_neuron

@@ -23,8 +23,8 @@ from torch.nn.functional import cross_entropy
 from benchmarks.peers.command import Peer, main
 from benchmarks.peers.sides import Side, copy_weights, watched
 from harness.errors import HarnessError
-from harness.probe import Bench
-from harness.rig import COST_RATE
+from harness.trial.bench import COST_RATE
+from harness.trial.probe import Bench
 from ratebp import LIF
 
 METHODS = ("bptt_m",)

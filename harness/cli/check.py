@@ -25,8 +25,9 @@ def check_methods(
     Exit codes: 0 every method is right or refuses the network, 1 one is wrong, 2 it cannot be said.
     A network that all methods refuse ends with 0, too.
     """
-    from harness import catalogue, checking
     from harness.console import checks
+    from harness.run import checking
+    from harness.sweep import catalogue
 
     sizes = checking.shape(input)
     names = method or list(catalogue.load().methods)

@@ -66,8 +66,8 @@ def show_trend(
     html: Annotated[Path | None, typer.Option(help="Write as a page.")] = None,
 ) -> None:
     """Find the steps in the history, and the commits between them."""
-    from harness import published, store
     from harness.console import trends
+    from harness.results import published, store
     from harness.trend import history as kept
     from harness.trend import moves
 
@@ -92,7 +92,7 @@ def export(
     service: Annotated[Service, typer.Option("--format", help="Whose format.")] = Service.GITHUB,
 ) -> None:
     """Print a sweep's headline figures for another service."""
-    from harness import published
+    from harness.results import published
     from harness.trend import exports, figures
 
     typer.echo(exports.write(figures.summarise(published.load(folder)), service.value), nl=False)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.planning.client import Prediction
-    from harness.runner import Summary
+    from harness.run.runner import Summary
     from harness.spec import Cell
 
 
@@ -50,11 +50,11 @@ def run_sweep(
     report: Annotated[bool, typer.Option(help="Write the HTML report.")] = True,
 ) -> None:
     """Measure a sweep; what is measured already is kept."""
-    from harness import crew, runner
     from harness.console import progress
+    from harness.run import runner, scheduler
 
     console = terminal()
-    listener = progress.make(console, crew.ALONE)
+    listener = progress.make(console, scheduler.ALONE)
     request = runner.Request(sweep, results, jobs, device.value if device else None, repeats)
     try:
         summary = runner.run(request, listener, predict=_predict)
@@ -104,8 +104,8 @@ def list_offers(
     what: Annotated[Offer | None, typer.Argument(help="Everything if left out.")] = None,
 ) -> None:
     """Show the methods, models, data sets and surrogate gradients."""
-    from harness import catalogue
     from harness.console import offers
+    from harness.sweep import catalogue
 
     console, offered = terminal(), catalogue.load()
     for kind in [what] if what else Offer:
@@ -122,7 +122,7 @@ def examine(
     """Say whether this machine's figures can be trusted, and what to do where they cannot."""
     from harness import doctor
     from harness.console import findings
-    from harness.executors.local import LocalExecutor
+    from harness.run.executors.local import LocalExecutor
 
     console = terminal()
     found = list(doctor.at_rest(results))

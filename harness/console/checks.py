@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.checking import WRONG, Answer
+from harness.run.checking import WRONG, Answer
 
 _STYLES: Final = {WRONG: "red", "refused": "dim"}
 _LEGEND: Final = (

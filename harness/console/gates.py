@@ -11,7 +11,6 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness import crew
 from harness.console import progress
 from harness.console.plans import PlanProgress
 from harness.errors import HarnessError
@@ -22,6 +21,7 @@ from harness.gate import time as time_tier
 from harness.gate.files import Files
 from harness.gate.verdict import Change, Exit, Report, worst
 from harness.planning.client import Planner
+from harness.run import scheduler
 
 _LINES: Final = 40
 """Changes, and lines of the baseline, that a terminal gets."""
@@ -53,7 +53,7 @@ def time(request: time_tier.Request, console: Console, files: Files) -> Exit:
     """Run the time tier with its progress, and show what it found."""
 
     def work() -> Report:
-        listener = progress.make(console, crew.ALONE)
+        listener = progress.make(console, scheduler.ALONE)
         try:
             return time_tier.run(request, listener)
         finally:

@@ -9,8 +9,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from harness.catalogue import Catalogue, OptionInfo
 from harness.data.facts import SYNTHETIC, describe, names
+from harness.sweep.catalogue import Catalogue, OptionInfo
 
 
 def methods(offered: Catalogue) -> Table:

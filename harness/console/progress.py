@@ -1,6 +1,6 @@
 """Progress of a run: a bar on a terminal, one line a trial elsewhere, both with an estimate.
 
-Both are listeners of `harness.crew`, called in the main thread.
+Both are listeners of `harness.run.scheduler`, called in the main thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from harness.executors import Outcome
+from harness.run.executors import Outcome
 from harness.spec import LATER, TrialSpec
 
 _REFRESH_HZ: Final = 1.0
@@ -59,19 +59,19 @@ class PlainProgress:
         self._estimate = Estimate((), 1, alone)
 
     def planned(self, todo: Sequence[TrialSpec], total: int, jobs: int) -> None:
-        """See `harness.crew.Listener`."""
+        """See `harness.run.scheduler.Listener`."""
         self._done, self._count = 0, len(todo)
         self._estimate = Estimate(todo, jobs, self._alone)
         self._say(plan(len(todo), total, jobs))
 
     def finished(self, spec: TrialSpec, outcome: Outcome) -> None:
-        """See `harness.crew.Listener`."""
+        """See `harness.run.scheduler.Listener`."""
         self._done += 1
         self._estimate.finished(spec, outcome.seconds)
         self._say(f"[{self._done}/{self._count}] {line(spec, outcome)}{self._rest()}")
 
     def notice(self, text: str) -> None:
-        """See `harness.crew.Listener`."""
+        """See `harness.run.scheduler.Listener`."""
         self._say(f"note: {text}")
 
     def close(self) -> None:
@@ -104,7 +104,7 @@ class BarProgress:
         self._task = self._bar.add_task("trials", total=None, start=False, left="")
 
     def planned(self, todo: Sequence[TrialSpec], total: int, jobs: int) -> None:
-        """See `harness.crew.Listener`."""
+        """See `harness.run.scheduler.Listener`."""
         self._estimate = Estimate(todo, jobs, self._alone)
         self._bar.console.print(escape(plan(len(todo), total, jobs)), highlight=False)
         self._bar.update(self._task, total=len(todo), completed=0)
@@ -112,7 +112,7 @@ class BarProgress:
         self._bar.start()
 
     def finished(self, spec: TrialSpec, outcome: Outcome) -> None:
-        """See `harness.crew.Listener`."""
+        """See `harness.run.scheduler.Listener`."""
         self._estimate.finished(spec, outcome.seconds)
         left = self._estimate.seconds()
         self._bar.update(
@@ -125,7 +125,7 @@ class BarProgress:
             self._bar.console.print(escape(line(spec, outcome)), highlight=False)
 
     def notice(self, text: str) -> None:
-        """See `harness.crew.Listener`."""
+        """See `harness.run.scheduler.Listener`."""
         self._bar.console.print(f"note: {escape(text)}", highlight=False)
 
     def close(self) -> None:

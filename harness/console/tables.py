@@ -13,21 +13,16 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.console.progress import duration, headline
+from harness.results.store import Tables
 from harness.rows import STATUSES
-from harness.runner import Summary
-from harness.spec import LATER
-from harness.store import Tables
+from harness.run.runner import Summary
+from harness.spec import AXES, LATER, NUMBERS, SPLITS
 
-CELL: Final = [
-    *("model", "data", "batch", "dtype", "device", *LATER),
-    *("training", "seed", "T", "method"),
-]
+CELL: Final = [*SPLITS, *(axis.name for axis in reversed(AXES) if not axis.splits)]
 """What names a cell, in the order of sorting."""
 
 _LABEL: Final = 30
 """Columns that a label gets before it is folded."""
-
-_RIGHT: Final = ("batch", "seed", "T")
 
 
 @dataclass(frozen=True)
@@ -66,7 +61,7 @@ def cells(tables: Tables) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in varying:
         longest = max(len(str(value)) for value in trials[name])
-        side: Literal["left", "right"] = "right" if name in _RIGHT else "left"
+        side: Literal["left", "right"] = "right" if name in NUMBERS else "left"
         table.add_column(name, justify=side, overflow="fold", min_width=min(longest, _LABEL))
     for figure in columns:
         table.add_column(figure.heading, justify="right", no_wrap=True)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from harness.doctor import counters, graphics, machine, noise
 from harness.doctor.finding import VERDICTS, Finding, Verdict, worst
-from harness.executors import Executor
+from harness.run.executors import Executor
 
 __all__ = ["VERDICTS", "Finding", "Verdict", "at_rest", "noise", "worst"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from os import environ
 
-from harness import gpu
 from harness.doctor.finding import Finding
+from harness.machine import gpu
 
 
 def examine(environment: Mapping[str, str] = environ) -> Iterator[Finding]:

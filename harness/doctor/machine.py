@@ -11,8 +11,8 @@ from typing import Final
 
 import psutil
 
-from harness import environment
 from harness.doctor.finding import Finding, graded
+from harness.machine import environment
 
 WATCH_S: Final = 1.0
 GIB: Final = 2**30

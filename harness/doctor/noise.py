@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from harness import stats
 from harness.doctor.finding import Finding, graded
-from harness.executors import Executor, Outcome
+from harness.results import stats
 from harness.rows import MEASUREMENT_VERSION
+from harness.run.executors import Executor, Outcome
 from harness.spec import Cell, Choice, TrialSpec
 
 CELL: Final = Cell(Choice("bptt_m"), Choice.make("tiny_resnet", {"width": 0.5}), "digits", 4, 32)

@@ -20,9 +20,9 @@ from typing import Final
 
 from harness.errors import StoreError
 from harness.planning.client import Prediction
+from harness.results.store import write_text
 from harness.rows import MEASUREMENT_VERSION
 from harness.spec import Cell
-from harness.store import write_text
 
 DEVICE: Final = "cpu"
 """What the planner's processes count as: no other device is visible to them."""

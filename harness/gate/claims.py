@@ -10,10 +10,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from harness.catalogue import Catalogue
 from harness.errors import unknown
 from harness.gate.worktrees import SideError
 from harness.spec import Cell
+from harness.sweep.catalogue import Catalogue
 
 ENOUGH: Final = 2
 """Cells of a family when only what its methods share has changed; those changed all count."""

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from harness import catalogue
-from harness.catalogue import Catalogue
 from harness.errors import SweepError, unknown
 from harness.gate.baseline import Baseline, Figures, Place, environment, figures
 from harness.gate.comparison import RECORDABLE, Told, compare
@@ -22,7 +20,9 @@ from harness.planning import plan
 from harness.planning.client import Planner
 from harness.planning.plan import Listener
 from harness.spec import LATER
-from harness.sweep import find, read
+from harness.sweep import catalogue
+from harness.sweep.catalogue import Catalogue
+from harness.sweep.file import find, read
 
 SWEEP: Final = "exact_gate"
 BASELINES: Final = Path("results/baselines/exact")

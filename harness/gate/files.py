@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.gate import output
 from harness.gate.verdict import Report
-from harness.store import write_text
+from harness.results.store import write_text
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import stats
-from harness.crew import Listener
-from harness.executors import Executor, Outcome
-from harness.executors.local import LocalExecutor
 from harness.gate import statistics
 from harness.gate.worktrees import Side, SideError
+from harness.results import stats
 from harness.rows import MEASUREMENT_VERSION
+from harness.run.executors import Executor, Outcome
+from harness.run.executors.local import LocalExecutor
+from harness.run.scheduler import Listener
 from harness.spec import Cell, TrialSpec, digest
 
 METRIC: Final = "ratio.step"
@@ -141,7 +141,7 @@ class Job:
     def _run(self, slots: Sequence[_Slot]) -> Iterator[tuple[_Slot, Outcome]]:
         specs = [self._spec(slot, number) for number, slot in enumerate(slots)]
         executors = {
-            side: self._executor(side.command("-m", "harness.worker"))
+            side: self._executor(side.command("-m", side.module("worker.py")))
             for side in dict.fromkeys(slot.side for slot in slots)
         }
         if slots:

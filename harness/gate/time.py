@@ -20,19 +20,19 @@ from pathlib import Path
 from statistics import fmean
 from typing import Final
 
-from harness import catalogue, questions, sweep
-from harness.catalogue import Catalogue
-from harness.crew import Listener
-from harness.executors import Executor
-from harness.executors.local import LocalExecutor
 from harness.gate import statistics
 from harness.gate.claims import choose, without
 from harness.gate.measuring import METRIC, Arm, Job, Value
 from harness.gate.statistics import Finding
 from harness.gate.verdict import Change, Exit, Report, Span, Verdict
 from harness.gate.worktrees import Sides, checkouts
-from harness.place import here
+from harness.run.executors import Executor
+from harness.run.executors.local import LocalExecutor
+from harness.run.provenance import here
+from harness.run.scheduler import Listener
 from harness.spec import Cell
+from harness.sweep import catalogue, expand, file
+from harness.sweep.catalogue import Catalogue
 
 PAIRS: Final = 8
 """Of every look; the smallest p of eight pairs still passes Holm's correction over six families."""
@@ -196,9 +196,9 @@ def _unequal(sides: Sides) -> str | None:
 
 def _cells(name: str, offered: Catalogue) -> tuple[list[Cell], float]:
     """The time cells of a sweep, in its order, and its deadline in seconds."""
-    path = sweep.find(name)
-    plan, place = sweep.read(path), here(offered)
-    asked = questions.ask(
+    path = file.find(name)
+    plan, place = file.read(path), here(offered)
+    asked = expand.ask(
         plan, offered, auto_device=place.auto_device, no_cuda=place.no_cuda, source=path.name
     )
     return [question.cell for question in asked if question.probe == "time"], plan.timeout_s

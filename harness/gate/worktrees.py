@@ -64,7 +64,17 @@ class Side:
         words = [f"{name}={value}" for name, value in (*self.settings, ("PYTHONPATH", path))]
         return ("/usr/bin/env", *words, sys.executable, "-P", *arguments)
 
-    def version(self, module: str, name: str) -> int:
+    def module(self, file: str) -> str:
+        """How this side imports a module of the harness, by the name of its file.
+
+        Raises
+        ------
+        SideError
+            If there is no such file, or more than one.
+        """
+        return ".".join(self._place(file).relative_to(self.folder).with_suffix("").parts)
+
+    def version(self, file: str, name: str) -> int:
         """The whole number that a module of the harness defines, read from its source.
 
         Raises
@@ -72,15 +82,25 @@ class Side:
         SideError
             If there is none.
         """
-        path = self.folder / "harness" / module
+        path = self._place(file)
         with contextlib.suppress(OSError, SyntaxError, ValueError):
             for node in ast.parse(path.read_text(encoding="utf-8")).body:
                 if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == name:
                     return int(ast.literal_eval(node.value))  # type: ignore[arg-type]
         raise SideError(
-            f"{self.name} ({self.commit}) has no {name} in harness/{module}: it is older than the "
-            "time gate, or damaged. Give a later commit"
+            f"{self.name} ({self.commit}) has no {name} in {path.relative_to(self.folder)}: it is "
+            "older than the time gate, or damaged. Give a later commit"
         )
+
+    def _place(self, file: str) -> Path:
+        """Where this side keeps a module; the other side may keep it in another room."""
+        found = list((self.folder / "harness").rglob(file))
+        if len(found) != 1:
+            raise SideError(
+                f"{self.name} ({self.commit}) has {len(found)} files {file} in harness, where the "
+                "time gate needs one: it is older than the gate, or damaged. Give a later commit"
+            )
+        return found[0]
 
 
 @dataclass(frozen=True)

@@ -16,13 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final, Self
 
-from harness import environment, executors, start
 from harness.errors import RowError
-from harness.executors.outcomes import tail
+from harness.machine import environment, start
 from harness.rows import STATUSES, Row
+from harness.run import executors
+from harness.run.executors.outcomes import tail
 from harness.spec import Cell
 
-PLANNER: Final = start.command("harness.planner")
+PLANNER: Final = start.command("harness.trial.planner")
 TIMEOUT_S: Final = 600.0
 
 _LAUNCH: Final = (sys.executable, "-I", "-S", str(Path(executors.__file__).parent / "launch.py"))
@@ -71,7 +72,7 @@ class Planner:
     jobs:
         How many cells are counted side by side; the usable cores by default.
     command:
-        What to start: reads cells and writes answers as `harness.planner` does.
+        What to start: reads cells and writes answers as `harness.trial.planner` does.
     """
 
     def __init__(

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from harness import catalogue
 from harness.errors import SweepError, unknown
 from harness.planning import allowance, cards, plan, table
 from harness.planning.allowance import Allowance
 from harness.planning.cards import Card
 from harness.planning.client import Planner
 from harness.planning.frontier import COUNTED_TO, Frontier, Limit, Line, lines, record
+from harness.results.store import write_text
 from harness.spec import Cell
-from harness.store import write_text
-from harness.sweep import Sweep, find, read
+from harness.sweep import catalogue
+from harness.sweep.file import Sweep, find, read
 
 DEFAULT_AXES: Final[Mapping[str, Any]] = {
     "model": ["resnet18"],

@@ -19,7 +19,7 @@ from harness.planning.allowance import Allowance
 from harness.planning.cards import Card
 from harness.planning.client import Planner, Prediction
 from harness.planning.search import Axis, Reach, by_law, largest
-from harness.spec import Cell
+from harness.spec import AXES, Cell
 
 FREE: Final = 0
 """What stands for the free axis in the cell of a line."""
@@ -140,18 +140,13 @@ def _at(line: Line, point: int) -> Cell:
 
 def record(limit: Limit, data: str) -> dict[str, Any]:
     """One limit as plain values, for JSON and CSV."""
-    cell, line = limit.line.cell, limit.line
+    line = limit.line
+    said = line.cell.said() | {"data": data, line.axis: None}
     reach = asdict(limit.reach) if limit.reach else dict.fromkeys(asdict(Reach(0)))
     notes = "; ".join(reach.pop("notes") or ())
     return {
-        "method": cell.method.label,
-        "model": cell.model.label,
-        "data": data,
-        "dtype": cell.dtype,
-        "operators": cell.operators,
+        **{axis.name: said[axis.name] for axis in AXES if axis.counted},
         "axis": line.axis,
-        "T": None if line.axis == "T" else cell.T,
-        "batch": None if line.axis == "batch" else cell.batch,
         "card": limit.card.name,
         "card_bytes": limit.card.usable,
         "room_bytes": limit.room,

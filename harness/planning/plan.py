@@ -13,34 +13,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from harness import catalogue
-from harness.catalogue import Catalogue
 from harness.data.facts import describe
 from harness.errors import DataError
 from harness.planning import table
 from harness.planning.client import Planner, Prediction
-from harness.questions import ask
-from harness.spec import Cell
-from harness.sweep import Sweep, find, read
+from harness.spec import AXES, LATER, Cell
+from harness.sweep import catalogue
+from harness.sweep.catalogue import Catalogue
+from harness.sweep.expand import ask
+from harness.sweep.file import Sweep, find, read
 
-AUTO: Final = "torch"
+AUTO: Final = LATER["operators"]
 """The operators that a plan counts where a sweep does not name any: those of every machine."""
 
 COLUMNS: Final = (
-    *(
-        "method",
-        "model",
-        "data",
-        "T",
-        "batch",
-        "dtype",
-        "memory_format",
-        "operators",
-        "status",
-        "error",
-        "seconds",
-    ),
-    *("metric", "phase", "value", "unit"),
+    *(axis.name for axis in AXES if axis.counted),
+    *("status", "error", "seconds", "metric", "phase", "value", "unit"),
 )
 
 
@@ -125,9 +113,9 @@ def write_csv(planned: Sequence[Planned], path: Path) -> None:
     lines: list[tuple[object, ...]] = []
     for each in planned:
         cell, told = each.cell, each.prediction
-        names = (cell.method.label, cell.model.label, each.data, cell.T, cell.batch)
-        how = (cell.dtype, cell.memory_format, cell.operators)
-        head = (*names, *how, told.status, told.error or "", told.seconds)
+        said = cell.said() | {"data": each.data}
+        names = (said[axis.name] for axis in AXES if axis.counted)
+        head = (*names, told.status, told.error or "", told.seconds)
         lines += [(*head, r.metric, r.phase, int(r.values[0]), r.unit) for r in told.rows]
         if not told.rows:
             lines.append((*head, "", "", "", ""))

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from harness.store import write_text
+from harness.results.store import write_text
 
 
 def write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:

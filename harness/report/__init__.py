@@ -2,7 +2,7 @@
 
     store -> estimates -> tables, figures, sentences -> panels -> page
 
-`estimates` asks `harness.stats`; `figures` draws; `page` writes HTML; nothing here measures. A new
+`estimates` asks `results.stats`; `figures` draws; `page` writes HTML; nothing here measures. A new
 quantity is a line in `quantities`, a new panel a function in `panels`.
 """
 
@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from harness import belong, memory_class, store
 from harness.errors import MixedError, ReportError
 from harness.report import (
     comparison,
@@ -27,6 +26,8 @@ from harness.report import (
     still,
     style,
 )
+from harness.results import comparable, memory_class, store
+from harness.spec import SPLITS
 
 __all__ = ["Report", "compare", "write"]
 
@@ -74,7 +75,11 @@ def write(folder: Path, *, mix: bool = False, pictures: Sequence[str] = ()) -> R
     groups = estimates.groups(trials, measurements)
     sheets = [panels.sheet(group, looks, around) for group in groups]
     disagreements = memory_class.disagreements(trials, measurements)
-    notices = (*run.tables.notices, *belong.differences(trials), *(d.text for d in disagreements))
+    notices = (
+        *run.tables.notices,
+        *comparable.differences(trials),
+        *(d.text for d in disagreements),
+    )
     about = page.About(
         ", ".join(sorted(trials["sweep"].unique())),
         context.environments(folder, trials),
@@ -103,7 +108,7 @@ def compare(first: Path, second: Path, *, mix: bool = False) -> Report:
     """
     old, new = (runs.read(folder, mix=mix).tables for folder in (first, second))
     trials = pd.concat([old.trials, new.trials], ignore_index=True)
-    found = belong.differences(trials)
+    found = comparable.differences(trials)
     fatal = [line for line in found if line.startswith(_FATAL)]
     if fatal and not mix:
         lines = "".join(f"\n  - {line}" for line in fatal)
@@ -116,9 +121,9 @@ def compare(first: Path, second: Path, *, mix: bool = False) -> Report:
     pairs = comparison.pairs(*sides)
     if not pairs:
         raise ReportError(
-            f"{first} and {second} have no cell in common, so nothing can be compared: network, "
-            "data, batch, precision, device, memory format, execution and operators must be the "
-            f"same. The first has {_labels(sides[0])}; the second has {_labels(sides[1])}"
+            f"{first} and {second} have no cell in common, so nothing can be compared: "
+            f"{', '.join(map(estimates.word, SPLITS))} must be the same. The first has "
+            f"{_labels(sides[0])}; the second has {_labels(sides[1])}"
         )
     sheets = [comparison.sheet(*pair, looks) for pair in pairs]
     paired = {group.key for group, _ in pairs}
@@ -137,4 +142,4 @@ def _labels(groups: Sequence[estimates.Group]) -> str:
     return "; ".join(f"({', '.join(group.key[: estimates.NAMED])})" for group in groups)
 
 
-_FATAL = tuple(belong.FIELDS[field] for field in ("environment", "measurement"))
+_FATAL = tuple(comparable.FIELDS[field] for field in ("environment", "measurement"))

@@ -13,7 +13,6 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from harness import stats
 from harness.report import axes, marks
 from harness.report.estimates import Group, Samples, samples_of
 from harness.report.marks import Figure, Looks, Trace
@@ -21,6 +20,7 @@ from harness.report.panels import Sheet
 from harness.report.parts import Control, Panel, Variant
 from harness.report.quantities import ACCURACY, COSTS, Quantity, number
 from harness.report.tables import Interval
+from harness.results import stats
 
 NOTE = (
     "The second run over the first. Exact figures are equal or they changed; banded ones may "

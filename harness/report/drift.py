@@ -8,12 +8,12 @@ from typing import Any, Final
 
 import pandas as pd
 
-from harness import stats
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
 from harness.report.parts import Control, Panel, Variant
 from harness.report.quantities import number
+from harness.results import stats
 
 NOTE = (
     "Every trial in the order in which it ran. The reference is the same code in every trial: what "

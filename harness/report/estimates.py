@@ -12,20 +12,19 @@ from typing import Any
 
 import pandas as pd
 
-from harness import stats
 from harness.report.marks import records
 from harness.report.quantities import ACCURACY, BASELINE, HEADLINE, TRAIN_TIME, Quantity
 from harness.report.readings import Readings
-from harness.spec import LATER
+from harness.results import stats
+from harness.spec import AXES, SPLITS
 
 ORIGIN = ["environment", "measurement", "shared_code"]
-"""What `harness.belong` wants equal; where a reader has asked to mix, it splits the groups."""
+"""What `results.comparable` wants equal; where a reader has asked to mix, it splits the groups."""
 
-AXES = ["model", "data", "batch", "dtype", "device"]
-NAMED = len(AXES) + len(LATER)
+NAMED = len(SPLITS)
 """How many parts of a group's key say where it was measured."""
 
-GROUP_BY = [*AXES, *LATER, *ORIGIN]
+GROUP_BY = [*SPLITS, *ORIGIN]
 
 Samples = dict[tuple[int, int], list[float]]
 """(seed, repeat) -> samples of that process, in display units."""
@@ -57,7 +56,7 @@ class Group:
     def key(self) -> tuple[str, ...]:
         """What two groups of different runs share if they were measured in one place."""
         first = self.trials.iloc[0]
-        axes = [str(first[name]) for name in (*AXES, *LATER)]
+        axes = [str(first[name]) for name in SPLITS]
         return (*axes, *(self.place.get(name, "") for name in ("training", *ORIGIN)))
 
     @cached_property
@@ -94,14 +93,17 @@ def groups(trials: pd.DataFrame, measurements: pd.DataFrame) -> list[Group]:
 
     Costs belong to every training budget that was tried on their group.
     """
-    named = list(AXES)
-    named += [key for key, usual in LATER.items() if (trials[key] != usual).any()]
+    named = [
+        axis.name
+        for axis in AXES
+        if axis.splits and not (axis.later and (trials[axis.name] == axis.default).all())
+    ]
     named += [key for key in ORIGIN if trials[key].nunique(dropna=False) > 1]
     readings = Readings(measurements)
     several = trials.groupby(GROUP_BY, dropna=False)["training"].nunique().max() > 1
     found = []
     for _, part in trials.groupby(GROUP_BY, dropna=False, sort=True):
-        place = {_word(key): str(part[key].iloc[0])[:40] for key in named}
+        place = {word(key): str(part[key].iloc[0])[:40] for key in named}
         budgets = sorted(part["training"].dropna().unique())
         for budget in budgets or [""]:
             mine = part[part["training"].isna() | (part["training"] == budget)]
@@ -253,5 +255,6 @@ def _ratio(
     return stats.paired_ratio(above, below)
 
 
-def _word(key: str) -> str:
+def word(key: str) -> str:
+    """A part of a group's key as readers know it."""
     return {"model": "network"}.get(key, key)

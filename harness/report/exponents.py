@@ -9,8 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from harness import growth
-from harness.memory_class import STORED
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.laws import Law, class_of
@@ -19,6 +17,8 @@ from harness.report.parts import Control, Panel, Variant
 from harness.report.quantities import MEMORY, TIME, Quantity
 from harness.report.style import Look
 from harness.report.tables import Interval
+from harness.results import growth
+from harness.results.memory_class import STORED
 
 NOTE = (
     "The law a + b·T^p, fitted to every measured T. An exponent of 1 is linear growth; without "

@@ -9,9 +9,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from harness import growth, memory_class
 from harness.report.estimates import Group, centres_of
 from harness.report.quantities import GROWING, Quantity, number
+from harness.results import growth, memory_class
 
 Floats = NDArray[np.float64]
 NARROW: Final = 0.02

@@ -9,13 +9,13 @@ from typing import Any, Final
 
 import pandas as pd
 
-from harness import stats
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
 from harness.report.parts import Control, Panel, Variant
 from harness.report.quantities import number
 from harness.report.tables import Interval
+from harness.results import stats
 
 ALL: Final = "all"
 """The phase that stands for the whole network."""

@@ -17,9 +17,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from harness import stats
 from harness.report.quantities import number
 from harness.report.style import LIGHT, Look
+from harness.results import stats
 
 Trace = dict[str, Any]
 Figure = dict[str, Any]

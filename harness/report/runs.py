@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness import belong, published
 from harness.errors import ReportError
-from harness.store import Store, Tables
+from harness.results import comparable, published
+from harness.results.store import Store, Tables
 
 
 @dataclass(frozen=True)
 class Run:
     """The tables of one run and, by trial, its record without the rows, which are in the tables.
 
-    A published run (see `harness.published`) has no records.
+    A published run (see `harness.results.published`) has no records.
     """
 
     tables: Tables
@@ -46,7 +46,7 @@ def read(folder: Path, *, mix: bool = False) -> Run:
             "(again) with `ratebp-bench run`"
         )
     if not mix:
-        belong.check(run.tables.trials)
+        comparable.check(run.tables.trials)
     return run
 
 

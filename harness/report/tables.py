@@ -107,7 +107,7 @@ def again(record: Mapping[str, Any]) -> str:
     text = json.dumps(spec, separators=(",", ":")).replace("'", "'\\''")
     commit = record["code"].get("commit")
     checkout = f"git checkout {commit} && " if commit else ""
-    return f"{checkout}echo '{text}' | python -m harness.worker - -"
+    return f"{checkout}echo '{text}' | python -m harness.trial.worker - -"
 
 
 def _shown(row: Any) -> Any:

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import pandas as pd
 
-from harness import stats
-from harness.spec import LATER
-from harness.store import Tables
+from harness.results import stats
+from harness.results.store import Tables
+from harness.spec import AXES
 
 HEADLINES: Final = (
     ("mem.live_peak", "step"),
@@ -26,7 +26,7 @@ HEADLINES: Final = (
 )
 """Metric and phase of what is worth following over months; of all of these, less is better."""
 
-_CELL: Final = ("method", "model", "data", "T", "batch", "dtype", "device", *LATER)
+_AXES: Final = tuple(axis for axis in AXES if not axis.pooled)
 _PLACE: Final = ("environment", "measurement", "commit")
 
 
@@ -34,7 +34,7 @@ _PLACE: Final = ("environment", "measurement", "commit")
 class Figure:
     """One number: the median over processes.
 
-    `low` and `high` bound it as `harness.stats.summarise` says, and equal it where one process says
+    `low` and `high` bound it as `results.stats.summarise` says, and equal it where one process says
     all; `commit` is None outside a checkout.
     """
 
@@ -57,7 +57,7 @@ def summarise(tables: Tables) -> list[Figure]:
     trials = tables.trials[tables.trials["status"] == "ok"]
     wanted = pd.DataFrame(HEADLINES, columns=["metric", "phase"])
     rows = tables.measurements.merge(wanted, on=["metric", "phase"]).merge(trials, on="trial")
-    keys = [*_CELL, "metric", "phase", "unit", "kind", *_PLACE]
+    keys = [*(axis.name for axis in _AXES), "metric", "phase", "unit", "kind", *_PLACE]
     found = [
         _figure(dict(zip(keys, key, strict=True)), group)
         for key, group in rows.groupby(keys, dropna=False)
@@ -70,10 +70,10 @@ def _figure(key: dict[str, Any], rows: pd.DataFrame) -> Figure:
     processes = [group.to_numpy() for _, group in rows.groupby("trial")["value"]]
     estimate = stats.summarise(processes)
     known = estimate.basis != "none"
-    run = [key[axis] for axis, usual in LATER.items() if key[axis] != usual]
     where = (
-        *(key["method"], key["model"], key["data"], f"T={key['T']}", f"batch={key['batch']}"),
-        *(key["dtype"], key["device"], *run),
+        f"{axis.name}={key[axis.name]}" if axis.number else str(key[axis.name])
+        for axis in _AXES
+        if not (axis.later and key[axis.name] == axis.default)
     )
     return Figure(
         cell=" / ".join(where),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import StoreError
-from harness.store import Tables, write_text
+from harness.results.store import Tables, write_text
 from harness.trend.figures import Figure, summarise
 
 FOLDER: Final = Path("results/history")

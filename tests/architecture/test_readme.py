@@ -29,9 +29,9 @@ def test_the_method_example_is_the_file() -> None:
 
 
 def test_the_sweep_example_is_a_legal_sweep(tmp_path: Path) -> None:
-    from harness import catalogue
-    from harness.questions import ask
-    from harness.sweep import read
+    from harness.sweep import catalogue
+    from harness.sweep.expand import ask
+    from harness.sweep.file import read
 
     (text,) = blocks("toml")
     assert tomllib.loads(text)["name"] == "mine"

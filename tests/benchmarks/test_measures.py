@@ -10,9 +10,9 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import achieved_rate, autocast, growth, processes
-from harness import rig
 from harness.errors import HarnessError
 from harness.spec import Cell, Choice
+from harness.trial.bench import build
 from ratebp.dynamics import Dynamics
 from ratebp.ops import advance, at_rest, rate_scan
 
@@ -109,7 +109,7 @@ def test_autocast_is_measured_against_float32(method: str) -> None:
 
 def test_statistics_of_norms_are_float32_under_autocast() -> None:
     for method in ("bptt_m", "rate_m", "rate_s"):
-        bench = rig.build(Cell(Choice(method), SMALL, "digits", 2, 8, "bfloat16"))
+        bench = build(Cell(Choice(method), SMALL, "digits", 2, 8, "bfloat16"))
         bench.gradient(None, bench.x, bench.y)
         norms = [m for m in bench.model.modules() if isinstance(m, nn.BatchNorm2d)]
         assert norms

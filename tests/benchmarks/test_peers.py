@@ -26,10 +26,10 @@ from benchmarks.peers.equality import (
     demand_near,
 )
 from benchmarks.peers.sides import Side, copy_weights, ours, watched
-from harness import rig
 from harness.errors import HarnessError
-from harness.probe import Bench
 from harness.spec import Cell, Choice
+from harness.trial.bench import build
+from harness.trial.probe import Bench
 
 SMALL = ("--data", "synthetic-3x4x4-10", "--T", "2", "--batch", "2")
 QUICK = ("--processes", "1", "--blocks", "1")
@@ -47,7 +47,7 @@ def one_thread() -> Iterator[None]:
 
 def bench(method: str, dtype: str = "float64") -> Bench:
     model = Choice.make("tiny_resnet", {"width": 0.25})
-    return rig.build(Cell(Choice(method), model, "digits", T=3, batch=4, dtype=dtype))
+    return build(Cell(Choice(method), model, "digits", T=3, batch=4, dtype=dtype))
 
 
 def side(dtype: str = "float64", method: str = "bptt_m") -> Side:

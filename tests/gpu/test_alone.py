@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from harness import gpu
-from harness.executors import Outcome, driver
-from harness.executors.local import WORKER, LocalExecutor
+from harness.machine import gpu
+from harness.run.executors import Outcome, driver
+from harness.run.executors.local import WORKER, LocalExecutor
 from harness.spec import Cell, Choice, TrialSpec
 
 pytestmark = [
@@ -48,7 +48,7 @@ code += f"pathlib.Path({str(mark)!r}).write_text(str(os.getpid())); time.sleep(1
 subprocess.run(["setsid", "--fork", sys.executable, "-c", code], check=True)
 while not (mark.exists() and mark.read_text()):
     time.sleep(0.1)
-os.execv(sys.executable, [sys.executable, "-m", "harness.worker", *sys.argv[1:]])
+os.execv(sys.executable, [sys.executable, "-m", "harness.trial.worker", *sys.argv[1:]])
 """
 
 Run = Callable[..., Outcome]

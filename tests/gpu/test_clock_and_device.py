@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness import gpu
-from harness.probe import Phase
-from harness.probes.time.stopwatch import on_cuda
+from harness.machine import gpu
+from harness.trial.probe import Phase
+from harness.trial.probes.time.stopwatch import on_cuda
 
 pytestmark = [
     pytest.mark.gpu,

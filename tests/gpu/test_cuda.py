@@ -42,13 +42,14 @@ def test_bf16_autocast_on_the_device(name: str) -> None:
 
 @pytest.mark.parametrize("probe", ["time", "memory"])
 def test_a_trial_on_the_device(probe: str) -> None:
-    from harness import rig, trial
     from harness.spec import Cell, Choice, TrialSpec
+    from harness.trial import trial
+    from harness.trial.bench import usual
 
     model = Choice("tiny_resnet", (("width", 0.25),))
     cell = Cell(
         Choice("rate_m", ()), model, "synthetic-3x32x32-10", 2, 8, "float32", "cuda", 0, None,
-        operators=rig.usual("cuda"),
+        operators=usual("cuda"),
     )  # fmt: skip
     spec = TrialSpec("0" * 16, "gpu", cell, probe, 0, 0, 60.0, "e", "c", 1)
     called = []

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from harness import rig, trial
 from harness.spec import Cell, Choice, TrialSpec
+from harness.trial import trial
+from harness.trial.bench import build, usual
 
 pytestmark = [
     pytest.mark.gpu,
@@ -22,12 +23,12 @@ def cell(method: str, memory_format: str, execution: str) -> Cell:
         *(Choice(method), MODEL, "synthetic-3x32x32-10", 2, 8, "float32", "cuda"),
         memory_format=memory_format,
         execution=execution,
-        operators=rig.usual("cuda"),
+        operators=usual("cuda"),
     )
 
 
 def weights(asked: Cell, steps: int) -> list[torch.Tensor]:
-    bench = rig.build(asked)
+    bench = build(asked)
     for _ in range(steps):
         bench.step()
     torch.cuda.synchronize()

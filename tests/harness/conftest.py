@@ -16,10 +16,10 @@ sys.path.append(str(Path(__file__).parent))
 import fake_catalogue
 from fakes import CATALOGUE, WORKER, Recorder
 
-from harness.catalogue import Catalogue, parse
-from harness.executors.local import LocalExecutor
-from harness.runner import Request, Summary, run
+from harness.run.executors.local import LocalExecutor
+from harness.run.runner import Request, Summary, run
 from harness.spec import Cell, Choice, TrialSpec
+from harness.sweep.catalogue import Catalogue, parse
 
 GRID: dict[str, Any] = {
     "probes": ["time", "memory"],

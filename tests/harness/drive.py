@@ -16,12 +16,12 @@ from pathlib import Path
 from fakes import CATALOGUE, WORKER
 from rich.console import Console
 
-from harness import environment, gpu
 from harness.console.progress import PlainProgress
 from harness.errors import HarnessError
-from harness.executors.local import LocalExecutor
-from harness.runner import Request, run
-from harness.sources import Sources
+from harness.machine import environment, gpu
+from harness.run.executors.local import LocalExecutor
+from harness.run.runner import Request, run
+from harness.run.sources import Sources
 
 
 def drive(sweep: str, results: str, jobs: str = "1") -> int:

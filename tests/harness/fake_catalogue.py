@@ -41,7 +41,7 @@ CATALOGUE = {
         {"name": "other", "summary": "Another net.", "options": ["width"]},
     ],
     "surrogates": ["sigmoid", "atan"],
-    "operators": {"cpu": {"eager": "torch", "compiled": "torch"}},
+    "operators": {name: {"eager": "torch", "compiled": "torch"} for name in ("cpu", "cuda")},
     "path": [],
 }
 

@@ -1,4 +1,4 @@
-"""Stands in for `python -m harness.planner`: answers, dies or hangs as the method's name says.
+"""Stands in for `harness.trial.planner`: answers, dies or hangs as the method's name says.
 
 The count of a cell is `batch * (10 + 3 * T) + 100` bytes, of which 100 are persistent.
 """

@@ -9,8 +9,8 @@ from typing import Any
 
 import fake_catalogue
 
-from harness.executors import Outcome
 from harness.rows import Row
+from harness.run.executors import Outcome
 from harness.spec import TrialSpec
 
 WORKER = """
@@ -54,7 +54,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.write("harness/__init__.py", "")
-        self.write("harness/worker.py", WORKER)
+        self.write("harness/trial/worker.py", WORKER)
         self.write("ratebp/__init__.py", "")
         self.write("ratebp/catalogue.py", CATALOGUE)
         self.write(".gitignore", "*.secret\n")
@@ -77,7 +77,7 @@ class Project:
         plain = fake_catalogue.CATALOGUE | {"methods": entries, "digest": library, "broken": []}
         self.write("ratebp/catalogue.json", json.dumps(plain))
         self.write("ratebp/speed.json", json.dumps(dict.fromkeys(NAMES, 1.0) | speed))
-        self.write("harness/reference.py", f"REFERENCE_VERSION: Final = {reference}\n")
+        self.write("harness/trial/reference.py", f"REFERENCE_VERSION: Final = {reference}\n")
         self.write("harness/rows.py", "MEASUREMENT_VERSION: Final = 2\nSCHEMA_VERSION: Final = 2\n")
 
     def commit(self, message: str) -> str:

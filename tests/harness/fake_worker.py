@@ -1,4 +1,4 @@
-"""Stands in for `python -m harness.worker SPEC OUT`: ends as the method's name says."""
+"""Stands in for `python -m harness.trial.worker SPEC OUT`: ends as the method's name says."""
 
 import json
 import os

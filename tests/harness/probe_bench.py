@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from harness.probe import Bench, Phase
 from harness.spec import Cell, Choice, Training
+from harness.trial.probe import Bench, Phase
 
 
 class Linear:

@@ -22,9 +22,9 @@ from report_rows import (
 
 from harness.report.estimates import Group, groups
 from harness.report.quantities import COSTS
+from harness.results.store import load
 from harness.rows import MEASUREMENT_VERSION, SCHEMA_VERSION
 from harness.spec import Cell, Choice, Training, digest
-from harness.store import load
 
 __all__ = [
     "ACCURACY", "METHODS", "MIB", "PERSISTENT_MIB", "UPDATE_MS", "WORKSPACE_MIB",

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import exact, rig
 from harness.spec import Cell, Choice
+from harness.trial.bench import usual, virtual
+from harness.trial.exact import tier
 
 ROOT = Path(__file__).parents[2]
 FACE = ("benchmarks/face", "-k", "sltt and not sltt_k", "--benchmark-enable")
@@ -44,9 +45,9 @@ def test_extra_info_holds_the_exact_figures(saved: Path) -> None:
     assert entry["params"] == {"method": "sltt"}
     assert entry["stats"]["rounds"] == 5
     model = Choice.make("tiny_resnet", {"width": 0.5})
-    cell = Cell(Choice("sltt"), model, "digits", 4, 32, operators=rig.usual("cpu"))
-    with rig.virtual(cell) as bench:
-        rows = exact.measure(bench).rows
+    cell = Cell(Choice("sltt"), model, "digits", 4, 32, operators=usual("cpu"))
+    with virtual(cell) as bench:
+        rows = tier.measure(bench).rows
     assert entry["extra_info"] == {"operators": cell.operators} | {
         f"{row.metric} {row.phase} [{row.unit}]": int(row.values[0]) for row in rows
     }

@@ -8,8 +8,8 @@ import fake_catalogue
 import pytest
 from fakes import CATALOGUE
 
-from harness.catalogue import COMMAND, load, parse
 from harness.errors import CatalogueError
+from harness.sweep.catalogue import COMMAND, load, parse
 
 
 def test_the_canned_catalogue() -> None:

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from harness import ceiling
-from harness.ceiling import Ceiling, of, of_cpu, of_gpu
+from harness.trial import ceiling
+from harness.trial.ceiling import Ceiling, of, of_cpu, of_gpu
 
 AVX512 = {"sse2", "avx", "avx2", "fma", "avx512f"}
 

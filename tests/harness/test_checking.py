@@ -8,11 +8,11 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from harness import checking
-from harness.checking import Answer, Request, ask, exit_code, shape
 from harness.cli import app
 from harness.console import checks
 from harness.errors import CheckError
+from harness.run import checking
+from harness.run.checking import Answer, Request, ask, exit_code, shape
 
 CHILD = """
 import json, os, signal, sys

@@ -14,13 +14,13 @@ import pytest
 from fakes import WORKER
 from report_sample import write as write_sample
 
-import harness.catalogue
 import harness.report
-import harness.runner
+import harness.run.runner
+import harness.sweep.catalogue
 from harness import cli
 from harness.errors import ReportError
-from harness.executors.local import LocalExecutor
 from harness.report import Report
+from harness.run.executors.local import LocalExecutor
 
 Write = Callable[..., Path]
 MAIN = [sys.executable, "-c", "from harness.cli import main; main()"]
@@ -40,12 +40,14 @@ def call(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., tuple[int, str, str]]:
     """Call the command line in this process, with the fake library; (code, output, errors)."""
-    offered = harness.catalogue.parse(fake_catalogue.CATALOGUE)
-    monkeypatch.setattr(harness.catalogue, "load", lambda *_: offered)
+    offered = harness.sweep.catalogue.parse(fake_catalogue.CATALOGUE)
+    monkeypatch.setattr(harness.sweep.catalogue, "load", lambda *_: offered)
     monkeypatch.setattr(
         cli.measure, "_predict", lambda cells: iter(())
     )  # fake methods have no bytes
-    monkeypatch.setattr(harness.runner, "LocalExecutor", lambda **how: LocalExecutor(WORKER, **how))
+    monkeypatch.setattr(
+        harness.run.runner, "LocalExecutor", lambda **how: LocalExecutor(WORKER, **how)
+    )
     monkeypatch.chdir(tmp_path)
 
     def call(*words: str) -> tuple[int, str, str]:

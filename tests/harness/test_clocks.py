@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import clocks
-from harness.clocks import Snapshot, between, look
+from harness.machine import clocks
+from harness.machine.clocks import Snapshot, between, look
 
 
 def write(root: Path, path: str, text: str) -> None:

@@ -12,12 +12,12 @@ import pytest
 from fakes import Recorder
 from rich.console import Console
 
-from harness.catalogue import Catalogue
 from harness.console import offers, progress, tables
-from harness.executors import Outcome
-from harness.runner import Summary
+from harness.results.store import Store, Tables
+from harness.run.executors import Outcome
+from harness.run.runner import Summary
 from harness.spec import TrialSpec
-from harness.store import Store, Tables
+from harness.sweep.catalogue import Catalogue
 
 MakeSpec = Callable[..., TrialSpec]
 STARTED = "2024-01-01T00:00:00+00:00"

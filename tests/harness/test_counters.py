@@ -12,11 +12,11 @@ from torch import Tensor, library, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry, register_flop_formula
 
-from harness import rig
-from harness.counters import Cost, Operations
 from harness.errors import TrialError
 from harness.spec import Cell, Choice
-from harness.tracker import LiveBytes
+from harness.trial.bench import virtual
+from harness.trial.exact.counters import Cost, Operations
+from harness.trial.exact.tracker import LiveBytes
 
 N = 4000  # bytes of `block()`
 
@@ -132,7 +132,7 @@ def test_composite_operators_count_as_their_parts() -> None:
 )
 def test_flops_are_those_of_torchs_own_counter(method: str, model: str, between: int) -> None:
     small = Choice.make(model, {"width": 0.05})
-    with rig.virtual(Cell(Choice(method), small, "synthetic-3x16x16-4", 2, 2)) as bench:
+    with virtual(Cell(Choice(method), small, "synthetic-3x16x16-4", 2, 2)) as bench:
         bench.step()
         with Operations() as mine:
             bench.step(mine.phase)

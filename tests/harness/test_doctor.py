@@ -14,8 +14,8 @@ from rich.console import Console
 from harness.console import findings
 from harness.doctor import counters, machine, noise
 from harness.doctor.finding import Finding, graded, worst
-from harness.executors import Outcome
 from harness.rows import Row
+from harness.run.executors import Outcome
 from harness.spec import TrialSpec
 
 

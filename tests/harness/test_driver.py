@@ -13,9 +13,9 @@ import psutil
 import pytest
 from fake_nvml import GIB, FakeNvml
 
-from harness import gpu
-from harness.executors import Outcome, TrialStopped, driver
-from harness.executors.local import LocalExecutor
+from harness.machine import gpu
+from harness.run.executors import Outcome, TrialStopped, driver
+from harness.run.executors.local import LocalExecutor
 from harness.spec import TrialSpec
 
 STRANGER = 2**22 + 1

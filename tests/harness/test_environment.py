@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import environment
-from harness.executors.settings import GPU
+from harness.machine import environment
+from harness.run.executors.settings import GPU
 
 
 def test_the_fingerprint_is_the_same_in_another_process() -> None:
     code = (
-        "import sys, json; from harness import environment as e;"
+        "import sys, json; from harness.machine import environment as e;"
         "f = e.fingerprint({'names': []});"
         "print(json.dumps([e.fingerprint_hash(f), 'torch' in sys.modules]))"
     )

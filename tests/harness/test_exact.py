@@ -12,10 +12,11 @@ from probe_bench import Linear, bench, small_heap
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from harness import exact, rig
 from harness.errors import TrialError
-from harness.probe import Bench, Phase, unwatched
 from harness.spec import Cell, Choice
+from harness.trial.bench import virtual
+from harness.trial.exact import tier
+from harness.trial.probe import Bench, Phase, unwatched
 
 Figures = dict[tuple[str, str], int]
 
@@ -27,7 +28,7 @@ def _small_heap() -> Iterator[None]:
 
 
 def figures(bench: Bench) -> Figures:
-    rows = exact.measure(bench).rows
+    rows = tier.measure(bench).rows
     assert {(row.kind, len(row.values)) for row in rows} == {("exact", 1)}
     return {(row.metric, row.phase): int(row.values[0]) for row in rows}
 
@@ -35,7 +36,7 @@ def figures(bench: Bench) -> Figures:
 def planned(method: str, T: int, **options: Any) -> Figures:
     model = Choice.make("tiny_resnet", {"width": 0.05})
     cell = Cell(Choice.make(method, options), model, "synthetic-3x16x16-4", T, 2)
-    with rig.virtual(cell) as made:
+    with virtual(cell) as made:
         return figures(made)
 
 
@@ -43,7 +44,7 @@ def test_every_row_of_a_linear_layer() -> None:
     """5 samples of 6 inputs in 3 features at T=2, float32, as two forward and backward parts."""
     value = figures(bench())
     units = {"mem.saved_count": "1", "ops.count": "1", "ops.flops": "FLOP"}
-    for row in exact.measure(bench()).rows:
+    for row in tier.measure(bench()).rows:
         assert row.unit == units.get(row.metric, "B")
     parameters, inputs = 4 * (6 * 3 + 3), 4 * 5 * 6 + 8 * 5
     assert value["mem.persistent", "step"] == 3 * parameters + inputs
@@ -58,12 +59,12 @@ def test_every_row_of_a_linear_layer() -> None:
     peaks = [value["mem.live_peak", phase] for phase in ("forward", "backward", "update")]
     assert value["mem.live_peak", "step"] == max(peaks)
     assert value["mem.saved", "forward"] > 0
-    assert exact.measure(bench()).facts == {"dispatch_device": "cpu", "operators": "torch"}
+    assert tier.measure(bench()).facts == {"dispatch_device": "cpu", "operators": "torch"}
 
 
 def test_three_passes_and_no_more() -> None:
     log: list[str] = []
-    exact.measure(bench(log=log))
+    tier.measure(bench(log=log))
     assert log == ["step", "step", "plain"]
 
 
@@ -107,7 +108,7 @@ def test_a_step_that_hoards_is_refused() -> None:
         return net.train_step(x, y, phase)
 
     with pytest.raises(TrialError, match="keeps 4000 bytes more"):
-        exact.measure(stepping(step))
+        tier.measure(stepping(step))
 
 
 def test_reference_cycles_are_no_hoard() -> None:
@@ -128,7 +129,7 @@ def test_a_phase_left_out_is_refused() -> None:
         return loss.detach()
 
     with pytest.raises(TrialError, match="never entered phase 'update'"):
-        exact.measure(stepping(step))
+        tier.measure(stepping(step))
 
 
 def test_the_count_of_the_step_is_that_of_an_ordinary_one() -> None:

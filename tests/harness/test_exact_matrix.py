@@ -16,10 +16,11 @@ import torch
 from probe_bench import small_heap
 
 import ratebp
-from harness import exact, rig
-from harness.probe import Bench
 from harness.rows import Row
 from harness.spec import Cell, Choice
+from harness.trial.bench import build, virtual
+from harness.trial.exact import tier
+from harness.trial.probe import Bench
 
 STEPS = (1, 2, 4, 8)
 SMALL, USUAL = "tiny_resnet", "rate_m"
@@ -60,7 +61,7 @@ def cases() -> list[Any]:
 
 
 def on(kind: str, cell: Cell) -> AbstractContextManager[Bench]:
-    return rig.virtual(cell) if kind == "fake" else nullcontext(rig.build(cell))
+    return virtual(cell) if kind == "fake" else nullcontext(build(cell))
 
 
 def figures(kind: str, method: str, model: str, T: int) -> tuple[Row, ...] | str:
@@ -70,7 +71,7 @@ def figures(kind: str, method: str, model: str, T: int) -> tuple[Row, ...] | str
     cell = Cell(Choice(method), small, DATA.get(model, "synthetic-3x16x16-4"), T, 2, device=device)
     try:
         with on(kind, cell) as bench:
-            found = exact.measure(bench)
+            found = tier.measure(bench)
     except ratebp.BindError as error:
         return str(error)
     assert found.facts == {"dispatch_device": device, "operators": "torch"}

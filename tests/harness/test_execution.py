@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 from torch._inductor.exc import InvalidCxxCompiler
 
-from harness import exact, execution, rig, trial
 from harness.errors import AbsentError, TrialError
-from harness.probe import Bench, unwatched
-from harness.probes.time import building, limits
 from harness.spec import Cell, Choice, Training, TrialSpec
+from harness.trial import execution, trial
+from harness.trial.bench import build, virtual
+from harness.trial.exact import tier
+from harness.trial.probe import Bench, unwatched
+from harness.trial.probes.time import building, limits
 
 TINY = Choice.make("tiny_resnet", {"width": 0.125})
 CPU = torch.device("cpu")
@@ -42,7 +44,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def compiled(light: None) -> Bench:
-    return rig.build(cell("compile"))
+    return build(cell("compile"))
 
 
 def gradients(bench: Bench) -> list[Tensor]:
@@ -56,8 +58,8 @@ def test_compiled_gradients_are_the_eager_ones(
 ) -> None:
     monkeypatch.setattr(execution, "_BACKEND", "aot_eager")
     eager, compiled = (
-        gradients(rig.build(cell("eager", method))),
-        rig.build(cell("compile", method)),
+        gradients(build(cell("eager", method))),
+        build(cell("compile", method)),
     )
     pairs = list(zip(eager, gradients(compiled), strict=True))
     scale = max(float(a.abs().max()) for a, _ in pairs)
@@ -73,13 +75,13 @@ def test_compiling_has_a_row_of_its_own_and_ends_before_the_samples(compiled: Be
     settled = compiled.ran()
     compiled.step()
     assert compiled.ran() == settled
-    assert building.build(rig.build(cell("eager"))) == ()
+    assert building.build(build(cell("eager"))) == ()
 
 
 def test_a_compiled_step_is_counted_as_it_is_written(compiled: Bench) -> None:
     compiled.step()
     settled = compiled.ran()
-    assert limits.work(compiled) == limits.work(rig.build(cell("eager")))
+    assert limits.work(compiled) == limits.work(build(cell("eager")))
     compiled.step()
     assert compiled.ran() == settled, "counting must not compile anything"
 
@@ -102,8 +104,8 @@ def test_a_compiled_cell_has_no_exact_tier_and_says_why(light: None) -> None:
     assert answer.error is not None
     assert "execution 'compile'" in answer.error
     assert "execution = 'eager'" in answer.error
-    with rig.virtual(cell("compile")) as bench, pytest.raises(AbsentError, match="another program"):
-        exact.measure(bench)
+    with virtual(cell("compile")) as bench, pytest.raises(AbsentError, match="another program"):
+        tier.measure(bench)
 
 
 def test_nothing_compiled_is_no_silent_eager_run(
@@ -172,7 +174,7 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Graph]:
 
 
 def test_one_step_is_captured_and_replayed_on_its_own_batch(graphs: list[Graph]) -> None:
-    bench = rig.build(cell("eager"))
+    bench = build(cell("eager"))
     way, runs = execution.Graphed(), [0]
 
     def run(*step: object) -> Tensor:

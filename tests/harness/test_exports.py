@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from report_sample import write as write_sample
 
-from harness.store import load
+from harness.results.store import load
 from harness.trend.exports import bencher, github_action_benchmark, write
 from harness.trend.figures import Figure, summarise
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from harness.fakes import Fakes
+from harness.trial.exact.fakes import Fakes
 
 
 class Counting(Fakes):

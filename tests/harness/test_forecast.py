@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from fakes import CATALOGUE, WORKER, Recorder
 
-from harness import runner
 from harness.errors import HarnessError
-from harness.executors.local import LocalExecutor
-from harness.forecast import foresee
-from harness.runner import Request, Summary
+from harness.run import runner
+from harness.run.executors.local import LocalExecutor
+from harness.run.forecast import foresee
+from harness.run.runner import Request, Summary
 from harness.spec import Cell, Choice
 
 Write = Callable[..., Path]

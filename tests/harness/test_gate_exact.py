@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.catalogue import COMMAND
 from harness.errors import SweepError
 from harness.gate import exact
 from harness.gate.baseline import Baseline, environment
@@ -22,6 +21,7 @@ from harness.gate.exact import Request
 from harness.gate.verdict import Exit, Report, Verdict
 from harness.planning.client import Planner, Prediction
 from harness.spec import Cell
+from harness.sweep.catalogue import COMMAND
 
 PLUGIN = '''
 """SLTT with bytes that it never looks at; the file beside it says how many, or how it fails."""

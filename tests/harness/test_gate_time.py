@@ -12,13 +12,13 @@ import pytest
 from fake_project import SWEEP, InProcess, Project
 from fakes import Recorder
 
-from harness.catalogue import Catalogue, parse
-from harness.executors.local import LocalExecutor
 from harness.gate.claims import Claim, choose, without
 from harness.gate.time import PAIRS, PLACEBO, Request, compare, decide
 from harness.gate.verdict import Change, Exit, Report, Verdict
 from harness.gate.worktrees import SideError, checkouts
+from harness.run.executors.local import LocalExecutor
 from harness.spec import Cell, Choice
+from harness.sweep.catalogue import Catalogue, parse
 
 WOBBLE = np.array([-1.0, 0.8, -0.6, 0.4, -0.2, 0.1, 1.1, -0.7])
 

@@ -168,8 +168,17 @@ def test_code_that_takes_precedence_is_noticed(
 def test_versions_are_read_without_running_anything(project: Project) -> None:
     with checkouts("main", None, project.folder) as sides:
         assert sides.base.version("reference.py", "REFERENCE_VERSION") == 1
-        with pytest.raises(SideError, match=r"no REFERENCE_VERSION in harness/worker\.py"):
+        with pytest.raises(SideError, match=r"no REFERENCE_VERSION in harness/trial/worker\.py"):
             sides.base.version("worker.py", "REFERENCE_VERSION")
+        with pytest.raises(SideError, match=r"has 0 files absent\.py in harness"):
+            sides.base.version("absent.py", "REFERENCE_VERSION")
+
+
+def test_a_module_is_found_in_whichever_room_a_side_keeps_it(project: Project) -> None:
+    project.git("mv", "harness/trial/worker.py", "harness/worker.py")
+    with checkouts("main", None, project.folder) as sides:
+        assert sides.base.module("worker.py") == "harness.trial.worker"
+        assert sides.head.module("worker.py") == "harness.worker"
 
 
 def test_settings_reach_the_processes(project: Project) -> None:

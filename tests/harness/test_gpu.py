@@ -15,7 +15,7 @@ import pynvml
 import pytest
 from fake_nvml import GIB, Board, FakeNvml, Instance
 
-from harness import gpu
+from harness.machine import gpu
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_an_old_driver_counts_its_reserve(nvml: FakeNvml) -> None:
 
 LOCKER = """
 import sys, time
-from harness import gpu
+from harness.machine import gpu
 with gpu.exclusive("GPU-x", lambda: time.sleep(0.01)) as unlocked:
     print(unlocked, flush=True)
     sys.stdin.readline()

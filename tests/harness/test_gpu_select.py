@@ -8,7 +8,7 @@ import fake_nvml
 import pytest
 from fake_nvml import Board, FakeNvml, Instance
 
-from harness import gpu
+from harness.machine import gpu
 
 FIRST, SECOND = "GPU-aaaa1111", "GPU-bbbb2222"
 

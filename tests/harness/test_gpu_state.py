@@ -9,7 +9,7 @@ import fake_nvml
 import pytest
 from fake_nvml import FakeNvml, Instance
 
-from harness import gpu
+from harness.machine import gpu
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness.growth import LIMITS, fit, fit_noisy
-from harness.memory_class import disagreements, memory_class
+from harness.results.growth import LIMITS, fit, fit_noisy
+from harness.results.memory_class import disagreements, memory_class
 from harness.spec import LATER
 
 GRID = (1, 2, 4, 8, 16)

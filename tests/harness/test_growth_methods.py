@@ -10,10 +10,10 @@ import pytest
 from torch import nn
 
 import ratebp
-from harness import rig
-from harness.memory_class import memory_class
+from harness.results.memory_class import memory_class
 from harness.spec import Cell, Choice
-from harness.tracker import LiveBytes
+from harness.trial.bench import build
+from harness.trial.exact.tracker import LiveBytes
 from ratebp import methods
 
 STEPS = (2, 3, 4, 6)
@@ -42,7 +42,7 @@ def _network(_: str, **sizes: Any) -> nn.Module:
 
 def _stored(method: str, T: int) -> int:
     """Bytes alive between forward and backward, of real tensors."""
-    bench = rig.build(Cell(Choice.make(method), Choice.make("small"), "digits", T, 2))
+    bench = build(Cell(Choice.make(method), Choice.make("small"), "digits", T, 2))
     bench.rehearse()
     tracker = LiveBytes(bench.persistent())
     with tracker:

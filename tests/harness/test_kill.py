@@ -20,7 +20,7 @@ import psutil
 import pytest
 from fakes import DRIVE
 
-from harness.store import Store, Tables, load
+from harness.results.store import Store, Tables, load
 
 KILLS = 100
 TRIALS = 24

@@ -13,9 +13,9 @@ import pytest
 from fakes import WORKER
 
 from harness.errors import StoreError
-from harness.executors import Outcome, TrialStopped
-from harness.executors.local import LocalExecutor
-from harness.executors.settings import child_environment, pinned
+from harness.run.executors import Outcome, TrialStopped
+from harness.run.executors.local import LocalExecutor
+from harness.run.executors.settings import child_environment, pinned
 from harness.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]

@@ -13,19 +13,23 @@ from probe_bench import small_heap
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from harness import catalogue, exact, forecast, rig, trial
-from harness.catalogue import Catalogue
 from harness.errors import AbsentError, SweepError
-from harness.executors.local import LocalExecutor
 from harness.gate import exact as gate
 from harness.planning import plan
 from harness.planning.client import Planner, Prediction
-from harness.probe import Bench
-from harness.questions import ask
+from harness.results.store import Store
 from harness.rows import Row
+from harness.run import forecast
+from harness.run.executors.local import LocalExecutor
 from harness.spec import Cell, Choice, TrialSpec
-from harness.store import Store
-from harness.sweep import Sweep
+from harness.sweep import catalogue
+from harness.sweep.catalogue import Catalogue
+from harness.sweep.expand import ask
+from harness.sweep.file import Sweep
+from harness.trial import trial
+from harness.trial.bench import build, usual, virtual
+from harness.trial.exact import tier
+from harness.trial.probe import Bench
 from ratebp.ops import native
 
 MODEL = Choice.make("tiny_resnet", {"width": 0.125})
@@ -93,8 +97,8 @@ def test_a_plan_counts_torch_s_unless_others_are_named(offered: Catalogue) -> No
 def test_what_is_timed_is_what_is_counted() -> None:
     found = {}
     for operators in ("cpp", "torch"):
-        bench = rig.build(cell("rate_m", operators))
-        told = exact.measure(bench)
+        bench = build(cell("rate_m", operators))
+        told = tier.measure(bench)
         assert told.facts["operators"] == trial.describe(bench)["operators"] == operators
         figures = {(row.metric, row.phase): row.values[0] for row in told.rows}
         parts: dict[str, Callable[[], object]] = {
@@ -115,12 +119,12 @@ def test_what_is_timed_is_what_is_counted() -> None:
 @pytest.mark.parametrize("method", ["bptt_m", "bptt_s", "bptt_ckpt", "rate_m", "ottt_a", "dsr"])
 def test_fake_tensors_count_the_cpp_program_as_real_ones_do(method: str) -> None:
     def rows(bench: Bench) -> tuple[Row, ...]:
-        return exact.measure(bench).rows
+        return tier.measure(bench).rows
 
     for fields in ({}, {"memory_format": "channels_last"}, {"dtype": "float64"}):
         asked = cell(method, **fields)
-        real = rows(rig.build(asked))
-        with rig.virtual(asked) as fake:
+        real = rows(build(asked))
+        with virtual(asked) as fake:
             assert rows(fake) == real
 
 
@@ -156,9 +160,9 @@ def test_without_a_compiler_a_cpp_cell_is_skipped_by_name(
 
 def test_a_graph_has_torch_s_operators_alone() -> None:
     with pytest.raises(AbsentError, match=r"calls none of the library's C\+\+ there; legal"):
-        rig.build(cell(execution="compile"))
+        build(cell(execution="compile"))
     with pytest.raises(AbsentError, match="operators 'triton' cannot run on 'cpu'"):
-        rig.build(cell(operators="triton"))
+        build(cell(operators="triton"))
 
 
 def test_the_forecast_counts_a_gpu_s_cells_on_torch_s_operators() -> None:
@@ -210,4 +214,4 @@ def test_a_record_from_before_says_its_operators_in_a_fact(tmp_path: Path) -> No
 
 
 def test_operators_of_the_usual_choice_can_run_here() -> None:
-    assert rig.build(cell(operators=rig.usual("cpu"))).operators == rig.usual("cpu")
+    assert build(cell(operators=usual("cpu"))).operators == usual("cpu")

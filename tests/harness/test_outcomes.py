@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.executors.outcomes import judge, oom_kills, tail
+from harness.run.executors.outcomes import judge, oom_kills, tail
 
 V2 = "0::/box\n"
 V1 = "9:name=systemd:/\n4:memory,hugetlb:/box\n0::/\n"

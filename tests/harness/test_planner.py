@@ -13,9 +13,11 @@ import torch
 from probe_bench import small_heap
 from torch._subclasses.fake_tensor import DataDependentOutputException
 
-from harness import exact, planner, rig
 from harness.planning.client import PLANNER, Planner
 from harness.spec import Cell, Choice
+from harness.trial import planner
+from harness.trial.bench import build
+from harness.trial.exact import tier
 
 TINY = Choice.make("tiny_resnet", {"width": 0.25})
 CELLS = [
@@ -35,7 +37,7 @@ def children() -> Iterator[Planner]:
 def test_a_prediction_equals_a_real_run_to_the_byte(children: Planner, cell: Cell) -> None:
     told = children.submit(cell).result()
     with small_heap():
-        measured = exact.measure(rig.build(cell))
+        measured = tier.measure(build(cell))
     assert (told.status, told.error) == ("ok", None)
     assert told.rows == measured.rows
     assert told.facts["dispatch_device"] == "cpu"
@@ -70,7 +72,7 @@ def test_a_cell_needs_neither_memory_nor_data_files(
 
 def test_what_is_printed_does_not_disturb_the_answers() -> None:
     code = (
-        "import sys, harness.planner as planner\n"
+        "import sys, harness.trial.planner as planner\n"
         "planner.predict = lambda cell: print('a plug-in prints') or {'T': cell.T}\n"
         "sys.exit(planner.main())"
     )
@@ -85,10 +87,10 @@ def test_what_is_printed_does_not_disturb_the_answers() -> None:
 def test_a_step_that_looks_at_values_is_skipped_with_the_reason(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def looks(_: Any) -> exact.Exact:
+    def looks(_: Any) -> tier.Exact:
         raise DataDependentOutputException(torch.ops.aten._local_scalar_dense.default)
 
-    monkeypatch.setattr(exact, "measure", looks)
+    monkeypatch.setattr(tier, "measure", looks)
     answer = planner.predict(CELLS[0])
     assert answer["status"] == "skipped"
     assert "depends on the values of a tensor" in answer["error"]

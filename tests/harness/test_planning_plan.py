@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from fakes import CATALOGUE
 
-from harness import catalogue
-from harness.catalogue import Catalogue
 from harness.errors import StoreError, SweepError
 from harness.planning import plan
 from harness.planning.client import Planner, Prediction
 from harness.spec import Cell
-from harness.sweep import Sweep, read
+from harness.sweep import catalogue
+from harness.sweep.catalogue import Catalogue
+from harness.sweep.file import Sweep, read
 
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_planner.py"))]
 PAPERS = Path(__file__).parents[2] / "benchmarks/sweeps/papers.toml"

@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 from probe_bench import bench
 
-from harness import probes
 from harness.errors import TrialError
-from harness.probe import unwatched
 from harness.spec import PROBES
+from harness.trial import probes
+from harness.trial.probe import unwatched
 
 COSTS = ("time", "memory")
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from probe_bench import bench
 
-from harness import probes
 from harness.errors import TrialError
 from harness.spec import Training
+from harness.trial import probes
 
 BUDGET = Training(epochs=3, lr=0.5, schedule="constant")
 

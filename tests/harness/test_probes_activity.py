@@ -8,17 +8,18 @@ import pytest
 import torch
 from probe_bench import bench
 
-from harness import probes, rig
 from harness.errors import TrialError
-from harness.probe import Bench
 from harness.rows import Row
 from harness.spec import Cell, Choice, Training
+from harness.trial import probes
+from harness.trial.bench import build
+from harness.trial.probe import Bench
 
 
 def measure(method: str, T: int) -> tuple[dict[tuple[str, str], Row], Bench]:
     model = Choice.make("tiny_resnet", {"width": 0.25})
     threads = torch.get_num_threads()
-    made = rig.build(Cell(Choice(method), model, "digits", T, 128, training=Training(lr=0.3)))
+    made = build(Cell(Choice(method), model, "digits", T, 128, training=Training(lr=0.3)))
     torch.set_num_threads(threads)  # a trial sets those of its process; here it is the tests' own
     reading = probes.get("activity").measure(made)
     assert reading.facts == {"samples": 128}

@@ -13,10 +13,11 @@ import torch
 from fake_nvml import FakeNvml
 from probe_bench import bench
 
-from harness import gpu, probes, rapl
 from harness.errors import AbsentError, TrialError
-from harness.probe import Reading
-from harness.probes import energy
+from harness.machine import gpu, rapl
+from harness.trial import probes
+from harness.trial.probe import Reading
+from harness.trial.probes import energy
 
 
 class Steps:

@@ -14,11 +14,12 @@ from probe_bench import bench
 from torch import Tensor, nn
 
 import ratebp
-from harness import probes, rig
 from harness.errors import TrialError
-from harness.probe import Bench, Reading
-from harness.probes.fidelity import BATCHES, REFERENCES
 from harness.spec import Cell, Choice, Training
+from harness.trial import probes
+from harness.trial.bench import build
+from harness.trial.probe import Bench, Reading
+from harness.trial.probes.fidelity import BATCHES, REFERENCES
 
 BUDGET = Training(epochs=1, lr=0.1, schedule="constant")
 STAGES = ("initial", "trained")
@@ -93,7 +94,7 @@ def real(method: str, T: int = 2, **fields: Any) -> Bench:
     model = Choice.make("tiny_resnet", {"width": 0.25})
     cell = Cell(Choice.make(method), model, "digits", T, 128, training=BUDGET)
     threads = torch.get_num_threads()
-    made = rig.build(replace(cell, **fields))
+    made = build(replace(cell, **fields))
     torch.set_num_threads(threads)  # a trial sets those of its process; here it is the tests' own
     return made
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness import probes, rig
 from harness.errors import AbsentError
 from harness.spec import Cell, Choice, Training
+from harness.trial import probes
+from harness.trial.bench import build
 
 # With feedback a network runs step by step alone: bptt_m and rate-BP's assumptions refuse it.
 FED_BACK = Choice.make("ottt_vgg11", {"feedback": True, "width": 1 / 32})
@@ -15,7 +16,7 @@ CELL = Cell(Choice("ottt_a"), FED_BACK, "synthetic-3x16x16-4", 2, 4, training=BU
 
 
 def test_a_reference_that_cannot_train_the_network_is_absent_by_name() -> None:
-    reading = probes.get("fidelity").measure(rig.build(CELL))
+    reading = probes.get("fidelity").measure(build(CELL))
     assert {row.metric for row in reading.rows} == {
         f"fidelity.{stage}.bptt_s.{figure}"
         for stage in ("initial", "trained")
@@ -30,6 +31,6 @@ def test_a_reference_that_cannot_train_the_network_is_absent_by_name() -> None:
 def test_a_network_that_neither_reference_trains_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("harness.probes.fidelity.REFERENCES", ("bptt_m", "rate_m"))
+    monkeypatch.setattr("harness.trial.probes.fidelity.REFERENCES", ("bptt_m", "rate_m"))
     with pytest.raises(AbsentError, match=r"BPTT \(multi-step\) cannot train.*Rate-BP"):
-        probes.get("fidelity").measure(rig.build(CELL))
+        probes.get("fidelity").measure(build(CELL))

@@ -12,11 +12,12 @@ import torch
 from probe_bench import bench
 from torch import Tensor, library
 
-from harness import exact, probes
 from harness.errors import TrialError
-from harness.probe import Bench, Phase
-from harness.probes import memory
 from harness.rows import Row
+from harness.trial import probes
+from harness.trial.exact import tier
+from harness.trial.probe import Bench, Phase
+from harness.trial.probes import memory
 
 MIB = 2**20
 
@@ -35,10 +36,10 @@ def test_the_exact_tier_comes_after_everything_that_it_would_disturb(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     log: list[str] = []
-    measure = exact.measure
+    measure = tier.measure
     monkeypatch.setenv("MALLOC_MMAP_THRESHOLD_", "65536")
     monkeypatch.setattr(memory, "peak_of", lambda step: (log.append("rss"), step(), ("how", 7))[2])
-    monkeypatch.setattr(exact, "measure", lambda bench: (log.append("exact"), measure(bench))[1])
+    monkeypatch.setattr(tier, "measure", lambda bench: (log.append("exact"), measure(bench))[1])
     reading = probes.get("memory").measure(bench(log=log))
     requested = ["step", "step"]
     assert log == [

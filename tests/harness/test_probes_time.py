@@ -12,12 +12,12 @@ import pytest
 import torch
 from probe_bench import bench
 
-from harness import probes
 from harness.errors import TrialError
-from harness.probe import PHASES, Bench, Reading
-from harness.probes.time import probe, sampling, stopwatch, yardstick
-from harness.probes.time.stopwatch import Spans, Task
-from harness.reference import Reference
+from harness.trial import probes
+from harness.trial.probe import PHASES, Bench, Reading
+from harness.trial.probes.time import probe, sampling, stopwatch, yardstick
+from harness.trial.probes.time.stopwatch import Spans, Task
+from harness.trial.reference import Reference
 
 
 @pytest.fixture(autouse=True)

@@ -10,14 +10,14 @@ import pytest
 import torch
 from probe_bench import bench
 
-from harness import rig
-from harness.ceiling import Ceiling
 from harness.errors import TrialError
-from harness.probe import Bench, unwatched
-from harness.probes.time import limits, yardstick
-from harness.reference import Reference
 from harness.spec import Cell, Choice
-from harness.tracker import LiveBytes
+from harness.trial.bench import build
+from harness.trial.ceiling import Ceiling
+from harness.trial.exact.tracker import LiveBytes
+from harness.trial.probe import Bench, unwatched
+from harness.trial.probes.time import limits, yardstick
+from harness.trial.reference import Reference
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def _threads() -> Iterator[None]:
 
 def built(T: int, dtype: str = "float32") -> Bench:
     model = Choice.make("tiny_resnet", {"width": 0.5})
-    return rig.build(Cell(Choice.make("rate_m"), model, "digits", T, 5, dtype))
+    return build(Cell(Choice.make("rate_m"), model, "digits", T, 5, dtype))
 
 
 def test_the_arithmetic_of_a_step_by_phase() -> None:

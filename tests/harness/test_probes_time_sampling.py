@@ -10,9 +10,9 @@ from itertools import count, pairwise
 import pytest
 import torch
 
-from harness.probe import Phase
-from harness.probes.time import sampling, stopwatch
-from harness.probes.time.stopwatch import Spans, Task
+from harness.trial.probe import Phase
+from harness.trial.probes.time import sampling, stopwatch
+from harness.trial.probes.time.stopwatch import Spans, Task
 
 
 class FakeTime:

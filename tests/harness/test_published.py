@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from report_sample import write
 
-from harness import published, report
+from harness import report
 from harness.errors import StoreError
-from harness.store import Store
+from harness.results import published
+from harness.results.store import Store
 
 PUBLISHED = sorted((Path(__file__).parents[2] / "results" / "published").glob("*/trials.csv"))
 

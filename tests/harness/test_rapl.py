@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness import rapl
 from harness.errors import AbsentError
+from harness.machine import rapl
 
 TURN = 262_143_328_850
 

@@ -12,7 +12,7 @@ from harness import report
 from harness.errors import MixedError, ReportError
 from harness.report import comparison
 from harness.report.estimates import groups
-from harness.store import load
+from harness.results.store import load
 
 LIVE, STEP = QUANTITIES["live_peak"], QUANTITIES["step"]
 
@@ -123,5 +123,5 @@ def test_two_machines_or_two_meanings_are_refused_unless_asked(
 def test_runs_without_a_common_setting_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "a", repeats=1)
     write(tmp_path / "b", repeats=1, batches=(64,))
-    with pytest.raises(ReportError, match="no network, data, batch"):
+    with pytest.raises(ReportError, match=r"compared: network, data, batch, .*, operators must be"):
         report.compare(tmp_path / "a", tmp_path / "b")

@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from report_sample import METHODS, STEPS, TRAIN_T, group, memory_mib, step_ms, write
 
-from harness import stats
 from harness.report import estimates
 from harness.report.estimates import Group
 from harness.report.quantities import MEMORY, MILLI, TIME
 from harness.report.readings import Readings
-from harness.store import MEASUREMENT_COLUMNS, load
+from harness.results import stats
+from harness.results.store import MEASUREMENT_COLUMNS, load
 
 
 @pytest.fixture(scope="module")

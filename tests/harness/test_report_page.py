@@ -15,7 +15,7 @@ from harness import report
 from harness.errors import MixedError, ReportError, StoreError
 from harness.report.payload import unpack
 from harness.report.quantities import TIME
-from harness.store import Store
+from harness.results.store import Store
 
 NEW = "<script>alert(1)</script>"
 PANELS = [

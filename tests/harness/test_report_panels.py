@@ -17,11 +17,11 @@ from report_sample import (
     memory_mib,
 )
 
-from harness import growth
 from harness.report import estimates, exponents, predictions, style
 from harness.report.estimates import Group
 from harness.report.laws import laws
 from harness.report.quantities import MEMORY
+from harness.results import growth
 
 LIVE, REQUESTED = QUANTITIES["live_peak"], QUANTITIES["cpu_requested"]
 

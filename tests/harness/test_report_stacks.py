@@ -11,7 +11,6 @@ import pytest
 from report_rows import COSINE, PARTS, PERSISTENT_MIB, RATES, WEIGHTS
 from report_sample import METHODS, STEPS, TRAIN_T, group, memory_mib
 
-from harness import store
 from harness.report import (
     drift,
     estimates,
@@ -26,6 +25,7 @@ from harness.report import (
 from harness.report.estimates import Group
 from harness.report.quantities import MEMORY, TIME
 from harness.report.readings import Readings
+from harness.results import store
 
 TIMES, HELD, TRAFFIC = (next(s for s in stacks.STACKS if s.key == key)
                         for key in ("time", "memory", "traffic"))  # fmt: skip

@@ -4,9 +4,9 @@ import plotly.graph_objects as go
 import pytest
 from report_sample import METHODS
 
-from harness import catalogue
 from harness.report import style
 from harness.report.style import DARK, LIGHT, Look
+from harness.sweep import catalogue
 
 BUILT_IN = [(name, name, family) for name, (family, *_) in METHODS.items()]
 NEW = ("eventprop", "eventprop", "adjoint")

@@ -14,8 +14,8 @@ import pytest
 from fakes import DRIVE, Recorder
 
 from harness.errors import LockedError, SweepError
-from harness.runner import Summary
-from harness.store import Store, load
+from harness.results.store import Store, load
+from harness.run.runner import Summary
 
 Write = Callable[..., Path]
 LIMIT = (

@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 import ratebp
-from harness import catalogue, imports, rig
 from harness.errors import CatalogueError
-from harness.imports import Imports
-from harness.probes import get
-from harness.sources import Sources
+from harness.machine.start import PACKAGES, ROOT
+from harness.run import imports
+from harness.run.imports import Imports
+from harness.run.sources import Sources
 from harness.spec import PROBES, TRAINED, Cell, Choice, Training, TrialSpec
-from harness.start import PACKAGES, ROOT
+from harness.sweep import catalogue
+from harness.trial.bench import build
+from harness.trial.probes import get
 
 EXAMPLE = ROOT / "examples" / "last_step.py"
 MODEL = Choice.make("tiny_resnet", {"width": 0.125})
@@ -27,7 +29,7 @@ MODEL = Choice.make("tiny_resnet", {"width": 0.125})
 
 LOADED = """
 import pkgutil, sys
-from harness import worker
+from harness.trial import worker
 *files, names = sys.argv[1], sys.argv[2], sys.argv[3:]
 modules = pkgutil.iter_modules
 pkgutil.iter_modules = lambda path, prefix="": (
@@ -72,14 +74,16 @@ def test_one_byte_of_any_file_of_the_closure_changes_the_id_and_no_other_does(co
         if name not in within:
             file.write_bytes(file.read_bytes() + b"\n")
     assert code() == before
-    missed = ("elementwise", "fakes", "rows", "spec", "errors", "executors/settings")
+    missed = ("trial/exact/elementwise", "trial/exact/fakes", "rows", "spec", "errors")
+    missed += ("run/executors/settings", "machine/start")
     assert {f"harness/{name}.py" for name in missed} <= within.keys()
     assert {"ratebp/ops/native.h", "ratebp/ops/bits/native.cpp", "ratebp/ops/bits/native.py"} <= (
         within.keys()
     )
     assert "harness/data/digits.npz" in within
-    for without in ("report/page", "runner", "probes/energy", "probes/time/probe", "planner"):
+    for without in ("report/page", "run/runner", "trial/probes/energy", "trial/probes/time/probe"):
         assert f"harness/{without}.py" not in within
+    assert "harness/trial/planner.py" not in within
     assert "ratebp/methods/bptt_m.py" not in within
     assert "ratebp/ops/README.md" not in within
 
@@ -93,8 +97,8 @@ def test_a_probe_or_a_method_voids_its_own_trials_alone(copy: Path) -> None:
     shared: list[str] = []
     before = codes()
     for name, changed in (
-        ("harness/probes/energy.py", {(m, "energy") for m in ("sltt", "rate_m", "bptt_s")}),
-        ("harness/training.py", {(m, p) for m, p in before if p in TRAINED}),
+        ("harness/trial/probes/energy.py", {(m, "energy") for m in ("sltt", "rate_m", "bptt_s")}),
+        ("harness/trial/training.py", {(m, p) for m, p in before if p in TRAINED}),
         # Fidelity compares with bptt_s, whatever the method.
         ("ratebp/methods/bptt_s.py", {(m, p) for m, p in before if m == "bptt_s" or "fid" in p}),
         ("ratebp/methods/sltt.py", {(m, p) for m, p in before if m == "sltt"}),
@@ -104,7 +108,7 @@ def test_a_probe_or_a_method_voids_its_own_trials_alone(copy: Path) -> None:
         after = codes()
         assert {key for key in before if before[key] != after[key]} == changed
         (copy / name).write_bytes(text)
-    (copy / "harness/probes/novel.py").write_text("from harness.probe import Probe\n")
+    (copy / "harness/trial/probes/novel.py").write_text("from harness.trial.probe import Probe\n")
     assert codes() == before
     assert len(set(shared)) == 1
 
@@ -143,7 +147,7 @@ def test_every_method_that_a_probe_runs_is_in_its_digest(
 
     monkeypatch.setattr(ratebp.methods, "get", noted)
     cell = Cell(Choice("sltt"), MODEL, "digits", 2, 256, training=Training())
-    get(probe).measure(rig.build(cell))
+    get(probe).measure(build(cell))
     files = Sources(methods()).own("sltt", probe).values()
     assert {methods()[name] for name in asked} <= set(files)
     assert len(asked) == (4 if probe == "fidelity" else 1)
@@ -153,10 +157,10 @@ def test_files_that_are_edited_meanwhile_are_told(copy: Path) -> None:
     sources = Sources(methods(copy), root=copy)
     sources.code("sltt", "time")
     assert sources.changed() == []
-    (copy / "harness/probes/energy.py").write_text("pass\n")  # nobody has looked at it
-    (copy / "harness/rig.py").write_text("pass\n")
+    (copy / "harness/trial/probes/energy.py").write_text("pass\n")  # nobody has looked at it
+    (copy / "harness/trial/bench.py").write_text("pass\n")
     (copy / "ratebp/ops/native.h").unlink()
-    assert set(sources.changed()) == {copy / "harness/rig.py", copy / "ratebp/ops/native.h"}
+    assert set(sources.changed()) == {copy / "harness/trial/bench.py", copy / "ratebp/ops/native.h"}
 
 
 def test_a_module_that_is_not_there_is_named(copy: Path) -> None:

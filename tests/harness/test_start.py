@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from harness import catalogue, start
-from harness.executors.local import WORKER, LocalExecutor
+from harness.machine import start
 from harness.planning.client import PLANNER, Planner
+from harness.run.executors.local import WORKER, LocalExecutor
 from harness.spec import Cell, Choice, TrialSpec
+from harness.sweep import catalogue
 
 CELL = Cell(
     Choice("sltt"), Choice.make("tiny_resnet", {"width": 0.125}), "digits", 2, 4, operators="torch"
@@ -31,7 +32,7 @@ def shadow(tmp_path: Path) -> Path:
 def test_every_command_keeps_the_current_folder_off_the_path() -> None:
     for command in (WORKER, PLANNER, catalogue.COMMAND):
         assert command[1] == "-P"
-        assert Path(command[2]) == start.ROOT / "harness" / "start.py"
+        assert Path(command[2]) == start.ROOT / "harness" / "machine" / "start.py"
 
 
 def test_nothing_in_the_current_folder_is_run(

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from harness import stats
+from harness.results import stats
 
 
 def test_median_and_quartiles_of_known_numbers() -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from harness.errors import LockedError, StoreError
+from harness.results.store import MEASUREMENT_COLUMNS, TRIAL_COLUMNS, Store, load, write_text
 from harness.spec import TrialSpec
-from harness.store import MEASUREMENT_COLUMNS, TRIAL_COLUMNS, Store, load, write_text
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def test_a_record_that_is_json_but_nonsense(
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from harness.store import Store\n"
+        "from pathlib import Path; from harness.results.store import Store\n"
         f"with Store(Path({str(tmp_path)!r})).locked(): print('in')"
     )
     with Store(tmp_path).locked():

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harness.errors import SweepError
-from harness.sweep import find, read
+from harness.sweep.file import find, read
 
 Write = Callable[..., Path]
 

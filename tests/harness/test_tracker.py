@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.graph import save_on_cpu, saved_tensors_hooks
 from torch.utils.checkpoint import checkpoint
 
-from harness.tracker import LiveBytes
+from harness.trial.exact.tracker import LiveBytes
 
 N = 1000  # bytes of `block()`
 

@@ -14,7 +14,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.profiler import ProfilerActivity, profile
 
 from harness.errors import TrialError
-from harness.tracker import LiveBytes
+from harness.trial.exact.tracker import LiveBytes
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.profiler import ProfilerActivity, profile
 
-from harness.tracker import LiveBytes
+from harness.trial.exact.tracker import LiveBytes
 
 T, B, CHANNELS = 4, 8, 16
 

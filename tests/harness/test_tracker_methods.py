@@ -10,11 +10,11 @@ from probe_bench import small_heap
 from torch.distributed._tools.mem_tracker import MemTracker
 
 import ratebp
-from harness import rig
-from harness.probe import Bench
-from harness.probes.memory import requested_peak
 from harness.spec import Cell, Choice
-from harness.tracker import LiveBytes
+from harness.trial.bench import build
+from harness.trial.exact.tracker import LiveBytes
+from harness.trial.probe import Bench
+from harness.trial.probes.memory import requested_peak
 
 SCRATCH = 256 * 1024
 """Bytes inside one convolution of the network below: the first one takes 246,352 by itself, forward
@@ -33,7 +33,7 @@ def warmed(method: str) -> Bench | None:
     model = Choice.make("tiny_resnet", {"width": 0.25})
     cell = Cell(Choice(method), model, "synthetic-3x16x16-4", 2, 4)
     try:
-        bench = rig.build(cell)
+        bench = build(cell)
     except ratebp.BindError:
         assert not ratebp.methods.get(method).info.norms
         return None

@@ -11,9 +11,9 @@ from probe_bench import bench
 from torch import Tensor, nn
 
 from harness.errors import TrialError
-from harness.probe import Phase
 from harness.spec import Training
-from harness.training import STAGES, learning_rates, stages, train, undisturbed
+from harness.trial.probe import Phase
+from harness.trial.training import STAGES, learning_rates, stages, train, undisturbed
 
 BUDGET = Training(epochs=3, lr=0.5, schedule="constant")
 

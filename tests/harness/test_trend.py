@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from report_sample import write
 
-from harness import stats
 from harness.errors import StoreError
-from harness.store import Tables, load
+from harness.results import stats
+from harness.results.store import Tables, load
 from harness.trend import history, moves
 from harness.trend.figures import HEADLINES, Figure, summarise
 

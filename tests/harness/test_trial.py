@@ -12,12 +12,13 @@ import torch
 from probe_bench import small_heap
 
 import ratebp
-from harness import rig, trial
 from harness.errors import DataError, TrialError
-from harness.probe import PHASES
-from harness.probes.memory import Memory
 from harness.rows import MEASUREMENT_VERSION, Row
 from harness.spec import Cell, Choice, Training, TrialSpec
+from harness.trial import trial
+from harness.trial.bench import COST_RATE, build
+from harness.trial.probe import PHASES
+from harness.trial.probes.memory import Memory
 
 # tiny_resnet has norms
 METHODS = [name for name in ratebp.methods.names() if ratebp.methods.get(name).info.norms]
@@ -56,7 +57,7 @@ def values(rows: tuple[Row, ...]) -> dict[tuple[str, str], float]:
 def test_a_memory_trial_shows_the_memory_class_that_the_method_claims(method: str) -> None:
     stored = {}
     for T in (2, 4, 8):
-        value = values(Memory().measure(rig.build(cell(method, T))).rows)
+        value = values(Memory().measure(build(cell(method, T))).rows)
         stored[T] = value["mem.live_after_forward", "forward"]
         assert value["mem.trace", "forward"] == (
             value["mem.live_peak", "forward"] - value["mem.plain_forward", "forward"]
@@ -90,7 +91,7 @@ def test_a_time_trial_answers_with_rows_and_facts() -> None:
 
 
 def test_malloc_settings_are_facts(monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = rig.build(cell())
+    bench = build(cell())
     for name in ("MALLOC_ARENA_MAX", "MALLOC_TOP_PAD_"):
         monkeypatch.delenv(name, raising=False)
     assert trial.describe(bench)["malloc"] == "default"
@@ -119,21 +120,21 @@ def test_a_diverging_training_is_invalid() -> None:
 
 
 def test_the_same_cell_is_built_the_same() -> None:
-    first, second = rig.build(cell()), rig.build(cell())
+    first, second = build(cell()), build(cell())
     assert torch.equal(first.x, second.x)
     assert torch.equal(first.y, second.y)
     for bench in (first, second):
         bench.step()
     for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(a, b)
-    other = rig.build(cell(seed=1))
+    other = build(cell(seed=1))
     assert not torch.equal(first.x, other.x)
     assert not torch.equal(next(first.model.parameters()), next(other.model.parameters()))
 
 
 def test_a_method_that_updates_at_every_time_step_gets_no_further_update() -> None:
     for name, updates in (("ottt_o", 3), ("ottt_a", 1)):
-        bench = rig.build(cell(name, 3))
+        bench = build(cell(name, 3))
         entered: list[str] = []
 
         @contextmanager
@@ -147,7 +148,7 @@ def test_a_method_that_updates_at_every_time_step_gets_no_further_update() -> No
 
 
 def test_a_step_updates_and_zeroes_the_gradients_in_place() -> None:
-    bench = rig.build(cell())
+    bench = build(cell())
     before = [p.detach().clone() for p in bench.model.parameters()]
     bench.step()
     grads = [p.grad for p in bench.model.parameters()]
@@ -168,7 +169,7 @@ def test_a_step_updates_and_zeroes_the_gradients_in_place() -> None:
     ],
 )
 def test_dtypes(dtype: str, parameters: torch.dtype, logits: torch.dtype) -> None:
-    bench = rig.build(cell(dtype=dtype))
+    bench = build(cell(dtype=dtype))
     assert bench.x.dtype is parameters
     assert {p.dtype for p in bench.model.parameters()} == {parameters}
     assert bench.plain_forward().dtype is logits
@@ -177,20 +178,20 @@ def test_dtypes(dtype: str, parameters: torch.dtype, logits: torch.dtype) -> Non
 
 
 def test_optimisers_are_those_of_the_budget() -> None:
-    costs = rig.build(cell()).optimizer
+    costs = build(cell()).optimizer
     assert isinstance(costs, torch.optim.SGD)
-    assert (costs.defaults["momentum"], costs.defaults["lr"]) == (0.9, rig.COST_RATE)
+    assert (costs.defaults["momentum"], costs.defaults["lr"]) == (0.9, COST_RATE)
     budget = Training(optimizer="adam", lr=0.02, weight_decay=0.1)
-    adam = rig.build(cell(training=budget)).optimizer
+    adam = build(cell(training=budget)).optimizer
     assert isinstance(adam, torch.optim.Adam)
     assert (adam.defaults["lr"], adam.defaults["weight_decay"]) == (0.02, 0.1)
-    sgd = rig.build(cell(training=replace(budget, optimizer="sgd", momentum=0.5))).optimizer
+    sgd = build(cell(training=replace(budget, optimizer="sgd", momentum=0.5))).optimizer
     assert isinstance(sgd, torch.optim.SGD)
     assert (sgd.defaults["momentum"], sgd.defaults["weight_decay"]) == (0.5, 0.1)
 
 
 def test_batches_are_encoded_and_leave_no_small_batch_to_train_on() -> None:
-    bench = rig.build(cell(T=3, batch=100))
+    bench = build(cell(T=3, batch=100))
     train = list(bench.batches("train", 0))
     assert len(train) == bench.updates_per_epoch == 14
     assert all(x.shape == (3, 100, 1, 8, 8) and x.stride(0) == 0 for x, _ in train)

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from benchmarks import verify_frontier
-from harness import catalogue
-from harness.executors import Outcome
 from harness.planning.allowance import Allowance
 from harness.planning.cards import Card
 from harness.planning.client import Planner
 from harness.rows import Row
+from harness.run.executors import Outcome
 from harness.spec import Cell
+from harness.sweep import catalogue
 
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_planner.py"))]
 

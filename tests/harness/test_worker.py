@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import trial, worker
 from harness.rows import Row
 from harness.spec import Choice, TrialSpec
+from harness.trial import trial, worker
 
 MakeSpec = Callable[..., TrialSpec]
 ROWS = (Row("mem.live_peak", "step", "B", "exact", (3,)),)
@@ -35,7 +35,7 @@ def write(spec: TrialSpec, folder: Path) -> list[str]:
 
 def test_a_trial_from_file_to_file(real_spec: TrialSpec, tmp_path: Path) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "harness.worker", *write(real_spec, tmp_path)],
+        [sys.executable, "-m", "harness.trial.worker", *write(real_spec, tmp_path)],
         capture_output=True,
         text=True,
         check=False,
@@ -95,4 +95,4 @@ def test_wrong_arguments_are_explained(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as stop:
         worker.main(["one"])
     assert stop.value.code == 2
-    assert "usage: python -m harness.worker" in capsys.readouterr().err
+    assert "usage: python -m harness.trial.worker" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import ratebp
-from harness.tracker import LiveBytes
+from harness.trial.exact.tracker import LiveBytes
 from ratebp.errors import BindError, OptionError
 from ratebp.testing import Problem, problem, seeded_step
 from ratebp.testing.contracts import differences, gradients

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import ratebp
-from harness.tracker import LiveBytes
+from harness.trial.exact.tracker import LiveBytes
 from ratebp.rules.remaking import RemakingNorm
 
 CHOICES = ("kept", "recomputed")

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 import ratebp
-from harness.counters import Operations
-from harness.tracker import LiveBytes
+from harness.trial.exact.counters import Operations
+from harness.trial.exact.tracker import LiveBytes
 from ratebp.ops import using
 from ratebp.testing import Problem, fitting, seeded_step
 from tests.ratebp.kernels.common import BACKEND, DEVICE, INTERPRETED

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor, library
 
-from harness.counters import Operations
-from harness.tracker import LiveBytes
+from harness.trial.exact.counters import Operations
+from harness.trial.exact.tracker import LiveBytes
 from ratebp.dynamics import Dynamics
 from ratebp.ops import (
     Normalised,

@@ -1,0 +1,1 @@
+"""What the machine is: software, clocks, energy counters, GPUs; and how a process starts on it."""

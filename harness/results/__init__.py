@@ -1,0 +1,1 @@
+"""What trials said: kept, published, compared, and what follows from it."""

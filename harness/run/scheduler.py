@@ -1,0 +1,179 @@
+"""Measures a list of trials: side by side where that is harmless, until done or told to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from types import FrameType
+from typing import Final, Protocol
+
+from harness.results.store import Store
+from harness.run.exclusive import LARGEST, Turn, Turns
+from harness.run.executors import Executor, Outcome, TrialStopped
+from harness.spec import TrialSpec
+
+ALONE: Final = ("time", "energy")
+"""Probes that a neighbour would disturb."""
+
+RETRIED: Final = ("crash", "timeout")
+"""Ends that may be bad luck, so the trial gets a second chance at once."""
+
+FOREIGN: Final = "foreign"
+"""Fact of an invalid trial that somebody else's process disturbed: that, too, is bad luck."""
+
+
+class Listener(Protocol):
+    """Is told what happens, in the main thread."""
+
+    def planned(self, todo: Sequence[TrialSpec], total: int, jobs: int) -> None:
+        """`todo` trials of `total` are about to be measured, up to `jobs` side by side."""
+
+    def finished(self, spec: TrialSpec, outcome: Outcome) -> None:
+        """One trial has its record."""
+
+    def notice(self, text: str) -> None:
+        """Something that the user should know."""
+
+
+class Crew:
+    """The main thread waits for threads, each of which waits for one trial process.
+
+    The first Ctrl-C ends the launching and lets running trials finish; a second one, SIGTERM or
+    SIGHUP kills them. A killed trial leaves no record, so that the next run measures it.
+
+    Attributes
+    ----------
+    measured:
+        Trials that got a record.
+    stopped:
+        The signal that cut the work short, or None.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        listener: Listener,
+        record: Callable[[TrialSpec, Outcome, int], dict[str, object]],
+        jobs: int,
+    ) -> None:
+        """`record` makes the record of a trial from its outcome and the number of attempts."""
+        self.measured = 0
+        self.stopped: int | None = None
+        self._store = store
+        self._executor = executor
+        self._listener = listener
+        self._record = record
+        self._jobs = jobs
+
+    def measure(self, specs: Sequence[TrialSpec]) -> None:
+        """Measure the trials in their order.
+
+        Raises
+        ------
+        StoreError
+            If a record cannot be written; running trials are killed first.
+        """
+        with self._signals(), ThreadPoolExecutor(self._jobs) as pool:
+            try:
+                self._loop(pool, specs)
+            except BaseException:
+                self._executor.stop()
+                raise
+
+    def _loop(self, pool: ThreadPoolExecutor, specs: Sequence[TrialSpec]) -> None:
+        waiting = deque(specs)
+        running: dict[Future[tuple[Outcome, int]], TrialSpec] = {}
+        while True:
+            while waiting and self.stopped is None and self._fits(waiting[0], running.values()):
+                for spec, turn in self._next(waiting):
+                    running[pool.submit(self._attempt, spec, turn)] = spec
+            if not running:
+                return
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                spec = running.pop(future)
+                with contextlib.suppress(TrialStopped):
+                    self._keep(spec, *future.result())
+
+    def _fits(self, spec: TrialSpec, running: Collection[TrialSpec]) -> bool:
+        if any(map(_alone, (spec, *running))):
+            return not running
+        return len(running) < self._jobs
+
+    def _next(self, waiting: deque[TrialSpec]) -> list[tuple[TrialSpec, Turn | None]]:
+        """The trials to start now: one, or some that get ready together and take turns."""
+        most = min(self._jobs, LARGEST, len(waiting))
+        count = next((n for n in range(most) if not _in_turn(waiting[n])), most)
+        if count < 2:
+            return [(waiting.popleft(), None)]
+        turns = Turns(count)
+        return [(waiting.popleft(), turns.member(number)) for number in range(count)]
+
+    def _attempt(self, spec: TrialSpec, turn: Turn | None) -> tuple[Outcome, int]:
+        folder = self._store.logs(spec.trial)
+        try:
+            outcome = self._executor.run(spec, folder, turn)
+            if not _unlucky(outcome) or self.stopped is not None:
+                return outcome, 1
+            return self._executor.run(spec, folder, turn), 2
+        finally:
+            if turn is not None:
+                turn.leave()
+
+    def skip(self, spec: TrialSpec, outcome: Outcome) -> None:
+        """Give a trial its record without running it.
+
+        Raises
+        ------
+        StoreError
+            If the record cannot be written.
+        """
+        self._keep(spec, outcome, 0)
+
+    def _keep(self, spec: TrialSpec, outcome: Outcome, attempts: int) -> None:
+        self._store.write_record(self._record(spec, outcome, attempts))
+        if outcome.status == "ok":
+            shutil.rmtree(self._store.logs(spec.trial), ignore_errors=True)
+        self.measured += 1
+        self._listener.finished(spec, outcome)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Take over the signals that end a program, where this thread may."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._on_signal) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.stopped is None:
+            self._listener.notice("stopping after the running trials; Ctrl-C again kills them")
+        else:
+            self._executor.stop()
+        self.stopped = number if self.stopped is None else self.stopped
+
+
+def _unlucky(outcome: Outcome) -> bool:
+    disturbed = outcome.status == "invalid" and bool(outcome.facts.get(FOREIGN))
+    return disturbed or outcome.status in RETRIED
+
+
+def _in_turn(spec: TrialSpec) -> bool:
+    """Whether a trial may get ready beside others; on a GPU even that takes its memory."""
+    return spec.probe in ALONE and spec.cell.device == "cpu"
+
+
+def _alone(spec: TrialSpec) -> bool:
+    """Whether nothing may run beside a trial; a GPU has room for one."""
+    return spec.probe in ALONE or spec.cell.device != "cpu"

@@ -1,0 +1,1 @@
+"""The exact tier: what a step computes and keeps, counted, never timed."""
