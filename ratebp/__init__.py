@@ -16,6 +16,7 @@ from ratebp import losses, methods, models, norms
 from ratebp.encoding import direct
 from ratebp.errors import (
     BindError,
+    InputError,
     OptionError,
     OracleError,
     RatebpError,
@@ -61,6 +62,7 @@ __all__ = [
     "Delay",
     "Identity",
     "Info",
+    "InputError",
     "Leaf",
     "MaskedPSN",
     "Method",
