@@ -1,7 +1,6 @@
 """From a cell to a bench: the one place where the library under test is built and driven.
 
-Everything a probe needs of the library is handed over in a `probe.Bench`, so that probes never
-import it.
+What a probe needs of the library is handed over in a `probe.Bench`; probes never import it.
 """
 
 from __future__ import annotations

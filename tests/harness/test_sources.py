@@ -164,7 +164,7 @@ def test_files_that_are_edited_meanwhile_are_told(copy: Path) -> None:
 
 
 def test_a_module_that_is_not_there_is_named(copy: Path) -> None:
-    with pytest.raises(CatalogueError, match=r"no module 'harness\.probes\.novel'"):
+    with pytest.raises(CatalogueError, match=r"no module 'harness\.trial\.probes\.novel'"):
         Sources(methods(copy), root=copy).code("sltt", "novel")
     with pytest.raises(CatalogueError, match=r"cannot read .*gone\.py"):
         Sources({"gone": copy / "gone.py"}, root=copy).code("gone", "time")
