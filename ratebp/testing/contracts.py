@@ -9,12 +9,11 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from ratebp import methods
 from ratebp.encoding import direct
 from ratebp.errors import BindError, OptionError
-from ratebp.method import Identity, Method
+from ratebp.method import Method
 from ratebp.phases import StepContext
 from ratebp.testing import zoo
 from ratebp.testing.compare import fingerprint, settings, with_grad
@@ -22,12 +21,12 @@ from ratebp.testing.distributed import gradients_of_two_processes
 from ratebp.testing.gradients import differences as differences
 from ratebp.testing.gradients import gradients as gradients
 from ratebp.testing.gradients import gradients_of as gradients_of
+from ratebp.testing.identities import identity_differences
 from ratebp.testing.kept import kept_bytes
-from ratebp.testing.path import no_method, same
+from ratebp.testing.path import same
 from ratebp.testing.problems import (
     Problem,
     fitting,
-    into_last_spiking_layer,
     problem,
     seeded_step,
 )
@@ -276,7 +275,7 @@ class MethodContract:
             f"{identity} at {setting}": wrong
             for identity in method.identities
             for setting in settings(identity)
-            if (wrong := self._compare(identity, setting))
+            if (wrong := identity_differences(self.name, identity, setting))
         }
         assert failed == {}
 
@@ -291,18 +290,3 @@ class MethodContract:
             alike = [same(*(partial(run, way, s) for way in ways)) for s in settings(each)]
             said = f"'{each}' compares {self.name} with itself: the same operators run either way"
             assert not all(alike), said
-
-    def _compare(self, identity: Identity, setting: dict[str, Any]) -> dict[str, float]:
-        mine, theirs = problem(**setting), problem(**setting)
-        got = gradients(methods.get(self.name, **identity.options), mine)
-        if identity.oracle is None:
-            want = gradients(methods.get(identity.other, **identity.other_options), theirs)
-        else:
-            with no_method():
-                want = identity.oracle(theirs.model, theirs.x, theirs.y, F.cross_entropy)
-        if identity.scale == "inverse_t":
-            want = {n: g / mine.timesteps for n, g in want.items()}
-        if identity.over == "last_spiking":
-            last = into_last_spiking_layer(mine.model)
-            got, want = ({n: g[n] for n in last} for g in (got, want))
-        return differences(got, want, RTOL)

@@ -21,7 +21,6 @@ from ratebp.rules.exact import step_neuron
 from ratebp.schedules import Result
 from ratebp.testing import problem
 from ratebp.testing.compare import fingerprint
-from ratebp.verification.lockstep import Lockstep, UnevenError
 
 
 def check(method: Any, norm: str = "batch", **more: Any) -> ratebp.Check:
@@ -275,40 +274,3 @@ def test_labels_that_do_not_fit_are_no_fault_of_the_network_alone() -> None:
     case = problem()
     with pytest.raises(ratebp.OptionError, match=r"targets y have shape \(2,\) for 3 samples"):
         ratebp.verify(case.model, "bptt_m", case.x, case.y[:-1])
-
-
-def test_steps_meet_and_go_on_in_order() -> None:
-    met, seen, place = Lockstep(3), [], object()
-
-    def step(now: Tensor) -> Tensor:
-        seen.append(("before", int(now)))
-        first = met.meet(place, now, lambda steps: steps.cumsum(0))
-        seen.append(("after", int(now)))
-        return met.meet(place, first, lambda steps: steps - steps.mean())
-
-    out = met.run(step, torch.tensor([1.0, 2.0, 6.0]))
-    torch.testing.assert_close(torch.stack(out), torch.tensor([1.0, 3.0, 9.0]) - 13 / 3)
-    assert seen == [(word, number) for word in ("before", "after") for number in (1, 2, 6)]
-
-
-def test_steps_that_do_not_meet_are_an_error() -> None:
-    met = Lockstep(2)
-
-    def step(now: Tensor) -> Tensor:
-        return met.meet("there", now, lambda steps: steps) if now > 1 else now
-
-    with pytest.raises(UnevenError):
-        met.run(step, torch.tensor([2.0, 1.0]))
-    with pytest.raises(UnevenError):
-        (met := Lockstep(2)).run(lambda x: met.meet(object(), x, lambda s: s), torch.ones(2))
-
-
-def test_an_error_in_one_step_ends_all() -> None:
-    met = Lockstep(3)
-
-    def step(now: Tensor) -> Tensor:
-        met.meet(met, now, lambda steps: steps)
-        raise KeyError(int(now))
-
-    with pytest.raises(KeyError, match="4"):
-        met.run(step, torch.tensor([4, 5, 6]))
