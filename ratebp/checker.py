@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ratebp import models
-from ratebp.errors import OptionError, RatebpError
+from ratebp.errors import InputError, OptionError, RatebpError
 from ratebp.loading import load
 from ratebp.verification import oracle, verify
 
@@ -48,6 +48,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = verify(model, request["method"], x, y)
+    except InputError as error:
+        # A network of the zoo brings its input: that no method takes it is what it shows.
+        zoo = request["model"].startswith(ZOO)
+        nothing = {"error": 0.0, "cosine": None, "leaf": None}
+        return {"outcome": "refused" if zoo else "invalid", "reason": str(error), **nothing}
     except RatebpError as error:
         return {"outcome": "invalid", "reason": str(error)}
     return {

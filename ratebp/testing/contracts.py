@@ -12,7 +12,7 @@ import torch
 
 from ratebp import methods
 from ratebp.encoding import direct
-from ratebp.errors import BindError, OptionError
+from ratebp.errors import BindError, InputError, OptionError
 from ratebp.method import Method
 from ratebp.phases import StepContext
 from ratebp.testing import zoo
@@ -249,7 +249,10 @@ class MethodContract:
         """Beside a plain loop: exact, equal at T=1, approximate as declared, or refused."""
         for timesteps in (3, 1):
             case = zoo.entries()[network].case(timesteps)
-            found = verify(case.model, method, case.x, case.y)
+            try:
+                found = verify(case.model, method, case.x, case.y)
+            except InputError:
+                return  # no method takes such an input
             assert found.ok, str(found)
             if found.outcome == "equal at T=1":
                 return  # one time step was compared, too

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
+from torch.nn.modules.dropout import _DropoutNd
 
 from ratebp import methods
 from ratebp.claims import Identity, Oracle
@@ -121,7 +122,7 @@ def _equal(sides: Sides, x: Tensor, promise: Promise) -> Finding:
     if want.draws and promise.layout == "multi" and len(x) > 1:
         return Finding((), APPROXIMATE, DRAWS)
     scale = 1 / len(x) if promise.inverse_t else 1.0
-    names = None if promise.over == "all" else in_last_spiking(sides.model, want)
+    names = None if promise.over == "all" else in_last_spiking(sides.model, x, want)
     differences = (
         *forward_differences(side.run, want),
         *gradient_differences(side.run, want, names, scale),
@@ -134,7 +135,11 @@ def _frames(sides: Sides, control: Control, x: Tensor) -> Finding:
     """Compare with the one-step network that a control says it trains."""
     side = sides.by_method(x)
     neurons = frame_neurons(control, len(x))
-    want = sides.plainly(control.frames(x), side.drawing, "multi", "mean", neurons=neurons)
+    frames = control.frames(x)
+    want = sides.plainly(frames, side.drawing, "multi", "mean", neurons=neurons)
+    if want.input_gradient is not None and len(frames) < len(x):  # the mean frame's, a T-th each
+        each = (want.input_gradient / len(x)).expand_as(x)
+        want = replace(want, input_gradient=each)
     differences = (*forward_differences(side.run, want), *gradient_differences(side.run, want))
     reason = "Exact in the network that it trains, which is not the spiking one over T steps."
     return Finding(differences, APPROXIMATE, reason, want=want)
@@ -184,7 +189,7 @@ def _unlike_kin(
         if theirs is None:
             continue
         scale = 1 / len(x) if identity.scale == "inverse_t" else 1.0
-        names = None if identity.over == "all" else in_last_spiking(sides.model, want)
+        names = None if identity.over == "all" else in_last_spiking(sides.model, x, want)
         beside = replace(want, gradients=theirs, input_gradient=None)
         for each in gradient_differences(side.run, beside, names, scale):
             yield replace(each, what=f"{each.what}, beside that of {identity},")
@@ -212,6 +217,8 @@ def _by_oracle(
     that gives something else when that is done to it is none for them.
     """
     model, own = sides.copied(x)
+    if any(isinstance(m, _DropoutNd) and m.training and m.p > 0 for m in model.modules()):
+        return None  # its masks are drawn a time step, not a sequence
     try:
         folded = swapped(model, LIF, lambda lif, _: OverTime(lif, len(x), lambda c, u, s, d: s))
         with torch.no_grad():

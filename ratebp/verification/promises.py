@@ -18,12 +18,13 @@ from torch.nn.modules.batchnorm import _NormBase
 from ratebp import methods
 from ratebp.controls import Control
 from ratebp.errors import RatebpError
+from ratebp.graph import Recording
 from ratebp.method import Identity, Method
 from ratebp.roles import Role, role_of
 from ratebp.verification import plain
 from ratebp.verification.lockstep import Lockstep
 from ratebp.verification.oracle import Neurons, Run, outer_neurons
-from ratebp.wiring import trace
+from ratebp.wiring import wiring_of
 
 EXACT_AT_ONE = ("truncated",)
 """Families that cut something off the past alone, so that nothing is cut at T=1."""
@@ -173,14 +174,15 @@ def _integer(leaf: Any, levels: int, current: Tensor) -> Tensor:
     return activation
 
 
-def in_last_spiking(model: nn.Module, want: Run) -> list[str]:
+def in_last_spiking(model: nn.Module, x: Tensor, want: Run) -> list[str]:
     """Return the names of the parameters of the synapses into the last spiking layer.
 
     Args:
         model: the user's.
+        x: its inputs ``[T, B, ...]``.
         want: of the plain loop, which says what is read at all.
     """
-    wiring = trace(model)
+    wiring = wiring_of(Recording(model).of((x[0],)))
     neurons = {path for behind in wiring.behind.values() for path in behind}
     last = {path for path in neurons if not wiring.behind[path]}
     feeding = [p for p, behind in wiring.behind.items() if behind and behind <= last]
