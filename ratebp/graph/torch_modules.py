@@ -84,7 +84,11 @@ def arguments_of_module(module: nn.Module) -> dict[str, Any]:
     return known
 
 
+LIBRARIES = ("torch.", "ratebp.neurons.", "ratebp.norms.", "ratebp.models.")
+"""Where modules come from whose forward changes nothing beside its tensors."""
+
+
 def writes_its_own_forward(module: nn.Module) -> bool:
     """Does a leaf compute something of its own, as a subclass of a torch layer may?"""
     home = f"{type(module).forward.__module__}."
-    return not home.startswith(("torch.", "ratebp."))
+    return not home.startswith(LIBRARIES)

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.checks import frozen
+from ratebp.graph.torch_modules import LIBRARIES
 from ratebp.roles import role_of
 
 _TABLES = ("_parameters", "_buffers", "_modules")
-_LIBRARIES = ("torch.", "ratebp.neurons", "ratebp.norms")
 
 
 def copy_of(model: nn.Module, tensors: Mapping[int, Tensor] | None = None) -> nn.Module:
@@ -187,7 +187,7 @@ def _scopes(function: FunctionType) -> Iterator[tuple[object, str, dict[str, Any
 
 
 def _functions(module: nn.Module) -> Iterator[FunctionType]:
-    classes = [c for c in type(module).__mro__ if not f"{c.__module__}.".startswith(_LIBRARIES)]
+    classes = [c for c in type(module).__mro__ if not f"{c.__module__}.".startswith(LIBRARIES)]
     held = [*module.__dict__.values(), *(value for cls in classes for value in vars(cls).values())]
     for value in held:
         function = getattr(value, "__func__", value)
@@ -207,7 +207,7 @@ def _marks(generators: tuple[Any, Any, Tensor]) -> tuple[Any, ...]:
 
 
 def _of_a_library(module: nn.Module) -> bool:
-    return f"{type(module).__module__}.".startswith(("torch.", "ratebp."))
+    return f"{type(module).__module__}.".startswith(LIBRARIES)
 
 
 _EVERY = frozenset(nn.Module().__dict__) | {"forward", "keep"}

@@ -75,7 +75,7 @@ def test_two_steps_by_hand() -> None:
     x = torch.tensor([[[0.8, 1.2]], [[1.4, 0.7]]], dtype=torch.float64)
     found = assumptions(model, x, torch.zeros(1), loss=lambda logits, _: logits.sum())
 
-    assert "by its number in the batch" in str(found["0"]["a3_cosine"])
+    assert "numbers the samples" in str(found["0"]["a3_cosine"])
     # ds = 3, 1 and -3, -1.  E[ds kappa] = 1.35, -1.8;  E[ds] E[kappa] = 2 * 0.55, -2 * 1
     cosine = (1.35 * 1.1 + 1.8 * 2) / math.sqrt((1.35**2 + 1.8**2) * (1.1**2 + 2**2))
     assert found["1"]["a1_cosine"] == pytest.approx(cosine, rel=1e-12)

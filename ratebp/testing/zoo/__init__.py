@@ -16,6 +16,7 @@ from ratebp.testing.zoo import (  # noqa: F401  # they enter their networks
     sharing,
     state,
     sums,
+    traps,
     wirings,
 )
 from ratebp.testing.zoo.base import Case, Entry, entries

@@ -220,5 +220,6 @@ def test_both_readings_give_one_wiring(name: str) -> None:
         assert getattr(followed, question) == getattr(recorded, question), question
     for question in ("sources", "readers"):
         more, fewer = getattr(followed, question), getattr(recorded, question)
-        assert more == fewer or "broadcast" in name
+        # Sums that broadcast show with shapes; what a layer writes into its input, when it runs.
+        assert more == fewer or "broadcast" in name or name == "subclass_that_writes"
         assert fewer.items() <= more.items()
