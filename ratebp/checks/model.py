@@ -6,7 +6,6 @@ import inspect
 
 import torch
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.utils import parametrizations, prune
 from torch.nn.utils.parametrize import is_parametrized
@@ -15,6 +14,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 
 from ratebp.errors import BindError
 from ratebp.neurons import Neuron
+from ratebp.roles import Role, role_of
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -52,12 +52,13 @@ def refuse_unfit(model: nn.Module) -> None:
         _refuse_lazy(place, module)
         _refuse_spectral(place, module)
         _refuse_hooks(place, module)
-        _refuse_replaced_forward(place, module)
+        _refuse_replaced_forward(place, module, model)
         _refuse_own_neuron(place, module)
 
 
-def _refuse_replaced_forward(place: str, module: nn.Module) -> None:
-    if "forward" in module.__dict__ and not isinstance(module, _DropoutNd):
+def _refuse_replaced_forward(place: str, module: nn.Module, whole: nn.Module) -> None:
+    swapped = role_of(module) not in (None, Role.DROPOUT)
+    if "forward" in module.__dict__ and (swapped or module is whole):
         raise BindError(
             f"{place} ({type(module).__name__}) had its forward replaced on the object, which "
             "stand-ins of its class do not know. Write a subclass with that forward instead."
