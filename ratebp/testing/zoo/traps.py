@@ -117,9 +117,9 @@ def subclass_that_writes() -> nn.Module:
 @network(5)
 def forward_replaced() -> nn.Module:
     """layer.forward = another function."""
-    net = two(plain)
-    net.f1.forward = lambda x: 0.5 * torch.nn.functional.linear(x, net.f1.weight)
-    return net
+    layer: Any = nn.Linear(6, 6)
+    layer.forward = lambda x: 0.5 * torch.nn.functional.linear(x, layer.weight)
+    return two(plain, f1=layer)
 
 
 @network(5)
