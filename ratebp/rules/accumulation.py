@@ -249,5 +249,9 @@ def _commutes(node: Node, graph: Graph) -> bool:
     kinds = graph.kinds[node]
     # A parameter that is learned would need a trace of its own.
     learned = any(each.name == "parameter" for each in node.constants())
+    if node.inside:  # a synapse's own: its weights have their trace, its offset is known
+        return kinds.isdisjoint((Kind.RANDOM, Kind.STATEFUL)) and (
+            not node.signal or Kind.AFFINE in kinds
+        )
     same = Kind.RANDOM not in kinds and Kind.STATEFUL not in kinds
     return same and (not node.signal or (Kind.LINEAR in kinds and not learned))
