@@ -9,7 +9,7 @@ from torch import nn
 
 from ratebp.graph import Graph
 from ratebp.roles import Role
-from ratebp.views import Rule, View, Wrap
+from ratebp.views import Container, Rule, View
 from ratebp.wiring import Wiring
 
 
@@ -37,8 +37,14 @@ class Bindable(Protocol):
         """The same with the code that `torch.fx` made of it."""
 
     @property
-    def wrap(self) -> Wrap | None:
-        """What is put around each view."""
+    def defaults(self) -> Mapping[Role, Rule]:
+        """The rules of roles for which a method has none of its own."""
 
-    def view(self, rules: Mapping[Role, Rule], *, builds_graph: bool = True) -> View:
-        """Return a view of the model with leaves swapped by `rules`."""
+    def view(
+        self,
+        rules: Mapping[Role, Rule],
+        *,
+        containers: Mapping[str, Container] | None = None,
+        builds_graph: bool = True,
+    ) -> View:
+        """Return a view of the model with leaves swapped by `rules`, parts by `containers`."""

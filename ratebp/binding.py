@@ -15,7 +15,7 @@ from ratebp.roles import Role
 from ratebp.rules.dropout import Masks
 from ratebp.rules.norm_time import norm_rule
 from ratebp.rules.repeated import repeated_rule
-from ratebp.views import Rule, View, Wrap, view
+from ratebp.views import Container, Rule, View, Wrap, view
 from ratebp.wiring import Wiring
 
 
@@ -84,15 +84,45 @@ class Binding:
             f"{reason}. Take that out of it, or train with bptt_s."
         )
 
-    def view(self, rules: Mapping[Role, Rule], *, builds_graph: bool = True) -> View:
-        """Return a view of the model with leaves swapped by `rules`."""
-        rules = {
+    @property
+    def defaults(self) -> dict[Role, Rule]:
+        """The rules of roles for which a method has none of its own.
+
+        Norms run as the layout says, over T*B samples or over one step; dropout draws one mask a
+        sequence. A rule of the method's own may hand on to them.
+        """
+        return {
             Role.NORM: norm_rule(self.layout, self.timesteps),
             Role.DROPOUT: self.masks.rule,
-            **rules,
         }
+
+    def view(
+        self,
+        rules: Mapping[Role, Rule],
+        *,
+        containers: Mapping[str, Container] | None = None,
+        builds_graph: bool = True,
+    ) -> View:
+        """Return a view of the model, with `wrap` around it.
+
+        Args:
+            rules: role -> rule; roles without one have `defaults`. In the multi-step layout, what
+                they make of a norm before the first neurons may run one step in place of T
+                (`ratebp.rules.repeated`).
+            containers: what replaces parts of the model, see `ratebp.views.view`.
+            builds_graph: whether gradients will flow through this view.
+
+        Raises:
+            BindError: as `ratebp.views.view` does.
+        """
+        chosen = {**self.defaults, **rules}
         if self.layout == "multi":
-            rules[Role.NORM] = repeated_rule(rules[Role.NORM], self.wiring, self.timesteps)
+            chosen[Role.NORM] = repeated_rule(chosen[Role.NORM], self.wiring, self.timesteps)
         return view(
-            self.model, rules, wiring=self.wiring, wrap=self.wrap, builds_graph=builds_graph
+            self.model,
+            chosen,
+            containers=containers,
+            wiring=self.wiring,
+            wrap=self.wrap,
+            builds_graph=builds_graph,
         )

@@ -15,7 +15,7 @@ passes over time). It is one final, frozen dataclass in one file; its options ar
   nested; it contains no clock, no device and no optimiser.
 - A method keeps nothing on itself or on the user's modules. Buffers change exactly as `info` says:
   once a step for layout "multi" (statistics over T*B), T times for layout "single".
-- A method whose network is not the plain spiking one overrides `forward_rules` and `infer`.
+- A method whose network is not the plain spiking one overrides `network`.
 
 The tests of `ratebp.testing` hold every registered method to this.
 """
@@ -23,7 +23,7 @@ The tests of `ratebp.testing` hold every registered method to this.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import field, fields, replace
 from typing import Any, ClassVar
@@ -32,22 +32,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ratebp import legal, losses, schedules
+from ratebp import legal, losses
 from ratebp.binding import Binding as Binding
 from ratebp.checks import CheckedLoss, of_samples, refuse_inputs, refuse_model, refuse_untrainable
 from ratebp.claims import Identity as Identity
 from ratebp.claims import Info as Info
 from ratebp.errors import BindError, OptionError
-from ratebp.inference import infer
 from ratebp.losses import Scoped
 from ratebp.needs import Need, needs_of
+from ratebp.network import Network, spiking
 from ratebp.neurons import LIF, Delay, Neuron
 from ratebp.phases import StepContext
 from ratebp.reader import Reader
 from ratebp.roles import Role, role_of
-from ratebp.rules.exact import scan_neuron, step_neuron
 from ratebp.schedules import Loss, Result
-from ratebp.views import Rule, View, Wrap
+from ratebp.views import View, Wrap
 from ratebp.wiring import Wiring
 
 _EXACT = {"multi": "bptt_m", "single": "bptt_s"}
@@ -91,11 +90,9 @@ class Method(ABC):
     ) -> Result:
         """Run forward and backward for one batch; add to `.grad`."""
 
-    def forward_rules(self, timesteps: int) -> Mapping[Role, Rule]:
-        """Return the leaves of the method's forward without graph or trace, for `Bound.plain`."""
-        if self.info.layout == "multi":
-            return {Role.NEURON: lambda neuron, _: scan_neuron(neuron, timesteps)}
-        return {Role.NEURON: lambda neuron, _: step_neuron(neuron)}
+    def network(self, binding: Binding, views: dict[str, View]) -> Network:
+        """Return which network the method trains: the spiking one, if it has no other."""
+        return spiking(binding)
 
     def under(self, loss: Loss) -> Method:
         """Return the method that minimises `loss`: itself, or with its `loss_mode` as that asks.
@@ -114,10 +111,6 @@ class Method(ABC):
             f"minimises that of {_OUTPUTS[takes]}. Give it a loss of any output (F.cross_entropy, "
             "ratebp.losses.Mix), or train with bptt_m or bptt_s, which have both."
         )
-
-    def infer(self, binding: Binding, views: dict[str, View], x: Tensor) -> Tensor:
-        """Return what the trained network predicts for `x`; see `Bound.infer`."""
-        return infer(binding.model, x)
 
     def bind(
         self,
@@ -151,12 +144,7 @@ class Method(ABC):
         self._refuse_neurons(model)
         needs = needs_of(self.info.layout, self.needs)
         reader = Reader(model, self.info.label, needs, wiring)
-        return self.bound_class(self, model, timesteps, reader, wrap)
-
-    @property
-    def bound_class(self) -> type[Bound]:
-        """What `bind` returns."""
-        return Bound
+        return Bound(self, model, timesteps, reader, wrap)
 
     def _refuse_neurons(self, model: nn.Module) -> None:
         for path, module in model.named_modules():
@@ -191,7 +179,7 @@ class Bound:
         self._reader = reader
         self._binding = Binding(model, timesteps, wrap, method.info.layout, reader)
         self._views: dict[str, View] = {}
-        self._plain: View | None = None
+        self._network: Network | None = None
         if reader.wiring is not None:
             self._views = method.build(self._binding)
 
@@ -240,14 +228,11 @@ class Bound:
             Mean logits ``[B, K]``.
         """
         self._check(x)
-        multi = self.method.info.layout == "multi"
-        if self._plain is None:
-            rules = self.method.forward_rules(self.timesteps)
-            self._plain = self._binding.view(rules, builds_graph=False)
-        self._plain.follow()
-        forward = schedules.layer_by_layer if multi else schedules.step_by_step
+        network = self._trained()
+        network.view.follow()
         with torch.no_grad(), self._clean(x):
-            return of_samples(torch.stack(forward(self._plain, x)).mean(0), x.shape[1])
+            steps = network.forward(network.view, x)
+            return of_samples(torch.stack(steps).mean(0), x.shape[1])
 
     def infer(self, x: Tensor) -> Tensor:
         """Return the mean logits ``[B, K]`` in eval mode, without a graph: `ratebp.infer`.
@@ -259,7 +244,12 @@ class Bound:
         """
         if not self._views:
             self._check(x)
-        return self.method.infer(self._binding, self._views, x)
+        return self._trained().infer(x)
+
+    def _trained(self) -> Network:
+        if self._network is None:
+            self._network = self.method.network(self._binding, self._views)
+        return self._network
 
     def views(self, x: Tensor) -> dict[str, View]:
         """Return the views, by name, that run inputs like ``x [T, B, ...]``; `step` asks first.
@@ -285,7 +275,7 @@ class Bound:
         entrances = None if known is None else known.entrances
         refuse_inputs(self._binding.model, x, entrances, self.timesteps)
         if self._reader.sees(x) or not self._views:
-            self._plain = None
+            self._network = None
             self._views = self.method.build(self._binding)
 
     @contextmanager
@@ -295,6 +285,7 @@ class Bound:
             with self._binding.masks.sequence(*x.shape[:2]):
                 yield
         except BaseException:
-            for each in (*self._views.values(), *filter(None, [self._plain])):
+            plain = () if self._network is None else (self._network.view,)
+            for each in (*self._views.values(), *plain):
                 each.forget()
             raise

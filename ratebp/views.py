@@ -33,6 +33,9 @@ from ratebp.wiring import Wiring
 Rule = Callable[[Any, str], nn.Module]
 """``rule(leaf, path) -> variant``: `leaf` is the view's own copy, `path` its dotted name."""
 
+Container = Callable[[nn.Module], nn.Module]
+"""``container(part) -> module``: `part` is a part of the view, its leaves swapped already."""
+
 Wrap = Callable[[nn.Module, bool], nn.Module]
 """``wrap(module, builds_graph) -> module``: where compile or DDP are put around a view."""
 
@@ -176,6 +179,7 @@ def view(
     model: nn.Module,
     rules: Mapping[Role, Rule],
     *,
+    containers: Mapping[str, Container] | None = None,
     wiring: Wiring | None = None,
     wrap: Wrap | None = None,
     builds_graph: bool = True,
@@ -185,6 +189,9 @@ def view(
     Args:
         model: the user's model; it is read, never changed.
         rules: role -> rule. Leaves of other roles stay as they are.
+        containers: dotted name of a part of the model -> what makes the module that stands for it;
+            "" is the whole. Inner parts come first. For methods that run a part in another way
+            (checkpointing, reversible blocks).
         wiring: lets the view refuse a stateful leaf that one forward calls twice.
         wrap: put around the finished tree (torch.compile, DistributedDataParallel).
         builds_graph: whether gradients will flow through this view; handed to `wrap`.
@@ -192,6 +199,7 @@ def view(
     Raises:
         BindError: for a model that no view can stand for (`ratebp.checks.refuse_unfit`), or a
             stateful leaf called more than once a step.
+        KeyError: for a container at a place that the model does not have.
     """
     refuse_unfit(model)
     tree, pairs = _copy(model)
@@ -217,12 +225,16 @@ def view(
                 pairs.append((origins[id(leaf)], variant))
         tree = _put(tree, path, variants[id(leaf)])
         swapped.append(path)
-    return View(
-        model,
-        pairs,
-        wrap(tree, builds_graph) if wrap is not None else tree,
-        once=wiring is not None and _runs_once(tree, wiring),
-    )
+    once = wiring is not None and _runs_once(tree, wiring)
+    tree = _contained(tree, containers or {})
+    return View(model, pairs, wrap(tree, builds_graph) if wrap is not None else tree, once=once)
+
+
+def _contained(tree: nn.Module, containers: Mapping[str, Container]) -> nn.Module:
+    parts = dict(tree.named_modules())
+    for path in sorted(containers, key=lambda path: path.count(".") + bool(path), reverse=True):
+        tree = _put(tree, path, containers[path](parts[path]))
+    return tree
 
 
 def _runs_once(tree: nn.Module, wiring: Wiring) -> bool:

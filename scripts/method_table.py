@@ -24,6 +24,7 @@ from method_costs import CHANNELS, FITTED, Line, lines, network
 from torch import Tensor, nn
 
 import ratebp
+from ratebp.controls import Control
 from ratebp.errors import RatebpError
 from ratebp.method import Method
 from ratebp.needs import Need, needs_of
@@ -150,7 +151,7 @@ def limits(name: str, method: Method) -> list[str]:
     needs = []
     if method.info.updates == "time step":
         needs.append("`StepContext(optimizer)`")
-    if cls.infer is not Method.infer:
+    if cls.network is not Method.network:
         needs.append("`Bound.infer` to predict")
     equal = "<br>".join(str(identity) for identity in cls.identities)
     nothing = "nothing of these"

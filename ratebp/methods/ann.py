@@ -10,10 +10,10 @@ from torch import Tensor
 from ratebp.controls import Control
 from ratebp.inference import mean_logits
 from ratebp.method import Binding, Identity, Info, option
+from ratebp.network import Network
 from ratebp.oracles import rectifiers, rectifiers_on_each_step
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.norm_time import norm_rule
 from ratebp.rules.rectifier import Rectifier
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import Rule, View
@@ -59,16 +59,18 @@ class Ann(Control):
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons for rectifiers."""
         steps = binding.timesteps if self.frames_seen == "each" else 1
-        rules: dict[Role, Rule] = {
-            Role.NEURON: lambda lif, _: Rectifier(),
-            Role.NORM: norm_rule("multi", steps),
-        }
+        rules: dict[Role, Rule] = {Role.NEURON: lambda lif, _: Rectifier()}
         return {"net": replace(binding, timesteps=steps).view(rules)}
 
-    def infer(self, binding: Binding, views: dict[str, View], x: Tensor) -> Tensor:
-        """Return what the rectifier network predicts for `x`."""
-        views["net"].refresh()
-        return mean_logits(views["net"], self.frames(x))
+    def network(self, binding: Binding, views: dict[str, View]) -> Network:
+        """Return the rectifier network, which is also what predicts."""
+        net = views["net"]
+
+        def predict(x: Tensor) -> Tensor:
+            net.refresh()
+            return mean_logits(net, self.frames(x))
+
+        return replace(super().network(binding, views), infer=predict)
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

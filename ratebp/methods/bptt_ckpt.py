@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ratebp.errors import OptionError
 from ratebp.method import Binding, Identity, Info, Method, count, option
@@ -16,7 +16,6 @@ from ratebp.phases import StepContext
 from ratebp.roles import Role, role_of
 from ratebp.rules.checkpoint import in_segments
 from ratebp.rules.checkpoint_layers import all_layers, by_layers
-from ratebp.rules.norm_time import norm_rule
 from ratebp.rules.rerun import rerun_norm
 from ratebp.rules.sharing import step_sharing
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, whole_sequence
@@ -92,8 +91,8 @@ class BpttCkpt(Method):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the view of the forward, and that of the recomputation."""
-        model, wiring, wrap = binding.model, binding.wiring, binding.wrap
-        net = step_sharing(model, wiring, norm_rule(self.info.layout, binding.timesteps))
+        model, wiring = binding.model, binding.wiring
+        net = step_sharing(model, wiring, binding.defaults[Role.NORM])
         again = step_sharing(model, wiring, rerun_norm, follows=False)
         if self.over == "time":
             first = binding.view(net.rules(), builds_graph=False)
@@ -102,13 +101,15 @@ class BpttCkpt(Method):
         segment = binding.timesteps if self.over == "layers" else self.segment
         modules = model.named_modules(remove_duplicate=False)
         places = {path for path, module in modules if role_of(module) is Role.NEURON}
-        code = binding.code
-
-        def chained(tree: nn.Module, builds_graph: bool) -> nn.Module:
-            chain = by_layers(tree, rerun.module, code, places, again, segment)
-            return wrap(chain, builds_graph) if wrap is not None else chain
-
-        return {"net": replace(binding, wrap=chained).view(net.rules()), "rerun": rerun}
+        chain = partial(
+            by_layers,
+            rerun=rerun.module,
+            graph=binding.code,
+            neurons=places,
+            sharing=again,
+            segment=segment,
+        )
+        return {"net": binding.view(net.rules(), containers={"": chain}), "rerun": rerun}
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

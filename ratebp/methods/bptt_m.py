@@ -10,7 +10,7 @@ from torch import Tensor
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.neurons import Neuron
 from ratebp.phases import StepContext
-from ratebp.rules.norm_time import norm_rule
+from ratebp.roles import Role
 from ratebp.rules.sharing import scan_sharing
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import View
@@ -54,8 +54,8 @@ class BpttM(Method):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons for scans over all steps, and let leaves share what they keep."""
-        others = norm_rule(self.info.layout, binding.timesteps)
-        sharing = scan_sharing(binding.model, binding.wiring, binding.timesteps, others)
+        norms = binding.defaults[Role.NORM]
+        sharing = scan_sharing(binding.model, binding.wiring, binding.timesteps, norms)
         return {"net": binding.view(sharing.rules())}
 
     def step(

@@ -10,7 +10,7 @@ from torch import Tensor
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.neurons import Neuron
 from ratebp.phases import StepContext
-from ratebp.rules.norm_time import norm_rule
+from ratebp.roles import Role
 from ratebp.rules.sharing import step_sharing
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, step_by_step, whole_sequence
 from ratebp.views import View
@@ -58,8 +58,8 @@ class BpttS(Method):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons for single steps, and let leaves share what they keep."""
-        others, timesteps = norm_rule(self.info.layout, binding.timesteps), binding.timesteps
-        sharing = step_sharing(binding.model, binding.wiring, others, timesteps=timesteps)
+        norms, timesteps = binding.defaults[Role.NORM], binding.timesteps
+        sharing = step_sharing(binding.model, binding.wiring, norms, timesteps=timesteps)
         return {"net": binding.view(sharing.rules())}
 
     def step(

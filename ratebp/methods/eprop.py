@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.needs import Need
@@ -14,9 +14,8 @@ from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules.eprop import EpropLeaves
 from ratebp.rules.feedback import Broadcast, readouts
-from ratebp.rules.norm_time import norm_rule
 from ratebp.schedules import Loss, Result, online
-from ratebp.views import Rule, View, view
+from ratebp.views import View
 
 
 @dataclass(frozen=True)
@@ -75,9 +74,8 @@ class Eprop(Method):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Cut the layers apart and put the broadcast around them."""
-        model, wiring, wrap = binding.model, binding.wiring, binding.wrap
-        ends = readouts("eprop", model, wiring)
-        read = frozenset[str]().union(*(wiring.before[path] for path in ends))
+        ends = readouts("eprop", binding.model, binding.wiring)
+        read = frozenset[str]().union(*(binding.wiring.before[path] for path in ends))
         exact = read if self.feedback == "symmetric" else frozenset[str]()
         leaves = EpropLeaves(
             binding,
@@ -85,18 +83,11 @@ class Eprop(Method):
             ends=ends,
             drifts=ends if self.feedback == "adaptive" else (),
         )
-
-        def enclosed(net: nn.Module, builds_graph: bool) -> nn.Module:
-            whole = Broadcast(net, self.seed, exact)
-            return whole if wrap is None else wrap(whole, builds_graph)
-
-        rules: dict[Role, Rule] = {
-            Role.NEURON: leaves.neuron,
-            Role.SYNAPSE: leaves.synapse,
-            Role.NORM: norm_rule("single", binding.timesteps),
-            Role.DROPOUT: binding.masks.rule,
-        }
-        return {"net": view(model, rules, wiring=wiring, wrap=enclosed)}
+        net = binding.view(
+            {Role.NEURON: leaves.neuron, Role.SYNAPSE: leaves.synapse},
+            containers={"": lambda net: Broadcast(net, self.seed, exact)},
+        )
+        return {"net": net}
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

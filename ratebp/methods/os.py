@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import torch.distributed as dist
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from ratebp.inference import mean_logits
 from ratebp.method import Binding, Identity, Info, Method, count, option
+from ratebp.network import Network, spiking
 from ratebp.neurons import LIF
 from ratebp.phases import StepContext
 from ratebp.roles import Role
@@ -73,10 +73,6 @@ class OS(Method):
     threshold: str = option("stabilised", "stabilised", "fixed")
     test_threshold: str = option("frozen", "frozen", "batch")
 
-    def forward_rules(self, timesteps: int) -> Mapping[Role, Rule]:
-        """Return the rules of one process."""
-        return self._rules(1)
-
     def _rules(self, world: int) -> dict[Role, Rule]:
         def neuron(lif: LIF, path: str) -> nn.Module:
             if self.threshold == "fixed":
@@ -101,12 +97,17 @@ class OS(Method):
         """Run each step forward and backward, accumulating gradients."""
         return online(views["net"], x, y, loss, context)
 
-    def infer(self, binding: Binding, views: dict[str, View], x: Tensor) -> Tensor:
-        """Predict with thresholds as `test_threshold` says, and frozen norms."""
-        views["net"].refresh()
-        rules = self._rules(1)
-        if self.threshold == "stabilised" and self.test_threshold == "frozen":
-            leaves = views["net"].module.modules()
-            trained = {m.path: m.running for m in leaves if isinstance(m, StabilisedLIF)}
-            rules[Role.NEURON] = lambda lif, path: FrozenLIF(lif, trained[path])
-        return mean_logits(binding.view(rules, builds_graph=False), x)
+    def network(self, binding: Binding, views: dict[str, View]) -> Network:
+        """Return the normalised network; `test_threshold` says how it predicts."""
+        net = views["net"]
+
+        def predict(x: Tensor) -> Tensor:
+            net.refresh()
+            rules = self._rules(1)
+            if self.threshold == "stabilised" and self.test_threshold == "frozen":
+                leaves = net.module.modules()
+                trained = {m.path: m.running for m in leaves if isinstance(m, StabilisedLIF)}
+                rules[Role.NEURON] = lambda lif, path: FrozenLIF(lif, trained[path])
+            return mean_logits(binding.view(rules, builds_graph=False), x)
+
+        return replace(spiking(binding, self._rules(1)), infer=predict)

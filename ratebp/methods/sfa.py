@@ -11,6 +11,7 @@ from torch import Tensor
 from ratebp.controls import Control
 from ratebp.method import Binding, Identity, Info
 from ratebp.needs import Need
+from ratebp.network import Network
 from ratebp.oracles import rounded_levels
 from ratebp.phases import StepContext
 from ratebp.roles import Role
@@ -74,14 +75,18 @@ class Sfa(Control):
             "spikes": binding.view({Role.NEURON: unfolded, Role.NORM: norm}, builds_graph=False),
         }
 
-    def infer(self, binding: Binding, views: dict[str, View], x: Tensor) -> Tensor:
-        """Return what the unfolded network predicts for the mean of `x`, of any T."""
+    def network(self, binding: Binding, views: dict[str, View]) -> Network:
+        """Return the network of integers; the unfolded one predicts, for the mean input."""
         net = views["spikes"]
-        net.refresh()
-        net.module.eval()
-        steps = self.frames(x).expand(binding.timesteps, *x.shape[1:])
-        with torch.no_grad():
-            return torch.stack(layer_by_layer(net, steps)).mean(0)
+
+        def predict(x: Tensor) -> Tensor:
+            net.refresh()
+            net.module.eval()
+            steps = self.frames(x).expand(binding.timesteps, *x.shape[1:])
+            with torch.no_grad():
+                return torch.stack(layer_by_layer(net, steps)).mean(0)
+
+        return replace(super().network(binding, views), infer=predict)
 
     def step(
         self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext

@@ -13,7 +13,6 @@ from ratebp.oracles import one_step
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules import ScanLIF
-from ratebp.rules.norm_time import norm_rule
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import Rule, View
 
@@ -48,10 +47,7 @@ class T1(Control):
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Swap neurons for a single step from rest."""
-        rules: dict[Role, Rule] = {
-            Role.NEURON: lambda lif, _: ScanLIF(lif, 1),
-            Role.NORM: norm_rule("multi", 1),
-        }
+        rules: dict[Role, Rule] = {Role.NEURON: lambda lif, _: ScanLIF(lif, 1)}
         return {"net": replace(binding, timesteps=1).view(rules)}
 
     def step(

@@ -29,7 +29,7 @@ from ratebp.neurons import LIF
 from ratebp.ops import geometry_of, spike
 from ratebp.roles import Role
 from ratebp.rules.record import widened
-from ratebp.views import Leaf, View, view
+from ratebp.views import Leaf, View
 
 
 def _accumulate(now: Tensor, last: Tensor | None, decay: float) -> Tensor:
@@ -182,22 +182,14 @@ def accumulated_view(
     Raises:
         BindError: for a neuron or an operation that accumulations cannot cross, by place.
     """
-    model, wrap = binding.model, binding.wrap
-    decay = _one_decay(method, model)
+    decay = _one_decay(method, binding.model)
     _refuse_what_does_not_commute(method, binding.graph)
-
-    def enclosed(net: nn.Module, builds_graph: bool) -> nn.Module:
-        whole = outside(net, decay)
-        return whole if wrap is None else wrap(whole, builds_graph)
-
-    return view(
-        model,
+    return binding.view(
         {
             Role.NEURON: lambda lif, _: AccumulatedLIF(lif),
             Role.SYNAPSE: lambda layer, _: AccumulatedSynapse(layer, decay),
         },
-        wiring=binding.wiring,
-        wrap=enclosed,
+        containers={"": lambda net: outside(net, decay)},
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,38 +14,41 @@ from torch.multiprocessing.spawn import spawn
 from torch.nn.parallel import DistributedDataParallel
 
 from ratebp import methods
-from ratebp.testing.problems import problem, seeded_step
+from ratebp.testing.problems import Problem, problem, seeded_step
 
 WORLD = 2
 
 
-def gradients_of_two_processes(name: str, folder: Path) -> dict[str, Tensor]:
-    """Return the gradients after one step of the default problem, its batch of 4 split in two.
+def gradients_of_two_processes(
+    name: str, folder: Path, make: Callable[..., Problem] = problem
+) -> dict[str, Tensor]:
+    """Return the gradients after one step of a problem, its batch of 4 split in two.
 
     Args:
         name: of the method; found again in each process.
         folder: an empty folder for the rendezvous and the result.
+        make: what makes the problem; found again in each process.
     """
-    spawn(_train, args=(name, str(folder)), nprocs=WORLD, join=True)
+    spawn(_train, args=(name, str(folder), make), nprocs=WORLD, join=True)
     found: dict[str, Tensor] = torch.load(folder / "gradients.pt")
     return found
 
 
-def _train(rank: int, name: str, folder: str) -> None:
+def _train(rank: int, name: str, folder: str, make: Callable[..., Problem]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group(
         "gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=WORLD
     )
     try:
-        _step(rank, name, folder)
+        _step(rank, name, folder, make)
         gc.collect()  # DDP's reducers must go before the process group that they use
         dist.barrier()
     finally:
         dist.destroy_process_group()
 
 
-def _step(rank: int, name: str, folder: str) -> None:
-    case = problem(batch=4)
+def _step(rank: int, name: str, folder: str, make: Callable[..., Problem]) -> None:
+    case = make(batch=4)
     bound = methods.get(name).bind(case.model, case.timesteps, wrap=_data_parallel)
     mine = slice(rank * 2, rank * 2 + 2)
     seeded_step(bound, case.x[:, mine], case.y[mine])

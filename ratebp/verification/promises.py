@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ratebp import methods
-from ratebp.controls import Control
 from ratebp.errors import RatebpError
 from ratebp.graph import Recording
 from ratebp.method import Identity, Method
@@ -144,7 +143,7 @@ def _setting(leaf: nn.Module, name: str) -> Any:
 
 def own_network(method: Method) -> bool:
     """Return whether the method trains another network than the plain spiking one."""
-    return isinstance(method, Control) or type(method).infer is not Method.infer
+    return type(method).network is not Method.network
 
 
 def frame_neurons(method: Method, timesteps: int) -> Neurons | None:

@@ -192,9 +192,10 @@ def test_views_have_the_models_parameters_after_a_step(name: str) -> None:
     method = ratebp.methods.get(name)
     case = fitting(method, norm="batch")
     bound = method.bind(case.model, case.timesteps)
-    seeded_step(bound, ratebp.direct(case.x[0], case.timesteps), case.y)
+    x = ratebp.direct(case.x[0], case.timesteps)
+    seeded_step(bound, x, case.y)
     own = {id(p) for p in case.model.parameters()}
-    for view in bound._views.values():
+    for view in bound.views(x).values():
         named = [(n, p) for n, p in view.module.named_parameters(remove_duplicate=False)]
         assert {id(p) for _, p in named} <= own
         assert len(named) == len({n for n, _ in named})

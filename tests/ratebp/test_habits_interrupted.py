@@ -96,7 +96,7 @@ def test_nothing_of_a_step_that_broke_off_stays_allocated(name: str) -> None:
     own = {id(t) for t in [*model.parameters(), *model.buffers()]}
     with pytest.raises(KeyboardInterrupt):
         bound.step(x, y, context=BreaksBackward())
-    for view in bound._views.values():
+    for view in bound.views(x).values():
         for leaf in view.module.modules():
             for held in vars(leaf).values():
                 for each in held if isinstance(held, list | tuple) else (held,):

@@ -75,7 +75,7 @@ def test_tet_over_a_sequence_is_the_mean_of_the_steps_losses(name: str) -> None:
     case = problem(timesteps=4)
     method = ratebp.methods.get(name)
     bound = method.bind(case.model, 4)
-    views: Any = bound._views["net"]
+    views: Any = bound.views(case.x)["net"]
     if name == "bptt_m":
         outs = views(case.x.flatten(0, 1)).unflatten(0, (4, -1)).unbind(0)
     else:

@@ -134,8 +134,9 @@ def test_records_are_empty_after_a_step() -> None:
     torch.manual_seed(0)
     model = Residual({})
     bound = ratebp.methods.get("rate_m").bind(model, 3)
-    bound.step(torch.randn(3, 2, 2, 9, 9), torch.tensor([0, 1]))
-    leaves = [m for m in bound._views["spikes"].module.modules() if isinstance(m, Beside)]
+    x = torch.randn(3, 2, 2, 9, 9)
+    bound.step(x, torch.tensor([0, 1]))
+    leaves = [m for m in bound.views(x)["spikes"].module.modules() if isinstance(m, Beside)]
     records = [r for leaf in leaves for r in (*leaf.terms, *leaf.readers, leaf.leaf.record)]
     assert len(leaves) > 8
     assert all(record.take() == () for record in records)

@@ -42,7 +42,9 @@ def trained(net: nn.Module, choice: str, x: Tensor, y: Tensor) -> list[Tensor]:
 def test_every_norm_behind_a_convolution_is_remade() -> None:
     net = model()
     bound = ratebp.methods.get("sltt", pre_activations="recomputed").bind(net, T)
-    remade = [m for m in bound._views["net"].module.modules() if isinstance(m, RemakingNorm)]
+    remade = [
+        m for m in bound.views(images()[0])["net"].module.modules() if isinstance(m, RemakingNorm)
+    ]
     assert len(remade) == sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) > 4
 
 

@@ -84,7 +84,7 @@ def weights_back_from(timesteps: int, decay: float) -> Tensor:
 def test_e8_spikes_and_potentials_are_those_of_the_lif(decay: float) -> None:
     """E8, forward: on the residual problem, with adds, a grouped convolution and average pools."""
     case = problem(decay=decay, threshold=0.7, timesteps=8)
-    accumulated = ratebp.methods.get("saf_e").bind(case.model, 8)._views["net"]
+    accumulated = ratebp.methods.get("saf_e").bind(case.model, 8).views(case.x)["net"]
     plain = view(case.model, {Role.NEURON: lambda lif, _: StepLIF(lif)}, builds_graph=False)
     seen: dict[str, tuple[Tensor, Tensor]] = {}
 
@@ -180,8 +180,9 @@ def test_one_synaptic_operation_per_layer_and_step() -> None:
     with FlopCounterMode(display=False) as plain:
         bound.plain(case.x)
     with FlopCounterMode(display=False) as mine, torch.no_grad():
+        net = bound.views(case.x)["net"]
         for now in case.x.unbind(0):
-            bound._views["net"](now)
+            net(now)
     assert mine.get_total_flops() == plain.get_total_flops() > 0
 
 

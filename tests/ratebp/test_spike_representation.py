@@ -147,7 +147,7 @@ def test_no_neuron_saturates_where_tandem_claims_to_be_dsr() -> None:
     case = problem(decay=1.0, threshold=3.0, timesteps=12)
     bound = ratebp.methods.get("dsr").bind(case.model, 12)
     means: list[Tensor] = []
-    for leaf in bound._views["net"].module.modules():
+    for leaf in bound.views(case.x)["net"].module.modules():
         if isinstance(leaf, RepresentedLIF):
             leaf.register_forward_pre_hook(
                 lambda _, args: means.append(args[0].detach().unflatten(0, (12, -1)).mean(0))

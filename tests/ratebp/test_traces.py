@@ -37,7 +37,7 @@ class Block(nn.Module):
 
 def traces(model: nn.Module) -> dict[str, Trace]:
     bound = ratebp.methods.get("ottt_a").bind(model, 4)
-    modules = bound._views["net"].module.named_modules()
+    modules = bound.views(torch.zeros(4, 2, 7).double())["net"].module.named_modules()
     return {path: m.trace for path, m in modules if isinstance(m, TracedSynapse)}
 
 

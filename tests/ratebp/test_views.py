@@ -161,7 +161,7 @@ def test_nothing_is_left_allocated_in_the_leaves_after_a_step() -> None:
         bound = bind(case.model, name, case.timesteps)
         seeded_step(bound, case.x, case.y)
         own = {id(t) for t in [*case.model.parameters(), *case.model.buffers()]}
-        for made in bound._views.values():
+        for made in bound.views(case.x).values():
             for module in made.module.modules():
                 state = [v for v in vars(module).values() if isinstance(v, Tensor)]
                 assert not [t for t in state if id(t) not in own], (name, type(module))
