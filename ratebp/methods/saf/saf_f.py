@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method
+from ratebp.methods.saf._accumulation import LogitsAndRate, accumulated_view
 from ratebp.needs import Need
 from ratebp.oracles import rates_with_the_last_slope
 from ratebp.phases import StepContext
-from ratebp.rules.accumulation import LogitsAndRate, accumulated_view
 from ratebp.schedules import Loss, Result
 from ratebp.views import View
 

@@ -8,9 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method
+from ratebp.methods.saf._accumulation import accumulated_view
 from ratebp.needs import Need
 from ratebp.phases import StepContext
-from ratebp.rules.accumulation import accumulated_view
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import View
 
