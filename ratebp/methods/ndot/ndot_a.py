@@ -8,9 +8,9 @@ from typing import ClassVar
 from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.methods.ndot._leaves import NEURONS, ndot_rules
 from ratebp.needs import Need
 from ratebp.phases import StepContext
-from ratebp.rules.ndot import NEURONS, ndot_rules
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import View
 
