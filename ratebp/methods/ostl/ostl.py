@@ -8,16 +8,16 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ratebp.method import Binding, Identity, Info, Method
-from ratebp.needs import Need
-from ratebp.neurons import LIF, Recurrent
-from ratebp.phases import StepContext
-from ratebp.roles import Role
-from ratebp.rules.influence import (
+from ratebp.methods.ostl._influence import (
     InfluenceRecurrent,
     InfluenceSynapse,
     mixings,
     refuse_unless_soft_and_detached,
 )
+from ratebp.needs import Need
+from ratebp.neurons import LIF, Recurrent
+from ratebp.phases import StepContext
+from ratebp.roles import Role
 from ratebp.rules.traces import ottt_rules
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import View
