@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from ratebp.inference import mean_logits
 from ratebp.method import Binding, Identity, Info, Method, count, option
+from ratebp.methods.os._renorm import FALLBACKS, STARTS, renorm
+from ratebp.methods.os._stabilised import FrozenLIF, StabilisedLIF
 from ratebp.neurons import LIF
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules import DetachedLIF
-from ratebp.rules.renorm import FALLBACKS, STARTS, renorm
-from ratebp.rules.stabilised import FrozenLIF, StabilisedLIF
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import Rule, View
 
