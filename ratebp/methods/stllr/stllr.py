@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from ratebp.errors import OptionError
 from ratebp.method import Binding, Identity, Info, Method
+from ratebp.methods.stllr._eligibility import (
+    TwoTraceLIF,
+    TwoTraceSynapse,
+    refuse_unless_halves_are_alike,
+)
 from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules import Trace, TracedSynapse
-from ratebp.rules.eligibility import TwoTraceLIF, TwoTraceSynapse, refuse_unless_halves_are_alike
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import View
 
