@@ -9,11 +9,11 @@ from torch import Tensor
 
 from ratebp.legal import positive
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.methods.fptt._proximal import Proximal, potentials, put_potentials
 from ratebp.needs import Need
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules import DetachedLIF
-from ratebp.rules.proximal import Proximal, potentials, put_potentials
 from ratebp.rules.rerun import rerun_norm
 from ratebp.rules.sharing import bit_rules
 from ratebp.schedules import Loss, Result, Tally
