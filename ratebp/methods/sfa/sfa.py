@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ratebp.controls import Control
 from ratebp.method import Binding, Identity, Info
+from ratebp.methods.sfa._integer import IntegerNeuron, UnfoldedNeuron, frozen_affine
 from ratebp.needs import Need
 from ratebp.oracles import rounded_levels
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.integer import IntegerNeuron, UnfoldedNeuron, frozen_affine
 from ratebp.rules.spike_representation import refuse_hard_reset
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import Rule, View
