@@ -19,8 +19,8 @@ from torch.autograd.graph import GradientEdge
 from ratebp.checks import refuse_no_tensor
 from ratebp.errors import BindError
 from ratebp.graph import Graph
+from ratebp.methods.ckpt._cut import Layer, cut
 from ratebp.ops import Spikes, pack, unpack
-from ratebp.rules.cut import Layer, cut
 from ratebp.rules.record import unread
 from ratebp.rules.rerun import Part, Surroundings, edge_of, leaf_of, pull, refuse_changed, segments
 from ratebp.rules.sharing import Sharing

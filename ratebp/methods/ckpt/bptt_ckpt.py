@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from ratebp.errors import OptionError
 from ratebp.method import Binding, Identity, Info, Method, count, option
+from ratebp.methods.ckpt._over_layers import all_layers, by_layers
+from ratebp.methods.ckpt._over_time import in_segments
 from ratebp.needs import Need
 from ratebp.neurons import LIF, PLIF
 from ratebp.phases import StepContext
 from ratebp.roles import Role, role_of
-from ratebp.rules.checkpoint import in_segments
-from ratebp.rules.checkpoint_layers import all_layers, by_layers
 from ratebp.rules.norm_time import norm_rule
 from ratebp.rules.rerun import rerun_norm
 from ratebp.rules.sharing import step_sharing
