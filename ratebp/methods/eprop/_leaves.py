@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from torch import nn
+from torch import Tensor, nn
 
 from ratebp.bindable import Bindable
 from ratebp.errors import BindError
 from ratebp.graph import Graph
+from ratebp.methods.eprop._adaptive import AdaptiveSynapse, Slope, SlopedALIF
+from ratebp.methods.eprop._feedback import BroadcastNeuron, DriftedReadout, HiddenSynapse
 from ratebp.neurons import ALIF, LIF, Recurrent
 from ratebp.roles import Role
-from ratebp.rules.adaptive_eligibility import AdaptiveSynapse, Slope, SlopedALIF
 from ratebp.rules.entrance import entrances, linear_within
-from ratebp.rules.feedback import BroadcastNeuron, DriftedReadout, HiddenSynapse
 from ratebp.rules.neuron import StepLIF
-from ratebp.rules.recurrent import HeardNeuron, refuse_unless_synapse
+from ratebp.rules.recurrent import heard, refuse_unless_synapse
 from ratebp.rules.synapse import Trace
 from ratebp.views import Leaf
 from ratebp.wiring import common_decay
@@ -102,6 +102,43 @@ class EpropLeaves:
         assert isinstance(layer, nn.Linear)
         assert isinstance(neuron, ALIF)
         return AdaptiveSynapse(layer, neuron, self._slopes[path])
+
+
+class HeardNeuron(Leaf):
+    """One time step a call, whose recurrent weights learn from their own traces (e-prop).
+
+    ::
+
+        s[t] = leaf(I[t] + synapse(s[t-1]))
+
+    where `synapse` sends no gradient to the spikes it takes, and keeps the traces that its weights
+    learn by.
+    """
+
+    stateful = True
+
+    def __init__(self, leaf: Leaf, synapse: nn.Module) -> None:
+        """Take what runs the neuron, and what connects it to itself, both at rest."""
+        super().__init__()
+        self.leaf = leaf
+        self.back = synapse
+        self.spikes: Tensor | None = None
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return the spikes of this step, shape of `current`."""
+        spikes: Tensor = self.leaf(heard(self.back, self.spikes, current))
+        # A copy, so that a model which adds to its spikes in place does not change what is kept.
+        self.spikes = spikes.detach().clone()
+        return spikes
+
+    def reset(self) -> None:
+        """Go back to rest."""
+        self.leaf.reset()
+        self.spikes = None
+
+    def detach(self) -> None:
+        """Cut the graph to earlier time steps."""
+        self.leaf.detach()
 
 
 def _refuse_out_of_reach(graph: Graph, drifting: Collection[str], ends: Collection[str]) -> None:

@@ -8,12 +8,12 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.methods.eprop._feedback import Broadcast, readouts
+from ratebp.methods.eprop._leaves import EpropLeaves
 from ratebp.needs import Need
 from ratebp.neurons import ALIF, LIF, Recurrent
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.eprop import EpropLeaves
-from ratebp.rules.feedback import Broadcast, readouts
 from ratebp.rules.norm_time import norm_rule
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import Rule, View, view
