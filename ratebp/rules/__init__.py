@@ -1,5 +1,6 @@
 """Leaf variants, by role. A method picks them in its rules; a variant knows no method."""
 
+from ratebp.rules.adaptive import StepTLIF
 from ratebp.rules.neuron import (
     DetachedLIF,
     RecordNeuronScan,
@@ -17,7 +18,6 @@ from ratebp.rules.synapse import (
     Trace,
     TracedSynapse,
 )
-from ratebp.rules.threshold import StepTLIF
 from ratebp.rules.traces import PLACEMENTS, ottt_rules
 from ratebp.rules.twins import rate_views
 

@@ -6,12 +6,13 @@ import torch
 from torch import Tensor
 
 from ratebp.errors import BindError
-from ratebp.neurons import ALIF, PLIF, PSN, SlidingPSN
+from ratebp.neurons import ALIF, PLIF, PSN, TLIF, SlidingPSN
 from ratebp.ops.alif import Adaptation, AlifState, alif_scan, alif_step
 from ratebp.ops.plif import plif_scan, plif_step
 from ratebp.ops.psn import psn
 from ratebp.ops.spike import spike
 from ratebp.rules.neuron import StepLIF
+from ratebp.rules.record import widened
 from ratebp.views import Leaf
 
 
@@ -161,3 +162,48 @@ class SlidingStep(Leaf):
     def detach(self) -> None:
         """Cut the graph to earlier time steps."""
         self.seen = tuple(each.detach() for each in self.seen)
+
+
+LEAST = 0.01
+"""The bound of the published code, below which no threshold falls."""
+
+
+def bounded(threshold: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the threshold that counts, at least `LEAST`; the gradient is that of `threshold`."""
+    wide = threshold.to(dtype)
+    return wide + (wide.clamp(min=LEAST) - wide).detach()
+
+
+class StepTLIF(Leaf):
+    """One time step a call, ``[B, ...]``; the graph reaches through the potential."""
+
+    stateful = True
+
+    def __init__(self, neuron: TLIF) -> None:
+        """Take the neuron, at rest."""
+        super().__init__()
+        self.neuron = neuron
+        self.state: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return the spikes of this step, shape of `current`."""
+        d = self.neuron.start
+        wide = current.to(widened(current.dtype), copy=True)
+        threshold = bounded(self.neuron.threshold, wide.dtype)
+        u = wide if self.state is None else wide + self._left(threshold, *self.state)
+        s = spike(u - threshold, 0.0, d.surrogate)
+        self.state = u, s
+        return s.to(current.dtype, copy=True)
+
+    def reset(self) -> None:
+        """Go back to rest."""
+        self.state = None
+
+    def detach(self) -> None:
+        """Cut the graph to earlier time steps."""
+        if self.state is not None:
+            self.state = self.state[0].detach(), self.state[1].detach()
+
+    def _left(self, threshold: Tensor, u: Tensor, s: Tensor) -> Tensor:
+        d = self.neuron.start
+        return d.decay * (u - threshold * (s.detach() if d.detach_reset else s))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from functools import singledispatch
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from ratebp.errors import BindError
-from ratebp.neurons import ALIF, LIF, PLIF, PSN, Delay, Recurrent, SlidingPSN
+from ratebp.neurons import ALIF, LIF, PLIF, PSN, TLIF, Delay, Recurrent, SlidingPSN
 from ratebp.rules.adaptive import (
     ParallelPSN,
     ScanALIF,
@@ -20,12 +21,30 @@ from ratebp.rules.adaptive import (
     SlidingStep,
     StepALIF,
     StepPLIF,
+    StepTLIF,
 )
 from ratebp.rules.delay import StepDelay
-from ratebp.rules.looped import Looped
 from ratebp.rules.neuron import ScanLIF, StepLIF
 from ratebp.rules.recurrent import StepRecurrent
 from ratebp.views import Leaf
+
+
+class Looped(Leaf):
+    """All time steps of one layer, folded ``[T*B, ...]``: a loop, one sequence a call."""
+
+    def __init__(self, step: Leaf, timesteps: int) -> None:
+        """Take the leaf that runs one time step."""
+        super().__init__()
+        self.one = step
+        self.timesteps = timesteps
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return spikes, shape of `current`."""
+        steps = current.unflatten(0, (self.timesteps, -1)).unbind(0)
+        self.one.reset()
+        spikes = torch.stack([self.one(now) for now in steps]).flatten(0, 1)
+        self.one.reset()
+        return spikes
 
 
 @singledispatch
@@ -80,6 +99,11 @@ def _(neuron: SlidingPSN, timesteps: int) -> Leaf:
 
 
 @scan_neuron.register
+def _(neuron: TLIF, timesteps: int) -> Leaf:
+    return Looped(StepTLIF(neuron), timesteps)
+
+
+@scan_neuron.register
 def _(neuron: Recurrent, timesteps: int) -> Leaf:
     return Looped(StepRecurrent(neuron, step_neuron(neuron.neuron)), timesteps)
 
@@ -102,6 +126,11 @@ def _(neuron: ALIF) -> Leaf:
 @step_neuron.register
 def _(neuron: SlidingPSN) -> Leaf:
     return SlidingStep(neuron)
+
+
+@step_neuron.register
+def _(neuron: TLIF) -> Leaf:
+    return StepTLIF(neuron)
 
 
 @step_neuron.register

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ratebp.errors import BindError
 from ratebp.neurons import LIF
 from ratebp.ops import (
     RateState,
@@ -174,3 +175,19 @@ class ReplayNeuron(Leaf):
         else:
             rate = (count.to(widened(current.dtype)) / self.timesteps).to(current.dtype)
         return replay_rate(current, rate, eligibility, self.timesteps)
+
+
+def refuse_hard_reset(method: str, model: nn.Module) -> None:
+    """Check that spikes count what was subtracted, on which a rate as a function of current rests.
+
+    Raises:
+        BindError: for a neuron with the hard reset, by place.
+    """
+    for path, module in model.named_modules():
+        if isinstance(module, LIF) and module.dynamics.reset != "soft":
+            raise BindError(
+                f"{method} cannot train the neuron `{path}` with reset="
+                f"{module.dynamics.reset!r}: its rate is a function of its mean current only if a "
+                "spike subtracts the threshold. Use reset='soft', or train with rga, rate_m or "
+                "bptt_m."
+            )

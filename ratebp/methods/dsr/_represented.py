@@ -15,13 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
 from ratebp.dynamics import Dynamics
-from ratebp.errors import BindError
-from ratebp.neurons import LIF
+from ratebp.neurons import LIF, TLIF
 from ratebp.ops import every_step, lif_scan
-from ratebp.rules.neuron import RecordNeuronScan
+from ratebp.rules.adaptive import StepTLIF, bounded
+from ratebp.rules.exact import Looped
 from ratebp.rules.record import widened
 from ratebp.views import Folded
 
@@ -37,25 +38,6 @@ def clipped_if(x: Tensor, d: Dynamics) -> Tensor:
 def clipped_lif(x: Tensor, d: Dynamics) -> Tensor:
     """Return 1/threshold where ``0 < x < threshold``, else 0 (DSR, LIF form)."""
     return ((x > 0) & (x < d.threshold)).to(x.dtype) / d.threshold
-
-
-def rectified(x: Tensor, d: Dynamics) -> Tensor:
-    """Return 1/threshold where ``x > 0``, else 0 (tandem learning)."""
-    return (x > 0).to(x.dtype) / d.threshold
-
-
-def fitted(x: Tensor, d: Dynamics) -> Tensor:
-    """Return the slope of RGA's curve, for a threshold of 1 with ``decay`` the paper's tau.
-
-    ::
-
-        0.2                                   0 <= x < 1 - decay
-        (0.8 + 0.2 decay) / (1 + decay)       1 - decay <= x <= 2;   else 0
-    """
-    z = x / d.threshold
-    steep = (0.8 + 0.2 * d.decay) / (1 + d.decay)
-    slow, fast = (z >= 0) & (z < 1 - d.decay), (z >= 1 - d.decay) & (z <= 2)
-    return (0.2 * slow.to(x.dtype) + steep * fast.to(x.dtype)) / d.threshold
 
 
 def even_weights(timesteps: int, decay: float) -> list[float]:
@@ -108,55 +90,43 @@ class RepresentedLIF(Folded):
         return out.flatten(0, 1)
 
 
-class FittedLIF(Folded):
-    """All time steps at once, folded ``[T*B, ...]``: the LIF's spikes, one slope for all steps.
+class RepresentedTLIF(Looped):
+    """All time steps at once, folded ``[T*B, ...]``, with DSR's backward for both inputs.
 
     ::
 
-        dI[t] = slope(mean_t I) ds[t]
+        x = sum_t w[t] I[t],   dI[t] = (1/threshold) sum_k w[k] ds[k]   where 0 <= x <= threshold
+        ds[t]/d threshold = (1[x > threshold] - s[t]) / threshold
+
+    so that ``threshold s``, the spikes of the paper, follow the threshold where the mean current
+    exceeds it and nowhere else. The bounds of the clip pass no current in the "lif" form.
     """
 
-    def __init__(self, lif: LIF, timesteps: int, slope: Slope) -> None:
-        """Take the constants of `lif`."""
-        super().__init__()
-        self.dynamics = lif.dynamics
-        self.timesteps = timesteps
-        self.slope = slope
+    one: StepTLIF
+
+    def __init__(self, neuron: TLIF, timesteps: int, form: str) -> None:
+        """Take the neuron and the form, "if" or "lif"."""
+        super().__init__(StepTLIF(neuron), timesteps)
+        self.closed = form == "if"
+        weights = even_weights if self.closed else recent_weights
+        self.weights = weights(timesteps, neuron.start.decay)
 
     def forward(self, current: Tensor) -> Tensor:
         """Return spikes, shape of `current`."""
-        folded = every_step(self.steps(current), self.timesteps)
-        still = folded.detach()
-        mean = still.mean(0, dtype=widened(still.dtype))
-        slope = self.slope(mean, self.dynamics).to(current.dtype)
-        out: Tensor = lif_scan(still, self.dynamics) + slope * (folded - still)
+        folded = current.unflatten(0, (self.timesteps, -1))
+        with torch.no_grad():
+            spikes = super().forward(current).unflatten(0, (self.timesteps, -1))
+            wide = widened(folded.dtype)
+            w = folded.new_tensor(self.weights, dtype=wide).view(-1, *[1] * (folded.dim() - 1))
+            x = (w * folded).sum(0)
+            fixed = bounded(self.one.neuron.threshold, wide)
+            inside = ((x >= 0) & (x <= fixed)) if self.closed else ((x > 0) & (x < fixed))
+            slope = (inside.to(wide) / fixed).to(current.dtype)
+            moved = ((x > fixed).to(wide) - spikes.to(wide)) / fixed
+        mean = folded.mean(0)
+        # Both of value zero: they carry the gradients.
+        carrier = slope * (mean - mean.detach())
+        threshold = bounded(self.one.neuron.threshold, wide)
+        by_threshold = (moved * (threshold - threshold.detach())).to(current.dtype)
+        out: Tensor = spikes + (self.timesteps * w).to(current.dtype) * carrier + by_threshold
         return out.flatten(0, 1)
-
-
-class RecordRectifiedScan(RecordNeuronScan):
-    """The spiking stream of tandem learning: spike counts, and the slope of a rectifier."""
-
-    def forward(self, current: Tensor) -> Tensor:
-        """Return spikes, shape of `current`."""
-        steps = self.steps(current.detach())
-        spikes = lif_scan(every_step(steps, self.timesteps), self.dynamics)
-        wide = widened(spikes.dtype)
-        slope = rectified(steps.mean(0, dtype=wide), self.dynamics)
-        self.record.put(spikes.sum(0, dtype=wide), self.timesteps * slope)
-        return spikes.flatten(0, 1)
-
-
-def refuse_hard_reset(method: str, model: nn.Module) -> None:
-    """Check that spikes count what was subtracted, on which a rate as a function of current rests.
-
-    Raises:
-        BindError: for a neuron with the hard reset, by place.
-    """
-    for path, module in model.named_modules():
-        if isinstance(module, LIF) and module.dynamics.reset != "soft":
-            raise BindError(
-                f"{method} cannot train the neuron `{path}` with reset="
-                f"{module.dynamics.reset!r}: its rate is a function of its mean current only if a "
-                "spike subtracts the threshold. Use reset='soft', or train with rga, rate_m or "
-                "bptt_m."
-            )

@@ -8,13 +8,13 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ratebp.method import Binding, Identity, Info, Method, option
+from ratebp.methods.dsr._represented import FORMS, RepresentedLIF, RepresentedTLIF
 from ratebp.needs import Need
 from ratebp.neurons import LIF, TLIF
 from ratebp.oracles import clipped_rates, evenly_clipped_rates
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.spike_representation import FORMS, RepresentedLIF, refuse_hard_reset
-from ratebp.rules.threshold import RepresentedTLIF
+from ratebp.rules.neuron import refuse_hard_reset
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import View
 
