@@ -45,7 +45,7 @@ from ratebp.neurons import LIF, Delay, Neuron
 from ratebp.phases import StepContext
 from ratebp.reader import Reader
 from ratebp.roles import Role, role_of
-from ratebp.rules.exact import scan_neuron, step_neuron
+from ratebp.rules.neurons.exact import scan_neuron, step_neuron
 from ratebp.schedules import Loss, Result
 from ratebp.views import Rule, View, Wrap
 from ratebp.wiring import Wiring

@@ -14,7 +14,7 @@ from ratebp.method import Binding, Identity, Info, option
 from ratebp.oracles import rectifiers, rectifiers_on_each_step
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.norms.temporal import norm_rule
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import Leaf, Rule, View
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.neurons import Neuron
 from ratebp.phases import StepContext
-from ratebp.rules.norm_time import norm_rule
-from ratebp.rules.sharing import scan_sharing
+from ratebp.rules.norms.temporal import norm_rule
+from ratebp.rules.sharing.rules import scan_sharing
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import View
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.neurons import Neuron
 from ratebp.phases import StepContext
-from ratebp.rules.norm_time import norm_rule
-from ratebp.rules.sharing import step_sharing
+from ratebp.rules.norms.temporal import norm_rule
+from ratebp.rules.sharing.rules import step_sharing
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, step_by_step, whole_sequence
 from ratebp.views import View
 

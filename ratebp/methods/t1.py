@@ -13,7 +13,7 @@ from ratebp.oracles import one_step
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules import ScanLIF
-from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.norms.temporal import norm_rule
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import Rule, View
 

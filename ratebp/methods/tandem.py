@@ -13,7 +13,8 @@ from ratebp.ops import every_step, lif_scan
 from ratebp.oracles import rectified_rates
 from ratebp.phases import StepContext
 from ratebp.rules import RecordNormScan, RecordSynapseScan, rate_views
-from ratebp.rules.neuron import RecordNeuronScan, refuse_hard_reset
+from ratebp.rules.neurons.lif import refuse_hard_reset
+from ratebp.rules.rate.neurons import RecordNeuronScan
 from ratebp.rules.record import widened
 from ratebp.schedules import Loss, Result, layer_by_layer, two_pass
 from ratebp.views import View

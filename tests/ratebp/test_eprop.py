@@ -15,7 +15,7 @@ from ratebp.methods.eprop._feedback import feedback_matrix
 from ratebp.methods.eprop._leaves import EpropLeaves
 from ratebp.ops import spike
 from ratebp.rules import DetachedLIF, Trace, TracedSynapse
-from ratebp.rules.exact import step_neuron
+from ratebp.rules.neurons.exact import step_neuron
 from ratebp.testing import seeded_step
 from ratebp.testing.contracts import differences
 

@@ -16,9 +16,9 @@ from ratebp.needs import Need
 from ratebp.neurons import LIF, PLIF
 from ratebp.phases import StepContext
 from ratebp.roles import Role, role_of
-from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.norms.temporal import norm_rule
 from ratebp.rules.rerun import rerun_norm
-from ratebp.rules.sharing import step_sharing
+from ratebp.rules.sharing.rules import step_sharing
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, whole_sequence
 from ratebp.views import View
 

@@ -21,8 +21,8 @@ from torch import Tensor
 from ratebp.dynamics import Dynamics
 from ratebp.neurons import LIF, TLIF
 from ratebp.ops import every_step, lif_scan
-from ratebp.rules.adaptive import StepTLIF, bounded
-from ratebp.rules.exact import Looped
+from ratebp.rules.neurons.exact import Looped
+from ratebp.rules.neurons.others import StepTLIF, bounded
 from ratebp.rules.record import widened
 from ratebp.views import Folded
 

@@ -14,7 +14,7 @@ from ratebp.neurons import LIF, TLIF
 from ratebp.oracles import clipped_rates, evenly_clipped_rates
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.neuron import refuse_hard_reset
+from ratebp.rules.neurons.lif import refuse_hard_reset
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import View
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp.neurons import ALIF
-from ratebp.rules.adaptive import StepALIF
+from ratebp.rules.neurons.others import StepALIF
 from ratebp.views import Leaf
 
 

@@ -13,7 +13,7 @@ from torch.func import functional_call
 from ratebp.errors import BindError
 from ratebp.ops import geometry_of
 from ratebp.roles import Role, role_of
-from ratebp.rules.synapse import TracedSynapse
+from ratebp.rules.synapses import TracedSynapse
 from ratebp.views import Leaf
 from ratebp.wiring import Wiring
 

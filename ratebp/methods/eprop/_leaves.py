@@ -13,10 +13,10 @@ from ratebp.methods.eprop._adaptive import AdaptiveSynapse, Slope, SlopedALIF
 from ratebp.methods.eprop._feedback import BroadcastNeuron, DriftedReadout, HiddenSynapse
 from ratebp.neurons import ALIF, LIF, Recurrent
 from ratebp.roles import Role
-from ratebp.rules.entrance import entrances, linear_within
-from ratebp.rules.neuron import StepLIF
-from ratebp.rules.recurrent import heard, refuse_unless_synapse
-from ratebp.rules.synapse import Trace
+from ratebp.rules.neurons.entrance import entrances, linear_within
+from ratebp.rules.neurons.lif import StepLIF
+from ratebp.rules.neurons.recurrent import heard, refuse_unless_synapse
+from ratebp.rules.synapses import Trace
 from ratebp.views import Leaf
 from ratebp.wiring import common_decay
 

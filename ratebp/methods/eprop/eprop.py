@@ -14,7 +14,7 @@ from ratebp.needs import Need
 from ratebp.neurons import ALIF, LIF, Recurrent
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.norms.temporal import norm_rule
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import Rule, View, view
 

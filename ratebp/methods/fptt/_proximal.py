@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from ratebp.rules.neuron import StepLIF
+from ratebp.rules.neurons.lif import StepLIF
 from ratebp.views import View
 
 

@@ -15,7 +15,7 @@ from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules import DetachedLIF
 from ratebp.rules.rerun import rerun_norm
-from ratebp.rules.sharing import bit_rules
+from ratebp.rules.sharing.rules import bit_rules
 from ratebp.schedules import Loss, Result, Tally
 from ratebp.views import View
 

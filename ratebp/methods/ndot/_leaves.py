@@ -19,8 +19,8 @@ from ratebp.methods.ndot._trace_paths import trace_paths
 from ratebp.neurons import LIF
 from ratebp.ops import last_spike
 from ratebp.roles import Role
-from ratebp.rules.neuron import DetachedLIF
-from ratebp.rules.synapse import Trace, TracedSynapse
+from ratebp.rules.neurons.lif import DetachedLIF
+from ratebp.rules.synapses import Trace, TracedSynapse
 from ratebp.views import Rule
 from ratebp.wiring import common_decay
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.errors import BindError
-from ratebp.rules.norm import BATCH_NORMS
-from ratebp.rules.norm_input import refuse_input
+from ratebp.rules.norms.batch_norm import BATCH_NORMS
+from ratebp.rules.norms.inputs import refuse_input
 from ratebp.rules.record import widened
 from ratebp.views import Leaf
 

@@ -15,9 +15,9 @@ from ratebp.bindable import Bindable
 from ratebp.errors import BindError
 from ratebp.neurons import LIF, Recurrent
 from ratebp.roles import Role, role_of
-from ratebp.rules.entrance import entrances, linear_within
-from ratebp.rules.neuron import DetachedLIF
-from ratebp.rules.recurrent import heard
+from ratebp.rules.neurons.entrance import entrances, linear_within
+from ratebp.rules.neurons.lif import DetachedLIF
+from ratebp.rules.neurons.recurrent import heard
 from ratebp.views import Leaf
 
 _INSTEAD = "eprop, bptt_m or bptt_s"

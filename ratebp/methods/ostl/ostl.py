@@ -18,7 +18,7 @@ from ratebp.needs import Need
 from ratebp.neurons import LIF, Recurrent
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.traces import ottt_rules
+from ratebp.rules.synapses import ottt_rules
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import View
 

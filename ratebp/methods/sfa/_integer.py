@@ -9,8 +9,8 @@ from ratebp.dynamics import Dynamics
 from ratebp.errors import BindError
 from ratebp.neurons import LIF
 from ratebp.ops import lif_scan
-from ratebp.rules.norm import BATCH_NORMS
-from ratebp.rules.norm_input import as_it_is
+from ratebp.rules.norms.batch_norm import BATCH_NORMS
+from ratebp.rules.norms.inputs import as_it_is
 from ratebp.rules.record import widened
 from ratebp.views import Leaf
 

@@ -15,7 +15,7 @@ from ratebp.needs import Need
 from ratebp.oracles import rounded_levels
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.neuron import refuse_hard_reset
+from ratebp.rules.neurons.lif import refuse_hard_reset
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import Rule, View
 

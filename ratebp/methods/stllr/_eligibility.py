@@ -16,8 +16,8 @@ from ratebp.graph import Graph, Kind, Node
 from ratebp.neurons import LIF
 from ratebp.ops import naive_synapse, synapse
 from ratebp.roles import Role
-from ratebp.rules.neuron import DetachedLIF
-from ratebp.rules.synapse import Trace, TracedSynapse
+from ratebp.rules.neurons.lif import DetachedLIF
+from ratebp.rules.synapses import Trace, TracedSynapse
 from ratebp.wiring import Wiring
 
 

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from ratebp.errors import BindError
 from ratebp.neurons import ALIF, LIF, PLIF, PSN, TLIF, Delay, Recurrent, SlidingPSN
-from ratebp.rules.adaptive import (
+from ratebp.rules.neurons.delay import StepDelay
+from ratebp.rules.neurons.lif import ScanLIF, StepLIF
+from ratebp.rules.neurons.others import (
     ParallelPSN,
     ScanALIF,
     ScanPLIF,
@@ -23,9 +25,7 @@ from ratebp.rules.adaptive import (
     StepPLIF,
     StepTLIF,
 )
-from ratebp.rules.delay import StepDelay
-from ratebp.rules.neuron import ScanLIF, StepLIF
-from ratebp.rules.recurrent import StepRecurrent
+from ratebp.rules.neurons.recurrent import StepRecurrent
 from ratebp.views import Leaf
 
 
@@ -56,7 +56,7 @@ def scan_neuron(neuron: nn.Module, timesteps: int) -> Leaf:
     """
     raise BindError(
         f"no rule runs the neuron {type(neuron).__name__} over all time steps at once. Register "
-        "one with ratebp.rules.exact.scan_neuron, or use a neuron of ratebp.neurons."
+        "one with ratebp.rules.neurons.exact.scan_neuron, or use a neuron of ratebp.neurons."
     )
 
 

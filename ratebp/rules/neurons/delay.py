@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ratebp.neurons import LIF, Delay
-from ratebp.rules.neuron import DetachedLIF
+from ratebp.rules.neurons.lif import DetachedLIF
 from ratebp.views import Leaf
 
 

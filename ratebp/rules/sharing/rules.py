@@ -17,20 +17,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ratebp.neurons import LIF
 from ratebp.ops import Spikes, geometry_of
 from ratebp.roles import Role
-from ratebp.rules.exact import scan_neuron, step_neuron
-from ratebp.rules.gathering import GatheringSynapse
-from ratebp.rules.norm import BATCH_NORMS
-from ratebp.rules.norm_input import as_it_is
-from ratebp.rules.rate_flow import RateFlow
+from ratebp.rules.neurons.exact import scan_neuron, step_neuron
+from ratebp.rules.norms.batch_norm import BATCH_NORMS
+from ratebp.rules.norms.inputs import as_it_is
+from ratebp.rules.rate.flow import RateFlow
 from ratebp.rules.record import RateRecord
-from ratebp.rules.remaking import InputSynapse, RemakingNorm
-from ratebp.rules.shared import (
+from ratebp.rules.sharing.leaves import (
     BitSynapse,
     SharingLIF,
     SharingNorm,
     SharingStepLIF,
     ShowingNeuron,
 )
+from ratebp.rules.sharing.remaking import InputSynapse, RemakingNorm
+from ratebp.rules.synapses import GatheringSynapse
 from ratebp.views import Leaf, Rule
 from ratebp.wiring import Wiring
 

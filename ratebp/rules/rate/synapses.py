@@ -1,4 +1,4 @@
-"""Synapse variants: where a weight's gradient takes its input."""
+"""Synapses of rate-based backpropagation: record in the spike pass, replay in the rate pass."""
 
 from __future__ import annotations
 
@@ -8,89 +8,6 @@ from torch import Tensor, nn
 from ratebp.ops import AsItIs, Counts, Origin, Stored, geometry_of, naive_synapse, pieces, synapse
 from ratebp.rules.record import RateRecord, unread
 from ratebp.views import Folded, Leaf
-
-
-class Trace:
-    """The presynaptic trace of one signal, shared by the synapses that take the signal.
-
-    Args:
-        decay: in [0, 1].
-        readers: how many synapses take it, each once a time step.
-    """
-
-    def __init__(self, decay: float, readers: int = 1) -> None:
-        """Start at rest."""
-        self.decay = decay
-        self._readers = readers
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the past."""
-        self._value: Tensor | None = None
-        self._left = 0
-
-    def upon(self, x: Tensor) -> Tensor:
-        """Return the trace after `x`, the signal of this time step."""
-        if self._left == 0:
-            # Out of place: an earlier step's graph may still hold the old trace.
-            with torch.no_grad():
-                now, last = x.detach(), self._value
-                self._value = now if last is None else torch.add(now, last, alpha=self.decay)
-            self._left = self._readers
-        self._left -= 1
-        assert self._value is not None
-        return self._value
-
-
-class TracedSynapse(Leaf):
-    """A synapse whose weight gradient uses its presynaptic trace, one time step a call.
-
-    ::
-
-        a[t] = decay * a[t-1] + x[t],   dW += d[t] a[t]^T
-        e[t] = decay * e[t-1] + 1,      db += d[t] e[t]
-
-    The trace follows whatever arrives at the synapse, with the decay of the neuron behind (Xiao et
-    al. 2022). A bias is a weight on the constant input 1.
-
-    Args:
-        layer: the synapse.
-        trace: of its input.
-        traced_bias: False leaves the bias's gradient without a trace.
-    """
-
-    stateful = True
-
-    def __init__(self, layer: nn.Module, trace: Trace, *, traced_bias: bool = True) -> None:
-        """Start with no trace."""
-        super().__init__()
-        self.layer = layer
-        self.trace = trace
-        self.traced_bias = traced_bias
-        self.geometry = geometry_of(layer)
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget the trace."""
-        self.trace.reset()
-        self.ones_trace: Tensor | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the synapse's current for `x`, one time step ``[B, ...]``."""
-        source = self.trace.upon(x)
-        scale = self._advance_ones(x) if self.traced_bias else None
-        if self.geometry is None:
-            return naive_synapse(self.layer, x, source, None, scale)
-        weight, bias = self.layer.weight, self.layer.bias
-        assert isinstance(weight, Tensor)
-        assert bias is None or isinstance(bias, Tensor)
-        return synapse(x, weight, bias, self.geometry, source=source, bias_scale=scale)
-
-    def _advance_ones(self, x: Tensor) -> Tensor:
-        with torch.no_grad():
-            last = self.ones_trace
-            self.ones_trace = x.new_ones(()) if last is None else 1 + self.trace.decay * last
-        return self.ones_trace
 
 
 class _RateSynapse(Leaf):

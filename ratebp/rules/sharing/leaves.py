@@ -8,7 +8,7 @@ its potential: three floats a neuron and time step. Here
   block, spikes or another such term, and potentials follow from the input;
 - spikes are kept once, at one bit each, for all synapses and neurons that take them.
 
-Who shares with whom is read from the wiring (`sharing`). For inputs narrower than the norm's
+Who shares with whom is read from the wiring (`rules`). For inputs narrower than the norm's
 parameters (autocast), and in graphs of torch.compile, whose partitioner decides what is kept,
 leaves keep what they need themselves.
 """
@@ -39,10 +39,9 @@ from ratebp.ops import (
     pack,
     synapse,
 )
-from ratebp.rules.batch_norm import by_module
-from ratebp.rules.neuron import ScanLIF, StepLIF
-from ratebp.rules.norm import BATCH_NORMS, normalised
-from ratebp.rules.norm_input import uses_batch
+from ratebp.rules.neurons.lif import ScanLIF, StepLIF
+from ratebp.rules.norms.batch_norm import BATCH_NORMS, by_module, normalised
+from ratebp.rules.norms.inputs import uses_batch
 from ratebp.rules.record import RateRecord, unread
 from ratebp.views import Leaf
 

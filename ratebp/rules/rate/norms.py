@@ -1,80 +1,17 @@
-"""Batch norm variants for rate-based backpropagation."""
+"""Batch norms of rate-based backpropagation: record in the spike pass, replay in the rate pass."""
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.errors import BindError
-from ratebp.ops import (
-    affine_,
-    along_channels,
-    batch_norm,
-    by_hand,
-    norm_recomputed,
-    norm_replay,
-    sum_of_steps,
-)
-from ratebp.rules.norm_input import refuse_input, uses_batch
+from ratebp.ops import affine_, along_channels, norm_recomputed, norm_replay, sum_of_steps
+from ratebp.rules.norms.batch_norm import BATCH_NORMS, normalised
+from ratebp.rules.norms.inputs import refuse_input, uses_batch
 from ratebp.rules.record import RateRecord, unread, widened
 from ratebp.views import Folded, Leaf
-
-BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-
-
-def normalised(
-    norm: _BatchNorm,
-    c: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    *,
-    in_place: bool = False,
-    follows: bool = True,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ``norm(c)`` and the mean and reciprocal standard deviation that it used, ``[C]``.
-
-    Same as the module's forward with this `weight` and `bias`, running statistics included, but
-    the statistics come out too instead of being computed twice. Call it without a graph.
-
-    Args:
-        norm: the module.
-        c: its input ``[N, C, ...]``.
-        weight: scale ``[C]``, or None.
-        bias: shift ``[C]``, or None.
-        in_place: whether the result may take the memory of `c`.
-        follows: whether running statistics follow, as the module's do; False in a recomputation.
-    """
-    refuse_input(norm, c)
-    if not uses_batch(norm):
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        mean, var = norm.running_mean, norm.running_var
-        out = F.batch_norm(c, mean, var, weight, bias, False, 0.0, norm.eps)
-        return out, mean, torch.rsqrt(var + norm.eps)
-    update = follows and norm.training and norm.running_mean is not None
-    momentum = norm.momentum
-    if update and norm.num_batches_tracked is not None:
-        norm.num_batches_tracked.add_(1)
-        if momentum is None:
-            momentum = 1.0 / float(norm.num_batches_tracked)
-    running = (norm.running_mean, norm.running_var) if update else (None, None)
-    if c.dtype.itemsize < 4 or not by_hand(c):
-        out, mean, inv_std = torch.native_batch_norm(
-            c, weight, bias, *running, True, momentum or 0.0, norm.eps
-        )
-        return out, mean, inv_std
-    out, mean, variance, inv_std = batch_norm(c, weight, bias, norm.eps, in_place=in_place)
-    count = c.numel() // c.shape[1]
-    _move(running[0], mean, momentum)
-    _move(running[1], variance * (count / max(count - 1, 1)), momentum)
-    return out, mean, inv_std
-
-
-def _move(running: Tensor | None, now: Tensor, momentum: float | None) -> None:
-    if running is not None and momentum is not None:
-        running.mul_(1 - momentum).add_(now, alpha=momentum)
 
 
 class _RateNorm(Leaf):

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.ops import AsItIs, Origin, geometry_of, norm_recomputed
-from ratebp.rules.norm import BATCH_NORMS, normalised
-from ratebp.rules.norm_input import refuse_input, uses_batch
+from ratebp.rules.norms.batch_norm import BATCH_NORMS, normalised
+from ratebp.rules.norms.inputs import refuse_input, uses_batch
 from ratebp.rules.record import RateRecord
 from ratebp.views import Leaf
 

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from ratebp.errors import BindError
 from ratebp.norms import BNTT, TEBN, TemporalNorm
-from ratebp.rules.batch_norm import BatchNorm
-from ratebp.rules.norm import BATCH_NORMS
-from ratebp.rules.norm_input import as_it_is, refuse_input
+from ratebp.rules.norms.batch_norm import BATCH_NORMS, BatchNorm
+from ratebp.rules.norms.inputs import as_it_is, refuse_input
 from ratebp.views import Leaf, Rule
 
 

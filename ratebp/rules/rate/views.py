@@ -9,9 +9,10 @@ from torch import nn
 from ratebp.bindable import Bindable
 from ratebp.neurons import LIF
 from ratebp.roles import Role
-from ratebp.rules.beside import Beside
-from ratebp.rules.neuron import RecordNeuronScan, RecordNeuronStep, ReplayNeuron
-from ratebp.rules.norm import (
+from ratebp.rules.rate.beside import Beside
+from ratebp.rules.rate.flow import RateFlow
+from ratebp.rules.rate.neurons import RecordNeuronScan, RecordNeuronStep, ReplayNeuron
+from ratebp.rules.rate.norms import (
     RecordNormLastStep,
     RecordNormScan,
     RecordNormStep,
@@ -19,9 +20,8 @@ from ratebp.rules.norm import (
     ReplayNorm,
     ReplayRecomputedNorm,
 )
-from ratebp.rules.rate_flow import RateFlow
+from ratebp.rules.rate.synapses import RecordSynapseScan, RecordSynapseStep, ReplaySynapse
 from ratebp.rules.record import RateRecord
-from ratebp.rules.synapse import RecordSynapseScan, RecordSynapseStep, ReplaySynapse
 from ratebp.views import Leaf, Rule, View
 
 
