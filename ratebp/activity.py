@@ -13,8 +13,8 @@ from ratebp.needs import needs_of
 from ratebp.neurons import Delay
 from ratebp.reader import Reader
 from ratebp.roles import Role
-from ratebp.rules.exact import scan_neuron, step_neuron
-from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.neurons.exact import scan_neuron, step_neuron
+from ratebp.rules.norms.temporal import norm_rule
 from ratebp.schedules import Forward, layer_by_layer, step_by_step
 from ratebp.views import Leaf, Rule, view
 from ratebp.wiring import Wiring

@@ -44,8 +44,8 @@ from ratebp.phases import StepContext
 from ratebp.reader import Reader
 from ratebp.roles import Role, role_of
 from ratebp.rules import ScanLIF
-from ratebp.rules.exact import scan_neuron
-from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.neurons.exact import scan_neuron
+from ratebp.rules.norms.temporal import norm_rule
 from ratebp.schedules import Loss, layer_by_layer, whole_sequence
 from ratebp.views import Leaf, view
 

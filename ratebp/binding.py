@@ -13,8 +13,8 @@ from ratebp.graph import Graph
 from ratebp.reader import Reader
 from ratebp.roles import Role
 from ratebp.rules.dropout import Masks
-from ratebp.rules.norm_time import norm_rule
-from ratebp.rules.repeated import repeated_rule
+from ratebp.rules.norms.repeated import repeated_rule
+from ratebp.rules.norms.temporal import norm_rule
 from ratebp.views import Container, Rule, View, Wrap, view
 from ratebp.wiring import Wiring
 

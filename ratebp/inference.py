@@ -16,8 +16,8 @@ from ratebp.needs import Need
 from ratebp.neurons import Neuron
 from ratebp.reader import Reader
 from ratebp.roles import Role
-from ratebp.rules.exact import scan_neuron, step_neuron
-from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.neurons.exact import scan_neuron, step_neuron
+from ratebp.rules.norms.temporal import norm_rule
 from ratebp.schedules import layer_by_layer
 from ratebp.views import Leaf, Rule, View, view
 

@@ -12,7 +12,7 @@ from ratebp import schedules
 from ratebp.binding import Binding
 from ratebp.inference import infer
 from ratebp.roles import Role
-from ratebp.rules.exact import scan_neuron, step_neuron
+from ratebp.rules.neurons.exact import scan_neuron, step_neuron
 from ratebp.views import Rule, View
 
 

@@ -210,7 +210,7 @@ _ALIKE_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
 def _alike(node: Node) -> bool:
     """Does an operation make of T equal batches T times what it makes of one?
 
-    Batch norm does; its running variance is another matter (`ratebp.rules.repeated`).
+    Batch norm does; its running variance is another matter (`ratebp.rules.norms.repeated`).
     """
     if node.role is Role.NORM:
         return type(node.module) in _ALIKE_NORMS

@@ -151,7 +151,7 @@ def limits(name: str, method: Method) -> list[str]:
     needs = []
     if method.info.updates == "time step":
         needs.append("`StepContext(optimizer)`")
-    if cls.network is not Method.network:
+    if cls.network not in (Method.network, Control.network):
         needs.append("`Bound.infer` to predict")
     equal = "<br>".join(str(identity) for identity in cls.identities)
     nothing = "nothing of these"

@@ -12,8 +12,8 @@ from harness.errors import HarnessError
 from harness.trial.probe import Bench
 from ratebp.activity import buffers_kept
 from ratebp.roles import Role
-from ratebp.rules.exact import scan_neuron, step_neuron
-from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.neurons.exact import scan_neuron, step_neuron
+from ratebp.rules.norms.temporal import norm_rule
 from ratebp.schedules import layer_by_layer, step_by_step
 from ratebp.views import Leaf, Rule, view
 from ratebp.wiring import trace

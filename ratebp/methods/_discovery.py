@@ -1,4 +1,4 @@
-"""Finding methods in this folder, in entry points and in paths."""
+"""Finding methods in this folder and its families' folders, in entry points and in paths."""
 
 from __future__ import annotations
 
@@ -106,15 +106,24 @@ def _discover() -> tuple[dict[str, Entry], tuple[Broken, ...]]:
 
 
 def _candidates() -> Iterator[tuple[str, Callable[[], Entry]]]:
-    package = importlib.import_module(__package__ or "ratebp.methods")
-    for info in pkgutil.iter_modules(package.__path__):
-        if not info.name.startswith("_"):
-            yield info.name, partial(_from_package, info.name)
+    for module in _modules(Path(__file__).parent):
+        yield module, partial(_from_package, module)
     for point in entry_points(group=GROUP):
         yield f"entry point {point.name}", partial(_from_entry_point, point)
     for place in filter(None, os.environ.get(PATHS, "").split(os.pathsep)):
         for file in _files(Path(place).expanduser()):
             yield str(file), partial(_from_file, file)
+
+
+def _modules(folder: Path) -> Iterator[str]:
+    """Yield the modules of methods in `folder`, and those of its families: "tbptt", "saf.saf_e"."""
+    for info in pkgutil.iter_modules([str(folder)]):
+        if info.name.startswith("_"):
+            continue
+        if info.ispkg:
+            yield from (f"{info.name}.{method}" for method in _modules(folder / info.name))
+        else:
+            yield info.name
 
 
 def _files(place: Path) -> list[Path]:
@@ -124,8 +133,8 @@ def _files(place: Path) -> list[Path]:
 
 
 def _from_package(name: str) -> Entry:
-    module = importlib.import_module(f"ratebp.methods.{name}")
-    return _entry(name, _only_method(module), "builtin")
+    module = importlib.import_module(f"{__package__}.{name}")
+    return _entry(name.rpartition(".")[2], _only_method(module), "builtin")
 
 
 def _from_entry_point(point: EntryPoint) -> Entry:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from ratebp.controls import Control
@@ -14,9 +15,32 @@ from ratebp.network import Network
 from ratebp.oracles import rectifiers, rectifiers_on_each_step
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.rectifier import Rectifier
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
-from ratebp.views import Rule, View
+from ratebp.views import Leaf, Rule, View
+
+
+class _Rectify(torch.autograd.Function):
+    """Keeps a mask, not the output, which a model may change in place."""
+
+    @staticmethod
+    def forward(ctx: Any, current: Tensor) -> Tensor:
+        ctx.save_for_backward(current > 0)
+        return current.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        (positive,) = ctx.saved_tensors
+        out: Tensor = grad * positive
+        return out
+
+
+class Rectifier(Leaf):
+    """``r = max(0, current)``; the gradient at 0 is 0."""
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Rectify; any shape."""
+        out: Tensor = _Rectify.apply(current)  # type: ignore[no-untyped-call]
+        return out
 
 
 @dataclass(frozen=True)

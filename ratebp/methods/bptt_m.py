@@ -11,7 +11,7 @@ from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.neurons import Neuron
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.sharing import scan_sharing
+from ratebp.rules.sharing.rules import scan_sharing
 from ratebp.schedules import SEQUENCE_LOSSES, Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import View
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from ratebp.method import Binding, Identity, Info, Method, option
 from ratebp.neurons import LIF, Delay
 from ratebp.phases import StepContext
-from ratebp.rules.delay import detached_neuron
-from ratebp.rules.sharing import Remaking, Sharing
+from ratebp.rules.neurons.delay import detached_neuron
+from ratebp.rules.sharing.rules import Remaking, Sharing
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import View
 

@@ -13,8 +13,8 @@ from ratebp.errors import BindError
 from ratebp.method import Binding, Identity, Info, Method, count, option
 from ratebp.neurons import LIF, Delay
 from ratebp.phases import StepContext
-from ratebp.rules.delay import detached_neuron
-from ratebp.rules.sharing import bit_rules
+from ratebp.rules.neurons.delay import detached_neuron
+from ratebp.rules.sharing.rules import bit_rules
 from ratebp.schedules import Loss, Result, sampled
 from ratebp.views import View
 

@@ -9,12 +9,28 @@ from torch import Tensor
 
 from ratebp.method import Binding, Identity, Info, Method
 from ratebp.needs import Need
+from ratebp.ops import every_step, lif_scan
 from ratebp.oracles import rectified_rates
 from ratebp.phases import StepContext
 from ratebp.rules import RecordNormScan, RecordSynapseScan, rate_views
-from ratebp.rules.spike_representation import RecordRectifiedScan, refuse_hard_reset
+from ratebp.rules.neurons.lif import refuse_hard_reset
+from ratebp.rules.rate.neurons import RecordNeuronScan
+from ratebp.rules.record import widened
 from ratebp.schedules import Loss, Result, layer_by_layer, two_pass
 from ratebp.views import View
+
+
+class RecordRectifiedScan(RecordNeuronScan):
+    """The spiking stream of tandem learning: spike counts, and the slope of a rectifier."""
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return spikes, shape of `current`."""
+        steps = self.steps(current.detach())
+        spikes = lif_scan(every_step(steps, self.timesteps), self.dynamics)
+        wide = widened(spikes.dtype)
+        slope = (steps.mean(0, dtype=wide) > 0).to(wide) / self.dynamics.threshold
+        self.record.put(spikes.sum(0, dtype=wide), self.timesteps * slope)
+        return spikes.flatten(0, 1)
 
 
 @dataclass(frozen=True)

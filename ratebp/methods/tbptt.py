@@ -10,8 +10,8 @@ from torch import Tensor
 from ratebp.method import Binding, Identity, Info, Method, count
 from ratebp.neurons import Neuron
 from ratebp.phases import StepContext
-from ratebp.rules.exact import step_neuron
-from ratebp.rules.sharing import bit_rules
+from ratebp.rules.neurons.exact import step_neuron
+from ratebp.rules.sharing.rules import bit_rules
 from ratebp.schedules import Loss, Result, online
 from ratebp.views import View
 

@@ -1,25 +1,13 @@
 """Leaf variants, by role. A method picks them in its rules; a variant knows no method."""
 
-from ratebp.rules.neuron import (
-    DetachedLIF,
-    RecordNeuronScan,
-    RecordNeuronStep,
-    ReplayNeuron,
-    ScanLIF,
-    StepLIF,
-)
-from ratebp.rules.norm import RecordNormLastStep, RecordNormScan, RecordNormStep, ReplayNorm
+from ratebp.rules.neurons.lif import DetachedLIF, ScanLIF, StepLIF
+from ratebp.rules.neurons.others import StepTLIF
+from ratebp.rules.rate.neurons import RecordNeuronScan, RecordNeuronStep, ReplayNeuron
+from ratebp.rules.rate.norms import RecordNormLastStep, RecordNormScan, RecordNormStep, ReplayNorm
+from ratebp.rules.rate.synapses import RecordSynapseScan, RecordSynapseStep, ReplaySynapse
+from ratebp.rules.rate.views import rate_views
 from ratebp.rules.record import RateRecord
-from ratebp.rules.synapse import (
-    RecordSynapseScan,
-    RecordSynapseStep,
-    ReplaySynapse,
-    Trace,
-    TracedSynapse,
-)
-from ratebp.rules.threshold import StepTLIF
-from ratebp.rules.traces import PLACEMENTS, ottt_rules
-from ratebp.rules.twins import rate_views
+from ratebp.rules.synapses import PLACEMENTS, Trace, TracedSynapse, ottt_rules
 
 __all__ = [
     "PLACEMENTS",

@@ -13,10 +13,9 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.func import functional_call
 
 from ratebp.errors import BindError
-from ratebp.rules.batch_norm import BatchNorm
-from ratebp.rules.neuron import StepLIF
-from ratebp.rules.norm import BATCH_NORMS
-from ratebp.rules.norm_input import as_it_is
+from ratebp.rules.neurons.lif import StepLIF
+from ratebp.rules.norms.batch_norm import BATCH_NORMS, BatchNorm
+from ratebp.rules.norms.inputs import as_it_is
 from ratebp.views import Leaf
 
 

@@ -10,7 +10,10 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
+import grimp
 import pytest
+
+import ratebp
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("ratebp", "harness", "benchmarks", "tests", "scripts", "examples")
@@ -29,6 +32,22 @@ def test_import_rules_hold() -> None:
     done = subprocess.run([*command, "--no-cache"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     assert " 0 broken" in done.stdout
+
+
+def test_a_method_is_imported_by_nothing_and_a_familys_own_modules_by_the_family() -> None:
+    methods, folder = "ratebp.methods", ROOT / "ratebp" / "methods"
+    graph = grimp.build_graph("ratebp")
+    found = {entry.cls.__module__ for entry in ratebp.methods.entries().values()}
+    imported = {m: graph.find_modules_that_directly_import(m) for m in found & graph.modules}
+    assert {m: by for m, by in imported.items() if by} == {}
+    assert len(imported) >= 25
+    private = [f for f in folder.glob("*/_*.py") if f.name != "__init__.py"]
+    assert len(private) >= 1
+    for file in private:
+        family = f"{methods}.{file.parent.name}"
+        importers = graph.find_modules_that_directly_import(f"{family}.{file.stem}")
+        assert importers, f"{file} serves nobody"
+        assert {m.rpartition(".")[0] for m in importers} == {family}, file
 
 
 def code_lines(text: str) -> set[int]:
@@ -71,7 +90,7 @@ def test_no_function_is_longer_than_40_code_lines() -> None:
 
 
 def test_no_method_is_longer_than_80_code_lines() -> None:
-    files = [*(ROOT / "ratebp" / "methods").glob("[!_]*.py"), *(ROOT / "examples").glob("*.py")]
+    files = [*(ROOT / "ratebp" / "methods").rglob("[!_]*.py"), *(ROOT / "examples").glob("*.py")]
     assert len(files) >= 7
     sizes = {f.name: len(code_lines(f.read_text())) for f in files}
     assert {f: n for f, n in sizes.items() if n > METHOD} == {}

@@ -33,7 +33,9 @@ from harness.trial import worker
 *files, names = sys.argv[1], sys.argv[2], sys.argv[3:]
 modules = pkgutil.iter_modules
 pkgutil.iter_modules = lambda path, prefix="": (
-    m for m in modules(path, prefix) if m.name in names or "ratebp" not in str(path)
+    m
+    for m in modules(path, prefix)
+    if m.ispkg or m.name in names or "ratebp" not in str(path)
 )
 worker.main(files)
 print(*(file for m in list(sys.modules.values()) if (file := getattr(m, "__file__", None))))
@@ -42,7 +44,8 @@ print(*(file for m in list(sys.modules.values()) if (file := getattr(m, "__file_
 
 
 def methods(root: Path = ROOT) -> dict[str, Path]:
-    return {name: root / f"ratebp/methods/{name}.py" for name in ratebp.methods.names()}
+    found = ratebp.methods.entries()
+    return {name: root / entry.file.relative_to(ROOT) for name, entry in found.items()}
 
 
 @pytest.fixture
@@ -92,16 +95,19 @@ def test_a_probe_or_a_method_voids_its_own_trials_alone(copy: Path) -> None:
     def codes() -> dict[tuple[str, str], str]:
         sources = Sources(methods(copy), root=copy)
         shared.append(sources.shared)
-        return {(m, p): sources.code(m, p) for m in ("sltt", "rate_m", "bptt_s") for p in PROBES}
+        return {(m, p): sources.code(m, p) for m in asked for p in PROBES}
 
-    shared: list[str] = []
+    asked, shared = ("sltt", "rate_m", "bptt_s", "saf_e", "saf_f"), list[str]()
     before = codes()
     for name, changed in (
-        ("harness/trial/probes/energy.py", {(m, "energy") for m in ("sltt", "rate_m", "bptt_s")}),
+        ("harness/trial/probes/energy.py", {(m, "energy") for m in asked}),
         ("harness/trial/training.py", {(m, p) for m, p in before if p in TRAINED}),
         # Fidelity compares with bptt_s, whatever the method.
         ("ratebp/methods/bptt_s.py", {(m, p) for m, p in before if m == "bptt_s" or "fid" in p}),
         ("ratebp/methods/sltt.py", {(m, p) for m, p in before if m == "sltt"}),
+        ("ratebp/methods/saf/saf_e.py", {(m, p) for m, p in before if m == "saf_e"}),
+        # What a family alone shares is part of its methods.
+        ("ratebp/methods/saf/_accumulation.py", {(m, p) for m, p in before if "saf" in m}),
     ):
         text = (copy / name).read_bytes()
         (copy / name).write_bytes(text + b"\n")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import ratebp
-from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.norms.temporal import norm_rule
 
 PLAIN = {
     "2d": (nn.BatchNorm2d, (4, 3, 5, 2)),

@@ -220,7 +220,7 @@ def test_two_processes_equal_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     """DDP around the chain of layers, each of which is recomputed in three segments."""
     source = (
         "from dataclasses import dataclass\n"
-        "from ratebp.methods.bptt_ckpt import BpttCkpt\n\n"
+        "from ratebp.methods.ckpt.bptt_ckpt import BpttCkpt\n\n"
         "@dataclass(frozen=True)\n"
         "class Both(BpttCkpt):\n"
         "    over: str = 'both'\n"

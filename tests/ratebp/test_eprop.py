@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 import ratebp
 from ratebp.errors import BindError
+from ratebp.methods.eprop._feedback import feedback_matrix
+from ratebp.methods.eprop._leaves import EpropLeaves
 from ratebp.ops import spike
 from ratebp.rules import DetachedLIF, Trace, TracedSynapse
-from ratebp.rules.eprop import EpropLeaves
-from ratebp.rules.exact import step_neuron
-from ratebp.rules.feedback import feedback_matrix
+from ratebp.rules.neurons.exact import step_neuron
 from ratebp.testing import seeded_step
 from ratebp.testing.contracts import differences
 

@@ -13,9 +13,9 @@ from torch.func import functional_call, jacfwd
 import ratebp
 from ratebp import ALIF, LIF, Recurrent
 from ratebp.errors import BindError
-from ratebp.rules.eprop import EpropLeaves
-from ratebp.rules.exact import step_neuron
-from ratebp.rules.feedback import feedback_matrix
+from ratebp.methods.eprop._feedback import feedback_matrix
+from ratebp.methods.eprop._leaves import EpropLeaves
+from ratebp.rules.neurons.exact import step_neuron
 from ratebp.testing import seeded_step
 from ratebp.testing.contracts import differences
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import ratebp
 from ratebp.roles import Role
 from ratebp.rules import DetachedLIF, RecordNormScan, RecordNormStep, Trace, TracedSynapse
-from ratebp.rules.norm import RecordNormLastStep, ReplayNorm
+from ratebp.rules.rate.norms import RecordNormLastStep, ReplayNorm
 from ratebp.rules.record import RateRecord
 from ratebp.schedules import online
 from ratebp.testing import Problem, problem

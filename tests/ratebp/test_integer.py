@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 import ratebp
 from ratebp.errors import BindError
+from ratebp.methods.sfa._integer import IntegerNeuron, UnfoldedNeuron
 from ratebp.neurons import LIF
-from ratebp.rules.integer import IntegerNeuron, UnfoldedNeuron
 from ratebp.testing import Problem, problem
 from ratebp.testing.contracts import differences, gradients
 

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 import ratebp
 from ratebp.errors import BindError
 from ratebp.graph import read
+from ratebp.methods.ndot._leaves import NdotLIF, PublishedNdotLIF, Slot, bounded_ratio
+from ratebp.methods.ndot._trace_paths import TracePath, trace_paths
 from ratebp.models.blocks import parts
 from ratebp.models.sew import SEWBlock
 from ratebp.ops import spike
-from ratebp.rules.ndot import NdotLIF, PublishedNdotLIF, Slot, bounded_ratio
-from ratebp.rules.trace_paths import TracePath, trace_paths
 from ratebp.testing.contracts import gradients_of
 
 DECAY, THRESHOLD = 0.6, 0.9

@@ -13,7 +13,7 @@ import ratebp
 from ratebp import ALIF, LIF, PLIF
 from ratebp.errors import BindError, OptionError
 from ratebp.ops import using
-from ratebp.rules.exact import scan_neuron, step_neuron
+from ratebp.rules.neurons.exact import scan_neuron, step_neuron
 from ratebp.testing.contracts import differences
 
 from .reference_neurons import (

@@ -13,7 +13,7 @@ import ratebp
 from ratebp import norms
 from ratebp.errors import BindError, OptionError, UnboundError
 from ratebp.norms import BNTT, TEBN, Scale, ScaledWSConv2d, ScaledWSLinear
-from ratebp.rules.norm_time import norm_rule
+from ratebp.rules.norms.temporal import norm_rule
 
 T, B, C = 4, 3, 2
 

@@ -33,7 +33,7 @@ from ratebp.ops import (
     unpack,
 )
 from ratebp.ops.spike import slope
-from ratebp.rules.norm import normalised
+from ratebp.rules.norms.batch_norm import normalised
 from ratebp.surrogates import Surrogate, names
 from tests.ratebp.test_ops import (
     RESETS,

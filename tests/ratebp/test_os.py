@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import ratebp
 from ratebp.errors import BindError, OptionError
+from ratebp.methods.os._stabilised import FrozenLIF, StabilisedLIF
 from ratebp.ops import spike
-from ratebp.rules.stabilised import FrozenLIF, StabilisedLIF
 from ratebp.testing import problem, seeded_step
 from ratebp.testing.contracts import differences, gradients
 

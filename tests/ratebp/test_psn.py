@@ -13,7 +13,7 @@ from ratebp import PSN, MaskedPSN, SlidingPSN
 from ratebp.activity import firing_rates
 from ratebp.errors import BindError, OptionError
 from ratebp.ops.psn import naive_psn, psn
-from ratebp.rules.exact import scan_neuron, step_neuron
+from ratebp.rules.neurons.exact import scan_neuron, step_neuron
 from ratebp.surrogates import Surrogate
 from ratebp.testing.contracts import differences
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import ratebp
-from ratebp.rules.beside import Beside
-from ratebp.rules.rate_flow import RateFlow
+from ratebp.rules.rate.beside import Beside
+from ratebp.rules.rate.flow import RateFlow
 from ratebp.rules.record import RateRecord
 from ratebp.views import Leaf
 from ratebp.wiring import trace

@@ -14,7 +14,7 @@ import ratebp
 from ratebp import ALIF, LIF, PLIF, PSN, Recurrent
 from ratebp.activity import firing_rates
 from ratebp.errors import BindError, OptionError, UnboundError
-from ratebp.rules.exact import scan_neuron, step_neuron
+from ratebp.rules.neurons.exact import scan_neuron, step_neuron
 from ratebp.testing import Problem, seeded_step
 from ratebp.testing.contracts import differences
 from ratebp.testing.kept import kept_bytes

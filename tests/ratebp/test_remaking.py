@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import ratebp
 from harness.trial.exact.tracker import LiveBytes
-from ratebp.rules.remaking import RemakingNorm
+from ratebp.rules.sharing.remaking import RemakingNorm
 
 CHOICES = ("kept", "recomputed")
 T = 3

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ratebp.rules.renorm import RenormStep
+from ratebp.methods.os._renorm import RenormStep
 
 KINDS = [(nn.BatchNorm1d, (6, 3)), (nn.BatchNorm1d, (5, 3, 7)), (nn.BatchNorm2d, (3, 3, 1, 5))]
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import ratebp
+from ratebp.methods.saf._accumulation import AccumulatedLIF, AccumulatedSynapse
 from ratebp.roles import Role
 from ratebp.rules import StepLIF
-from ratebp.rules.accumulation import AccumulatedLIF, AccumulatedSynapse
 from ratebp.testing import problem, seeded_step
 from ratebp.testing.contracts import differences
 from ratebp.views import view

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 import ratebp
 from ratebp.dynamics import Dynamics
 from ratebp.errors import BindError
+from ratebp.methods.dsr._represented import FORMS, RepresentedLIF, recent_weights
+from ratebp.methods.rga import fitted
 from ratebp.ops import lif_scan
-from ratebp.rules.spike_representation import FORMS, RepresentedLIF, fitted, recent_weights
 from ratebp.testing import problem, seeded_step
 from ratebp.testing.contracts import differences
 

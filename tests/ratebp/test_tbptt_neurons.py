@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ratebp import ALIF, LIF, PLIF, TLIF, Recurrent, SlidingPSN
-from ratebp.rules.exact import step_neuron
+from ratebp.rules.neurons.exact import step_neuron
 from ratebp.testing.contracts import gradients_of
 
 NEURONS = [

@@ -12,9 +12,9 @@ from torch import nn
 import ratebp
 from ratebp import LIF, TLIF
 from ratebp.errors import OptionError
+from ratebp.methods.dsr._represented import recent_weights
 from ratebp.norms import LearnedScale
 from ratebp.ops import lif_scan, spike
-from ratebp.rules.spike_representation import recent_weights
 from ratebp.testing import Problem
 from ratebp.testing.contracts import differences, gradients
 

@@ -17,7 +17,7 @@ from ratebp.methods.ottt_a import OtttA
 from ratebp.methods.ottt_o import OtttO
 from ratebp.methods.rate_m import RateM
 from ratebp.roles import Role
-from ratebp.rules.exact import step_neuron
+from ratebp.rules.neurons.exact import step_neuron
 from ratebp.schedules import Result
 from ratebp.testing import problem
 from ratebp.testing.compare import fingerprint

@@ -1,0 +1,1 @@
+"""DSR, and what it alone uses."""

@@ -1,0 +1,1 @@
+"""E-prop, and what it alone uses."""

@@ -1,0 +1,1 @@
+"""FPTT, and what it alone uses."""

@@ -1,0 +1,1 @@
+"""NDOT: its methods, and what they alone share."""

@@ -1,0 +1,1 @@
+"""OS, and what it alone uses."""

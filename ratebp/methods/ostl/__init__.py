@@ -1,0 +1,1 @@
+"""OSTL, and what it alone uses."""

@@ -1,0 +1,1 @@
+"""Spike accumulation forwarding: its methods, and what they alone share."""

@@ -1,0 +1,1 @@
+"""Integer training, and what it alone uses."""

@@ -1,0 +1,97 @@
+"""Integer training: several levels of activation at once, unfolded to spikes at inference."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from ratebp.controls import Control
+from ratebp.method import Binding, Identity, Info
+from ratebp.methods.sfa._integer import IntegerNeuron, UnfoldedNeuron, frozen_affine
+from ratebp.needs import Need
+from ratebp.network import Network
+from ratebp.oracles import rounded_levels
+from ratebp.phases import StepContext
+from ratebp.roles import Role
+from ratebp.rules.neurons.lif import refuse_hard_reset
+from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
+from ratebp.views import Rule, View
+
+
+@dataclass(frozen=True)
+class Sfa(Control):
+    """Spike firing approximation: train one pass of integers 0..D, run D binary steps; D is T.
+
+    ::
+
+        train:  r = floor(clip(D u / threshold, 0, D)) / D,   dr/du = 1 / threshold in the clip
+        infer:  v[1] = sum_d I[d],   s[d] = H(v[d] - threshold),   v[d+1] = v[d] - threshold s[d]
+
+    so that ``mean_d s[d] = r``: exactly, in eval mode, where all between the neurons is affine or a
+    maximum (a neuron's spikes come first). A neuron waits for the D steps of the layer before.
+
+    `Bound.infer` runs the unfolded network and `Bound.plain` the integer one; `Result.logits` are
+    the latter's. A neuron gives its threshold alone: it is an integrate-and-fire neuron with soft
+    reset, whatever decay the model has, so `ratebp.infer` is of no meaning for the trained weights.
+    Time and memory do not know T. Inputs that change over time are seen as their mean.
+
+    Source: Yao et al., TPAMI 2025, arXiv 2411.16061; without the division by D it is the I-LIF of
+    Luo et al., ECCV 2024, arXiv 2407.20708. Divided, biases need no share per step. Deviations: u
+    is the current of each of the D steps, as a spiking model means it, so that levels are threshold
+    / D apart (there: a threshold apart in the current of all steps; a norm takes up the factor);
+    the codes round, a start from half the threshold, here the start is at rest; one integer step,
+    where theirs may have several with a leak between them; D is not an option of its own.
+    """
+
+    info: ClassVar = Info(
+        label="SFA (integer training)",
+        family="integer",
+        memory="constant",
+        layout="multi",
+        loss="mean",
+        papers=(
+            "Yao et al. 2025, TPAMI, arXiv 2411.16061",
+            "Luo et al. 2024, ECCV, arXiv 2407.20708",
+        ),
+    )
+    identities: ClassVar = (
+        Identity(oracle=rounded_levels, when={"reset": "soft"}),
+        Identity("dsr", {"timesteps": 1, "reset": "soft"}, other_options={"form": "if"}),
+    )
+    needs: ClassVar = (Need.LEVELS,)
+
+    def build(self, binding: Binding) -> dict[str, View]:
+        """Make the view of the integers, and that of the spikes that they unfold to."""
+        refuse_hard_reset("sfa", binding.model)
+        levels = binding.timesteps
+        norm: Rule = frozen_affine
+        integers: Rule = lambda lif, _: IntegerNeuron(lif, levels)  # noqa: E731
+        unfolded: Rule = lambda lif, _: UnfoldedNeuron(lif, levels)  # noqa: E731
+        return {
+            "net": replace(binding, timesteps=1).view({Role.NEURON: integers, Role.NORM: norm}),
+            "spikes": binding.view({Role.NEURON: unfolded, Role.NORM: norm}, builds_graph=False),
+        }
+
+    def network(self, binding: Binding, views: dict[str, View]) -> Network:
+        """Return the network of integers; the unfolded one predicts, for the mean input."""
+        net = views["spikes"]
+
+        def predict(x: Tensor) -> Tensor:
+            net.refresh()
+            net.module.eval()
+            steps = self.frames(x).expand(binding.timesteps, *x.shape[1:])
+            with torch.no_grad():
+                return torch.stack(layer_by_layer(net, steps)).mean(0)
+
+        return replace(super().network(binding, views), infer=predict)
+
+    def step(
+        self, views: dict[str, View], x: Tensor, y: Tensor, loss: Loss, context: StepContext
+    ) -> Result:
+        """Run one pass of integers forward and backward."""
+        return whole_sequence(
+            layer_by_layer, views["net"], self.frames(x), y, loss, context, "mean"
+        )

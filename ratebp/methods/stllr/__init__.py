@@ -1,0 +1,1 @@
+"""S-TLLR, and what it alone uses."""

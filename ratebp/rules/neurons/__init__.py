@@ -1,0 +1,1 @@
+"""How neurons run over time."""

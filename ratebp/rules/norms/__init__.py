@@ -1,0 +1,1 @@
+"""How norms run over time, outside of rate passes."""

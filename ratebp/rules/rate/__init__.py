@@ -1,0 +1,1 @@
+"""Rate-based backpropagation: a spike pass that records, a rate pass that replays."""

@@ -1,0 +1,1 @@
+"""Exact training whose leaves share what they keep for the backward."""

@@ -1,0 +1,274 @@
+"""Leaves of exact training that share what they keep for the backward.
+
+In the readable version a convolution keeps its input spikes, a batch norm its input and a neuron
+its potential: three floats a neuron and time step. Here
+
+- the norm keeps ``xhat``, from which its backward follows;
+- the neuron keeps nothing: its input is ``weight * xhat + bias``, plus, at the end of a residual
+  block, spikes or another such term, and potentials follow from the input;
+- spikes are kept once, at one bit each, for all synapses and neurons that take them.
+
+Who shares with whom is read from the wiring (`rules`). For inputs narrower than the norm's
+parameters (autocast), and in graphs of torch.compile, whose partitioner decides what is kept,
+leaves keep what they need themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from ratebp.neurons import LIF
+from ratebp.ops import (
+    Bits,
+    Normalised,
+    Origin,
+    Past,
+    Spikes,
+    Term,
+    affine,
+    backend,
+    every_step,
+    geometry_of,
+    lif_scan_of,
+    lif_step_of,
+    norm_replay,
+    pack,
+    synapse,
+)
+from ratebp.rules.neurons.lif import ScanLIF, StepLIF
+from ratebp.rules.norms.batch_norm import BATCH_NORMS, by_module, normalised
+from ratebp.rules.norms.inputs import uses_batch
+from ratebp.rules.record import RateRecord, unread
+from ratebp.views import Leaf
+
+STRETCH = 8
+"""Time steps whose potentials a step's backward may have to make anew.
+
+The recomputation of a step's potential starts from one that is kept every so many steps: fewer
+would keep more, more would cost more element-wise work. Up to this T none is kept.
+"""
+
+
+class SharingNorm(Leaf):
+    """A batch norm that keeps ``xhat`` and shows it to the neurons behind."""
+
+    stateful = True
+    once = True
+
+    def __init__(
+        self,
+        norm: nn.Module,
+        readers: Sequence[RateRecord],
+        *,
+        follows: bool = True,
+        beside: Sequence[_BatchNorm] | None = None,
+    ) -> None:
+        """Share records.
+
+        Args:
+            norm: one of `BATCH_NORMS`.
+            readers: of the neurons that take the output.
+            follows: whether the running statistics follow; False in a recomputation.
+            beside: if nobody but `readers` takes the output, and their kernels add it up
+                themselves: the norms whose outputs they add to it. None if its value is read.
+        """
+        super().__init__()
+        assert isinstance(norm, BATCH_NORMS)
+        self.norm = norm
+        self.readers = readers
+        self.follows = follows
+        self.beside = beside
+
+    def forward(self, c: Tensor) -> Tensor:
+        """Return the norm's output for ``[B, C, ...]``, or all steps folded ``[T*B, C, ...]``.
+
+        The value does not depend on whether there is a graph, so that a recomputation gives the
+        same to the bit.
+        """
+        norm = self.norm
+        whole = uses_batch(norm)
+        if not whole or c.dtype.itemsize < 4 or torch.compiler.is_compiling():
+            return by_module(norm, c, follows=self.follows)
+        with torch.no_grad():
+            xhat, _, inv_std = normalised(norm, c.detach(), None, None, follows=self.follows)
+        if not torch.is_grad_enabled():
+            return affine(xhat, norm.weight, norm.bias)
+        for each in self.readers:
+            each.put(Normalised(xhat, norm.weight, norm.bias))
+        value = None if self._is_read(c) else unread(c)
+        return norm_replay(c, norm.weight, norm.bias, xhat, inv_std, value=value)
+
+    def _is_read(self, c: Tensor) -> bool:
+        # Torch's operators read the sum that the model makes. So does any neuron for which a norm
+        # beside this one shares nothing.
+        alone = self.beside is not None and all(uses_batch(each) for each in self.beside)
+        return not alone or backend(c.device) == "torch"
+
+
+class SharingLIF(ScanLIF):
+    """A LIF that takes what it needs in its backward from the leaves before it."""
+
+    stateful = True
+
+    def __init__(
+        self,
+        lif: LIF,
+        timesteps: int,
+        terms: Sequence[RateRecord],
+        readers: Sequence[RateRecord],
+    ) -> None:
+        """Share records.
+
+        Args:
+            lif: the layer.
+            timesteps: T.
+            terms: of the leaves whose outputs add up to the current; empty if they are not known.
+            readers: of the leaves that keep these spikes as bits.
+        """
+        super().__init__(lif, timesteps)
+        self.terms = terms
+        self.readers = readers
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return spikes, shape of `current`."""
+        terms = tuple(term for each in self.terms for term in each.take())
+        if terms and len(terms) == len(self.terms) and torch.is_grad_enabled():
+            steps = every_step(self.steps(current), self.timesteps)
+            spikes = lif_scan_of(steps, self.dynamics, terms).flatten(0, 1)
+        else:
+            spikes = super().forward(current)
+        show(spikes, self.readers)
+        return spikes
+
+
+class SharingStepLIF(StepLIF):
+    """A LIF of single steps that takes what it needs in its backward from the leaves before it.
+
+    It keeps its potential every `STRETCH` steps, where the graph to earlier steps is cut, and
+    wherever it cannot take.
+    """
+
+    def __init__(
+        self,
+        lif: LIF,
+        timesteps: int | None,
+        terms: Sequence[RateRecord],
+        readers: Sequence[RateRecord],
+    ) -> None:
+        """Share records.
+
+        Args:
+            lif: the layer.
+            timesteps: T, after which the potential is dropped; None if it must stay.
+            terms: of the leaves whose outputs add up to the current; empty if they are not known.
+            readers: of the leaves that keep these spikes as bits.
+        """
+        super().__init__(lif)
+        self.timesteps = timesteps
+        self.terms = terms
+        self.readers = readers
+        self.past: Past | None = None
+        self.step = 0
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return the spikes of this step, shape of `current`."""
+        if torch.compiler.is_compiling():  # nothing is shared; counted steps compile one by one
+            return super().forward(current)
+        terms = tuple(term for each in self.terms for term in each.take())
+        shared = terms and len(terms) == len(self.terms) and torch.is_grad_enabled()
+        if shared:
+            spikes = self._shared(current, terms)
+        else:
+            self.past = None
+            spikes = super().forward(current)
+        show(spikes, self.readers)
+        self.step += 1
+        if self.step == self.timesteps:
+            self.potential = self.past = None
+        return spikes
+
+    def _shared(self, current: Tensor, terms: tuple[Term, ...]) -> Tensor:
+        if self.past is None or len(self.past.currents) == STRETCH:
+            self.past = Past(self.potential)
+        past = self.past = self.past.then(terms)
+        spikes, self.potential = lif_step_of(current, self.potential, self.dynamics, past)
+        return spikes
+
+    def reset(self) -> None:
+        """Go back to rest."""
+        super().reset()
+        self.past = None
+        self.step = 0
+
+    def detach(self) -> None:
+        """Cut the graph to earlier time steps."""
+        super().detach()
+        self.past = None
+
+
+class ShowingNeuron(Leaf):
+    """Any neuron, showing its spikes as bits to the synapses behind."""
+
+    stateful = True
+    once = True
+
+    def __init__(self, neuron: Leaf, readers: Sequence[RateRecord]) -> None:
+        """Share `readers` with the synapses that keep these spikes as bits."""
+        super().__init__()
+        self.leaf = neuron
+        self.readers = readers
+
+    def forward(self, current: Tensor) -> Tensor:
+        """Return the neuron's spikes."""
+        spikes: Tensor = self.leaf(current)
+        show(spikes, self.readers)
+        return spikes
+
+
+def show(spikes: Tensor, readers: Sequence[RateRecord]) -> None:
+    """Hand `spikes` to the `readers`, packed once; nothing if no graph is built."""
+    if readers and torch.is_grad_enabled():
+        packed = Spikes(pack(spikes.detach()))
+        for each in readers:
+            each.put(packed)
+
+
+class BitSynapse(Leaf):
+    """A synapse that keeps its input spikes at one bit each."""
+
+    stateful = True
+
+    def __init__(
+        self, layer: nn.Module, source: RateRecord, origin: RateRecord | None = None
+    ) -> None:
+        """Share records.
+
+        Args:
+            layer: the synapse.
+            source: of the neuron before.
+            origin: where the norm behind finds how to compute this output again; None where none
+                asks.
+        """
+        super().__init__()
+        self.layer = layer
+        self.source = source
+        self.origin = origin
+        self.geometry = geometry_of(layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output for spikes `x`."""
+        kept = self.source.take()
+        if not kept or self.geometry is None:
+            out: Tensor = self.layer(x)
+            return out
+        weight, bias = self.layer.weight, self.layer.bias
+        assert isinstance(weight, Tensor)
+        assert bias is None or isinstance(bias, Tensor)
+        bits = kept[0].bits
+        if self.origin is not None:
+            self.origin.put(Origin(bits, Bits(), x.shape, weight, bias, self.geometry))
+        return synapse(x, weight, bias, self.geometry, source=bits, stored=Bits())
