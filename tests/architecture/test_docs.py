@@ -35,6 +35,17 @@ def test_the_page_of_methods_is_what_the_classes_say(generator: ModuleType) -> N
     assert generator.PAGE.read_text() == generator.page(), REMEDY
 
 
+def test_the_tables_of_methods_are_what_the_classes_say(generator: ModuleType) -> None:
+    lists = importlib.import_module("method_lists")
+    for page, text in lists.pages().items():
+        assert page.read_text() == text, "stale: run `python scripts/method_lists.py`"
+
+
+def test_no_line_of_the_readme_is_longer_than_a_screen_is_wide() -> None:
+    long = [line for line in (ROOT / "README.md").read_text().splitlines() if len(line) > 120]
+    assert long == []
+
+
 def test_every_option_is_said_in_its_methods_docstring(generator: ModuleType) -> None:
     silent = {
         f"{name}.{option.name}"

@@ -149,6 +149,7 @@ def test_saved_bytes_are_constant_in_time(method: str) -> None:
     assert len({each["mem.saved_count", "forward"] for each in found}) == 1
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("method", ["bptt_m", "bptt_s"])
 def test_saved_bytes_are_affine_in_time_for_bptt(method: str) -> None:
     saved = [planned(method, T)["mem.saved", "forward"] for T in (2, 3, 4, 6)]

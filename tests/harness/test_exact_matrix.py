@@ -78,6 +78,7 @@ def figures(kind: str, method: str, model: str, T: int) -> tuple[Row, ...] | str
     return found.rows
 
 
+@pytest.mark.deep_but("tiny_resnet")
 @pytest.mark.parametrize(("method", "model", "T"), cases())
 def test_real_fake_and_meta_tensors_agree(method: str, model: str, T: int) -> None:
     real = figures("real", method, model, T)

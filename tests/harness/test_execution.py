@@ -52,6 +52,7 @@ def gradients(bench: Bench) -> list[Tensor]:
     return [p.grad for p in bench.model.parameters() if p.grad is not None]
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("method", ["rate_m", "sltt"])
 def test_compiled_gradients_are_the_eager_ones(
     method: str, monkeypatch: pytest.MonkeyPatch
@@ -68,6 +69,7 @@ def test_compiled_gradients_are_the_eager_ones(
     assert compiled.ran()["graph_breaks"] == 0
 
 
+@pytest.mark.deep
 def test_compiling_has_a_row_of_its_own_and_ends_before_the_samples(compiled: Bench) -> None:
     (row,) = building.build(compiled)
     assert (row.metric, row.phase, row.unit, row.kind) == ("time.compile", "step", "s", "noisy")

@@ -165,6 +165,7 @@ def test_a_byte_more_fails_a_byte_less_too_and_the_remedy_is_accepted(
     assert (again.exit, again.changes) == (Exit.FINE, ())
 
 
+@pytest.mark.deep
 def test_a_refusal_and_an_out_of_memory_are_regressions_and_only_the_first_is_recorded(
     gate: Gate, hoard: Hoard
 ) -> None:

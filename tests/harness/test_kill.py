@@ -149,6 +149,7 @@ def _live(
     return life.code
 
 
+@pytest.mark.deep
 def test_a_hundred_kills(
     write_sweep: Callable[..., Path], tmp_path: Path, server: subprocess.Popen[str]
 ) -> None:

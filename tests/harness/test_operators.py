@@ -115,6 +115,7 @@ def test_what_is_timed_is_what_is_counted() -> None:
     assert found["cpp"]["ops.flops", "step"] == found["torch"]["ops.flops", "step"]
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m")
 @NEEDS_COMPILER
 @pytest.mark.parametrize("method", ["bptt_m", "bptt_s", "bptt_ckpt", "rate_m", "ottt_a", "dsr"])
 def test_fake_tensors_count_the_cpp_program_as_real_ones_do(method: str) -> None:

@@ -33,6 +33,7 @@ def children() -> Iterator[Planner]:
         yield real
 
 
+@pytest.mark.deep_but("rate_m")
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.method.name)
 def test_a_prediction_equals_a_real_run_to_the_byte(children: Planner, cell: Cell) -> None:
     told = children.submit(cell).result()

@@ -209,6 +209,7 @@ def test_every_gradient_of_a_batch_starts_from_the_same_buffers_and_draws() -> N
     assert float(calls) == 0
 
 
+@pytest.mark.deep_but("rate_m")
 @pytest.mark.parametrize("method", ["ottt_o", "sltt_k"])
 def test_measuring_changes_nothing_that_training_needs(method: str) -> None:
     """Model and optimiser end as those of an accuracy trial that measured nothing in between."""

@@ -20,6 +20,9 @@ COSTS = ("memory", "time", "phases", "growth", "energy", "work")
 EVERY = (*COSTS, "accuracy", "fidelity", "assumptions", "firing", "predictions", "drift")
 
 
+pytestmark = pytest.mark.deep
+
+
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")

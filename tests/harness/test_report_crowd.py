@@ -12,7 +12,10 @@ from report_sample import MANY, METHODS, write
 
 from harness import report
 
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
+pytestmark = [
+    pytest.mark.deep,
+    pytest.mark.skipif(BROWSER is None, reason="chromium is not installed"),
+]
 NEW = "<script>alert(1)</script>"
 
 

@@ -53,6 +53,7 @@ def values(rows: tuple[Row, ...]) -> dict[tuple[str, str], float]:
     return {(row.metric, row.phase): row.values[0] for row in rows}
 
 
+@pytest.mark.deep_but("rate_m")
 @pytest.mark.parametrize("method", METHODS)
 def test_a_memory_trial_shows_the_memory_class_that_the_method_claims(method: str) -> None:
     stored = {}

@@ -86,6 +86,7 @@ CHANGES: dict[str, tuple[Callable[[Model], Any], str]] = {
 }
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m")
 @pytest.mark.parametrize("name", EVERY)
 def test_a_change_that_no_view_follows_is_refused_and_named(name: str) -> None:
     x, y = data(STEPS, 3, 5)

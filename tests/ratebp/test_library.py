@@ -78,6 +78,7 @@ def test_a_cxx_that_cannot_be_used_is_told_once(named: str) -> None:
     assert "install g++ or clang, or name one in CXX" in done.stderr
 
 
+@pytest.mark.deep
 @NEEDS_KERNELS
 @pytest.mark.parametrize("size", [0, 4096])
 def test_a_library_that_was_cut_off_is_built_anew(
@@ -160,6 +161,7 @@ def test_no_folder_of_ones_own_runs_torch_and_says_so(compiler: str, tmp_path: P
     assert "no folder to keep them in" in done.stderr
 
 
+@pytest.mark.deep
 @NEEDS_KERNELS
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run as a user that is not listed")
 def test_a_user_without_a_name_or_a_home() -> None:

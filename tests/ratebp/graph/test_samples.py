@@ -197,6 +197,7 @@ _steps = st.lists(
 )
 
 
+@pytest.mark.deep
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(_steps, st.lists(st.sampled_from((1, 2, 3, 4)), min_size=0, max_size=3))
 def test_samples_are_where_a_chain_says_they_are(steps: list[Step], shape: list[int]) -> None:
