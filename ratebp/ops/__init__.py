@@ -21,7 +21,6 @@ from ratebp.ops.lif_step import (
     last_spike,
     lif_step,
     lif_step_of,
-    lif_step_traced,
     naive_lif_step,
 )
 from ratebp.ops.norm_replay import (
@@ -82,7 +81,6 @@ __all__ = [
     "lif_scan_of",
     "lif_step",
     "lif_step_of",
-    "lif_step_traced",
     "naive_lif_scan",
     "naive_lif_step",
     "naive_norm_replay",

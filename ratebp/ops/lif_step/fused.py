@@ -19,7 +19,7 @@ from ratebp.ops.fused import (
     serves,
     wide_of,
 )
-from ratebp.ops.lif_step import adjoint, traced
+from ratebp.ops.lif_step import adjoint
 
 
 def _work() -> ModuleType:
@@ -28,50 +28,21 @@ def _work() -> ModuleType:
     return kernels
 
 
-def _run(
-    current: Tensor, last: Tensor | None, trace: Tensor | None, fading: float | None, equation: str
-) -> list[Tensor]:
-    """Return spikes, potential and, if there is a `fading`, the trace."""
-    wide = wide_of(current.dtype)
-    operands.of_type("lif_step", FLOATS, current=current, trace=trace)
-    operands.of_type("lif_step", (wide,), last=last)
-    operands.dense("lif_step", 0, current=current)
-    operands.laid_out_alike("lif_step", current, 0, last=last, trace=trace)
-    out = [beside(current, 0, each) for each in (current.dtype, wide, wide)]
-    if fading is None:
-        out.pop()
-    spikes, potential, *traced = out
-    _work().forward(
-        equation, current, last, trace, fading, spikes, potential, traced[0] if traced else None
-    )
-    return out
-
-
 @operator("lif_step")
 def _step(current: Tensor, last: Tensor | None, equation: str) -> tuple[Tensor, Tensor]:
-    spikes, potential = _run(current, last, None, None, equation)
+    wide = wide_of(current.dtype)
+    operands.of_type("lif_step", FLOATS, current=current)
+    operands.of_type("lif_step", (wide,), last=last)
+    operands.dense("lif_step", 0, current=current)
+    operands.laid_out_alike("lif_step", current, 0, last=last)
+    spikes, potential = beside(current, 0, current.dtype), beside(current, 0, wide)
+    _work().forward(equation, current, last, spikes, potential)
     return spikes, potential
 
 
 @_step.register_fake
 def _(current: Tensor, last: Tensor | None, equation: str) -> tuple[Tensor, Tensor]:
     return beside(current, 0, current.dtype), beside(current, 0, wide_of(current.dtype))
-
-
-@operator("lif_step_traced")
-def _step_traced(
-    current: Tensor, last: Tensor | None, equation: str, trace: Tensor | None, fading: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    spikes, potential, new = _run(current, last, trace, fading, equation)
-    return spikes, potential, new
-
-
-@_step_traced.register_fake
-def _(
-    current: Tensor, last: Tensor | None, equation: str, trace: Tensor | None, fading: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    wide = wide_of(current.dtype)
-    return beside(current, 0, current.dtype), beside(current, 0, wide), beside(current, 0, wide)
 
 
 @operator("lif_step_backward")
@@ -108,9 +79,9 @@ def _gradients(potential: Tensor, dtype: torch.dtype, by_last: bool) -> list[Ten
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    current, last, equation = inputs[:3]
+    current, last, equation = inputs
     ctx.set_materialize_grads(False)
-    ctx.dtype, ctx.equation, ctx.unused = current.dtype, equation, (None,) * (len(inputs) - 2)
+    ctx.dtype, ctx.equation = current.dtype, equation
     ctx.by_last = last is not None and ctx.needs_input_grad[1]
     known = constants(equation)
     number = known["RESET"] == "soft" and known["DETACH"]
@@ -119,15 +90,14 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> Non
 
 def _differentiate(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
     potential, last = ctx.saved_tensors
-    given = [None if d is None else laid_out(d, potential.stride(), 0) for d in grads[:2]]
+    given = [None if d is None else laid_out(d, potential.stride(), 0) for d in grads]
     if all(d is None for d in given):
-        return None, None, *ctx.unused
+        return None, None, None
     found = _step_backward(potential, last, *given, ctx.dtype, ctx.by_last, ctx.equation)
-    return found[0], found[1] if ctx.by_last else None, *ctx.unused
+    return found[0], found[1] if ctx.by_last else None, None
 
 
 _step.register_autograd(_differentiate, setup_context=_setup)
-_step_traced.register_autograd(_differentiate, setup_context=_setup)
 
 
 def lif_step(current: Tensor, last: Tensor | None, dynamics: Dynamics) -> tuple[Tensor, Tensor]:
@@ -143,27 +113,4 @@ def lif_step(current: Tensor, last: Tensor | None, dynamics: Dynamics) -> tuple[
     now = dense(current, 0)
     before = None if last is None else laid_out(last, now.stride(), 0)
     found: tuple[Tensor, Tensor] = _step(now, before, equation_of(dynamics))
-    return found
-
-
-def lif_step_traced(
-    current: Tensor, last: Tensor | None, trace: Tensor | None, dynamics: Dynamics, decay: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the spikes, the potential and the trace of one time step, like `traced`'s.
-
-    Args:
-        current: input current of this step, ``[B, ...]``.
-        last: the last step's potential; None at the first step.
-        trace: the last step's trace; None at the first step.
-        dynamics: the layer's constants.
-        decay: of the trace, in [0, 1].
-    """
-    if not serves("lif_step_traced", current, dynamics):
-        return traced.lif_step_traced(current, last, trace, dynamics, decay)
-    now = dense(current, 0)
-    layout = now.stride()
-    before = None if last is None else laid_out(last, layout, 0)
-    faded = None if trace is None else laid_out(trace.detach(), layout, 0)
-    found: tuple[Tensor, Tensor, Tensor]
-    found = _step_traced(now, before, equation_of(dynamics), faded, decay)
     return found

@@ -1,4 +1,4 @@
-"""One time step of a LIF layer in Triton, with or without the trace of its spikes: one pass."""
+"""One time step of a LIF layer in Triton: one pass each way."""
 
 # No postponed annotations: triton reads `tl.constexpr` from them.
 import triton
@@ -11,10 +11,9 @@ from ratebp.ops.kernels import carry, carry_grad, cast, derivative, launch, leve
 
 @triton.jit
 def _forward(
-    current, last, trace, spikes, potential, traced, number,
-    LAST: tl.constexpr, TRACE: tl.constexpr, TRACED: tl.constexpr, FADING: tl.constexpr,
-    WIDE: tl.constexpr, DECAY: tl.constexpr, THRESHOLD: tl.constexpr, RESET: tl.constexpr,
-    BLOCK: tl.constexpr,
+    current, last, spikes, potential, number,
+    LAST: tl.constexpr, WIDE: tl.constexpr, DECAY: tl.constexpr, THRESHOLD: tl.constexpr,
+    RESET: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = i < number
@@ -24,11 +23,6 @@ def _forward(
     fired = u >= level(u, THRESHOLD)
     tl.store(potential + i, u, mask=inside)
     tl.store(spikes + i, cast(fired, spikes.dtype.element_ty), mask=inside)
-    if TRACED:
-        a = cast(fired, WIDE)
-        if TRACE:
-            a += FADING * tl.load(trace + i, mask=inside, other=0).to(WIDE)
-        tl.store(traced + i, a, mask=inside)
 
 
 @triton.jit
@@ -60,16 +54,13 @@ def _backward(
 
 
 def forward(
-    equation: str, current: Tensor, last: Tensor | None, trace: Tensor | None, fading: float | None,
-    spikes: Tensor, potential: Tensor, traced: Tensor | None,
-) -> None:  # fmt: skip
-    """Fill spikes, potential and, if there is a `fading`, the trace."""
+    equation: str, current: Tensor, last: Tensor | None, spikes: Tensor, potential: Tensor
+) -> None:
+    """Fill spikes and potential."""
     launch(
         _forward, current.numel(), current,
-        *(current if each is None else each for each in (current, last, trace)),
-        spikes, potential, spikes if traced is None else traced,
-        LAST=last is not None, TRACE=trace is not None, TRACED=fading is not None,
-        FADING=fading or 0.0, WIDE=type_of(potential.dtype), **constants(equation, *FORWARD),
+        current, current if last is None else last, spikes, potential,
+        LAST=last is not None, WIDE=type_of(potential.dtype), **constants(equation, *FORWARD),
     )  # fmt: skip
 
 
