@@ -23,20 +23,20 @@ from ratebp.ops import (
     affine,
     backend,
     batch_norm,
+    cpp,
     lif_scan,
     lif_scan_of,
     lif_step,
     naive_lif_scan,
     naive_pack,
     naive_unpack,
-    native,
     pack,
     rate_scan,
     rate_step,
     unpack,
     using,
 )
-from ratebp.ops.norm_replay.fused import batch_norm_backward
+from ratebp.ops.batch_norm.fused import batch_norm_backward
 
 ON_GPU = torch.cuda.is_available()
 DEVICE, KERNELS = ("cuda", "triton") if ON_GPU else ("cpu", "cpp")
@@ -46,7 +46,7 @@ pytestmark = [
         ON_GPU and importlib.util.find_spec("triton") is None,
         reason="triton is not installed (pip install 'ratebp[triton]')",
     ),
-    pytest.mark.skipif(not ON_GPU and bool(native.missing()), reason=native.missing()),
+    pytest.mark.skipif(not ON_GPU and bool(cpp.missing()), reason=cpp.missing()),
 ]
 
 STEPS = [1, 4, 16, 64, 256]

@@ -29,12 +29,13 @@ from ratebp.ops import (
     unpack,
     using,
 )
+from ratebp.ops.backends import KERNELS
+from ratebp.ops.batch_norm import fused as norm
 from ratebp.ops.bits import fused as bits
-from ratebp.ops.lif_scan import fused as scan
-from ratebp.ops.lif_scan import recomputed_fused as scan_of
-from ratebp.ops.lif_step import fused as step
-from ratebp.ops.norm_replay import fused as norm
-from ratebp.ops.rate_step import fused as rate
+from ratebp.ops.lif.rate import fused as rate
+from ratebp.ops.lif.scan import fused as scan
+from ratebp.ops.lif.scan_of import fused as scan_of
+from ratebp.ops.lif.step import fused as step
 from ratebp.surrogates import Surrogate, names
 from tests.ratebp.kernels.common import BACKEND, DEVICE, currents, dynamics_of, poisoned_memory
 
@@ -75,9 +76,7 @@ CALLS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "affine": lambda: (x(), x(2)[:2], None),
     "affine_": lambda: (x(), x(2)[:2], x(2)[:2]),
 }  # fmt: skip
-TRITON_ALONE = {"lif_step", "lif_step_backward", "replay_rate_backward"}
-CPP_ALONE = {"batch_norm", "batch_norm_", "batch_norm_backward", "affine", "affine_"}
-HERE = sorted(set(CALLS) - (TRITON_ALONE if BACKEND == "cpp" else CPP_ALONE))
+HERE = sorted(name for name in CALLS if BACKEND in KERNELS[name])
 
 
 def test_every_operator_is_here() -> None:
@@ -87,7 +86,10 @@ def test_every_operator_is_here() -> None:
         for value in vars(module).values()
         if isinstance(value, torch._library.custom_ops.CustomOpDef)
     }
-    assert found == set(CALLS)
+    assert found == set(CALLS) == set(KERNELS)
+    named = {module for served in KERNELS.values() for module in served.values()}
+    folders = {module.__name__.rpartition(".")[0] for module in MODULES}
+    assert {module.rpartition(".")[0] for module in named} == folders
 
 
 @pytest.mark.parametrize("name", HERE)
