@@ -23,21 +23,20 @@ from ratebp.ops import (
     affine,
     backend,
     batch_norm,
+    cpp,
     lif_scan,
     lif_scan_of,
     lif_step,
-    lif_step_traced,
     naive_lif_scan,
     naive_pack,
     naive_unpack,
-    native,
     pack,
     rate_scan,
     rate_step,
     unpack,
     using,
 )
-from ratebp.ops.norm_replay.fused import batch_norm_backward
+from ratebp.ops.batch_norm.fused import batch_norm_backward
 
 ON_GPU = torch.cuda.is_available()
 DEVICE, KERNELS = ("cuda", "triton") if ON_GPU else ("cpu", "cpp")
@@ -47,7 +46,7 @@ pytestmark = [
         ON_GPU and importlib.util.find_spec("triton") is None,
         reason="triton is not installed (pip install 'ratebp[triton]')",
     ),
-    pytest.mark.skipif(not ON_GPU and bool(native.missing()), reason=native.missing()),
+    pytest.mark.skipif(not ON_GPU and bool(cpp.missing()), reason=cpp.missing()),
 ]
 
 STEPS = [1, 4, 16, 64, 256]
@@ -155,17 +154,14 @@ def test_rate_scan(benchmark: BenchmarkFixture, version: str, timesteps: int) ->
 
 @pytest.mark.skipif(not ON_GPU, reason="a CPU has no kernels for a single step")
 @versions
-@pytest.mark.parametrize("traced", [False, True], ids=["plain", "traced"])
-def test_lif_step(benchmark: BenchmarkFixture, version: str, traced: bool) -> None:
+def test_lif_step(benchmark: BenchmarkFixture, version: str) -> None:
     dynamics = Dynamics()
-    current, last, trace = sequence(3).unbind(0)
+    current, last = sequence(2).unbind(0)
 
     def step(c: Tensor) -> Sequence[Tensor]:
-        if traced:
-            return lif_step_traced(c, last, trace, dynamics, 0.5)
         return lif_step(c, last, dynamics)
 
-    benchmark.group = "lif_step traced" if traced else "lif_step"
+    benchmark.group = "lif_step"
     race(benchmark, version, step, step, current)
 
 

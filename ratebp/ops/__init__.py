@@ -1,56 +1,47 @@
 """Operators: pure functions on tensors, each a folder with its equation in a README.
 
-A folder holds the readable version (`naive.py`) and, where there are some, faster versions beside
-it. `fused.py` registers operators of one pass, whose work is done in Triton by `kernels.py` and in
-C++ by `native.py` and `native.cpp`. `backend` says which runs on a device. Tests and
-micro-benchmarks compare with that same readable version.
+In every folder `naive.py` is the readable version, which tests and micro-benchmarks compare with,
+and `torch.py` the same in fewer passes of torch's operators. `fused.py` registers operators of one
+pass, whose work is done by `triton.py` and, in C++, by `cpp.py` and `kernels.cpp`. The table in
+`backends` says which of them serves which operator, and `backend` which runs on a device.
 """
 
+from ratebp.ops.at_once import at_once, has_hooks
 from ratebp.ops.backends import BACKENDS, backend, by_hand, using
+from ratebp.ops.batch_norm import affine, affine_, along_channels, batch_norm, naive_batch_norm
 from ratebp.ops.bits import naive_pack, naive_unpack, pack, unpack
-from ratebp.ops.lif_scan import (
+from ratebp.ops.geometry import Geometry, geometry_of
+from ratebp.ops.lif import (
     Normalised,
+    Past,
+    RateState,
     Spikes,
     Term,
+    advance,
+    at_rest,
+    last_spike,
     lif_scan,
     lif_scan_of,
-    naive_lif_scan,
-)
-from ratebp.ops.lif_step import (
-    Past,
-    last_spike,
     lif_step,
     lif_step_of,
-    lif_step_traced,
+    naive_lif_scan,
     naive_lif_step,
+    rate_scan,
+    rate_step,
+    replay_rate,
 )
 from ratebp.ops.norm_replay import (
     Origin,
-    affine,
-    affine_,
-    along_channels,
-    batch_norm,
     naive_norm_replay,
     norm_of_batch,
     norm_recomputed,
     norm_replay,
 )
 from ratebp.ops.pieces import pieces
-from ratebp.ops.rate_step import RateState, advance, at_rest, rate_scan, rate_step, replay_rate
 from ratebp.ops.spike import spike
 from ratebp.ops.steps import every_step, sum_of_steps
-from ratebp.ops.synapse import (
-    AsItIs,
-    Bits,
-    Counts,
-    Geometry,
-    Stored,
-    at_once,
-    geometry_of,
-    has_hooks,
-    naive_synapse,
-    synapse,
-)
+from ratebp.ops.stored import AsItIs, Bits, Counts, Stored
+from ratebp.ops.synapse import naive_synapse, synapse
 
 __all__ = [
     "BACKENDS",
@@ -82,7 +73,7 @@ __all__ = [
     "lif_scan_of",
     "lif_step",
     "lif_step_of",
-    "lif_step_traced",
+    "naive_batch_norm",
     "naive_lif_scan",
     "naive_lif_step",
     "naive_norm_replay",

@@ -1,7 +1,7 @@
 """Which implementation an operator runs: torch's own operators, or the project's kernels.
 
 The device decides: Triton kernels on a CUDA device where the package `triton` is installed, C++
-kernels on a CPU where a C++ compiler is (`native`), torch's operators everywhere else. For
+kernels on a CPU where a C++ compiler is (`cpp`), torch's operators everywhere else. For
 comparisons the choice can be forced, with `using` or, for a whole process, with the environment
 variable ``RATEBP_OPS``.
 """
@@ -12,21 +12,53 @@ import functools
 import importlib
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, Final, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
 
 from ratebp.errors import OptionError
-from ratebp.ops import native
+from ratebp.ops import cpp
 
 BACKENDS = ("torch", "triton", "cpp")
 VARIABLE = "RATEBP_OPS"
 
 _OWN = {"cuda": "triton", "cpu": "cpp"}
+
+_BITS = {"triton": "ratebp.ops.bits.triton", "cpp": "ratebp.ops.bits.cpp"}
+_SCAN = {"triton": "ratebp.ops.lif.scan.triton", "cpp": "ratebp.ops.lif.scan.cpp"}
+_SCAN_OF = {"triton": "ratebp.ops.lif.scan_of.triton", "cpp": "ratebp.ops.lif.scan_of.cpp"}
+_RATE = {"triton": "ratebp.ops.lif.rate.triton", "cpp": "ratebp.ops.lif.rate.cpp"}
+# A single step, and two passes over a mean, are bound by memory on a CPU: C++ took as long.
+_STEP = {"triton": "ratebp.ops.lif.step.triton"}
+_REPLAY = {"triton": "ratebp.ops.lif.rate.triton"}
+# On a GPU, and compiled, torch's own batch norm is as fast.
+_NORM = {"cpp": "ratebp.ops.batch_norm.cpp"}
+
+KERNELS: Final[Mapping[str, Mapping[str, str]]] = {
+    "affine": _NORM,
+    "affine_": _NORM,
+    "batch_norm": _NORM,
+    "batch_norm_": _NORM,
+    "batch_norm_backward": _NORM,
+    "lif_recomputed_backward": _SCAN_OF,
+    "lif_scan": _SCAN,
+    "lif_scan_backward": _SCAN,
+    "lif_spikes": _SCAN,
+    "lif_spikes_of": _SCAN_OF,
+    "lif_step": _STEP,
+    "lif_step_backward": _STEP,
+    "pack": _BITS,
+    "rate_advance": _RATE,
+    "rate_advance_rho": _RATE,
+    "rate_scan": _RATE,
+    "replay_rate_backward": _REPLAY,
+    "unpack": _BITS,
+}
+"""Which module does the work of an operator, by backend."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -50,7 +82,7 @@ def missing(name: str, kind: str) -> str:
     if name == "torch":
         return ""
     if name == "cpp":
-        return native.missing() if kind == "cpu" else "C++ kernels are a CPU's"
+        return cpp.missing() if kind == "cpu" else "C++ kernels are a CPU's"
     if not _INSTALLED:
         return "the package triton is not installed (pip install 'ratebp[triton]')"
     if kind == "cuda":
@@ -121,20 +153,21 @@ def using(name: str) -> Iterator[None]:
 
 
 def dispatched(
+    operator: str,
     function: Callable[Concatenate[Tensor, P], R],
     fused: Callable[Concatenate[Tensor, P], R],
-    backends: tuple[str, ...] = ("triton", "cpp"),
     *,
     check: Callable[Concatenate[Tensor, P], None] | None = None,
 ) -> Callable[Concatenate[Tensor, P], R]:
     """Return `function`, or `fused` where the first argument's device has kernels for it.
 
     Args:
+        operator: of the table `KERNELS`, the one that `fused` runs.
         function: the implementation in torch's operators.
         fused: the implementation in operators that have kernels.
-        backends: those that have such kernels.
         check: refuses operands that do not fit together, whichever runs.
     """
+    backends = KERNELS[operator]
 
     @functools.wraps(function)
     def run(first: Tensor, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -146,18 +179,16 @@ def dispatched(
     return run
 
 
-def kernels_beside(module: str, operand: Tensor) -> ModuleType:
-    """Return the module that does the work of the operators in `module` on an operand's device.
+def kernels(operator: str, operand: Tensor) -> ModuleType:
+    """Return the module that does the work of an operator on an operand's device: see `KERNELS`.
 
-    That is the namesake of `module` with ``native`` or ``kernels`` in place of ``fused``. Where
-    `using` has ended before a backward runs, the device decides: what was kept serves both.
+    Where `using` has ended before a backward runs, the device decides: what was kept serves both.
 
     Args:
-        module: name of a module of operators.
+        operator: its name, without ``ratebp::``.
         operand: any tensor on the device.
     """
-    interpreted = _INTERPRETED and (_forced == "triton" or native.missing())
-    compiled = operand.device.type == "cpu" and not interpreted
-    return importlib.import_module(
-        module.removesuffix("fused") + ("native" if compiled else "kernels")
-    )
+    served = KERNELS[operator]
+    interpreted = _INTERPRETED and (_forced == "triton" or cpp.missing())
+    own = "cpp" if operand.device.type == "cpu" and not interpreted else "triton"
+    return importlib.import_module(served.get(own) or next(iter(served.values())))

@@ -1,8 +1,7 @@
 """What operators of one pass over memory share: their registration, constants and layouts.
 
-Each is one operator of torch with a fake rule, in the modules `fused`, and has two sets of
-kernels that do its work: in Triton, in the modules `kernels`, and in C++, in the modules `native`
-with their sources beside them.
+Each is one operator of torch with a fake rule, in the modules `fused`. Kernels do its work: in
+Triton, in the modules `triton`, and in C++, in the modules `cpp` with their sources beside them.
 
 An operator takes a layer's constants as one string, so that a graph of operators can be read.
 """

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import io
+import re
 import subprocess
 import sys
 import tokenize
@@ -96,12 +98,37 @@ def test_no_method_is_longer_than_80_code_lines() -> None:
     assert {f: n for f, n in sizes.items() if n > METHOD} == {}
 
 
-def test_every_operator_has_a_readable_version_and_an_equation() -> None:
+VERSIONS = {"__init__.py", "naive.py", "torch.py", "fused.py", "triton.py", "cpp.py", "kernels.cpp"}
+
+
+def test_every_operator_has_a_readable_version_an_equation_and_a_test() -> None:
+    """And all versions have the same names in every folder; so have those of a folder's parts."""
     folders = [f for f in (ROOT / "ratebp" / "ops").iterdir() if f.is_dir() and f.name[0] != "_"]
-    assert len(folders) >= 6
+    assert len(folders) >= 8
+    tests = [f.read_text() for f in (ROOT / "tests" / "ratebp").rglob("*.py")]
     for folder in folders:
         assert (folder / "naive.py").is_file(), folder
-        assert "    " in (folder / "README.md").read_text(), folder
+        assert "\n    " in (folder / "README.md").read_text(), folder
+        files = {f for f in folder.rglob("*") if f.is_file() and f.suffix != ".pyc"}
+        assert {f.name for f in files - {folder / "README.md"}} <= VERSIONS, folder
+        public = set(importlib.import_module(f"ratebp.ops.{folder.name}").__all__)
+        named = [name for name in public if name.startswith("naive_")] or [folder.name]
+        for name in named:
+            assert any(re.search(rf"\b{name}\b", text) for text in tests), f"no test of {name}"
+
+
+def test_operators_import_each_other_one_way() -> None:
+    graph = grimp.build_graph("ratebp")
+    for package in ("ratebp.ops", "ratebp.ops.lif"):
+        parts = {p for p in graph.find_children(package) if graph.find_children(p)}
+        uses = {
+            (a, b)
+            for a in parts
+            for b in parts - {a}
+            if graph.direct_import_exists(importer=a, imported=b, as_packages=True)
+        }
+        assert uses, package
+        assert {(b, a) for a, b in uses} & uses == set()
 
 
 @pytest.mark.parametrize("package", ["ratebp", "harness"])

@@ -30,10 +30,10 @@ from harness.trial import trial
 from harness.trial.bench import build, usual, virtual
 from harness.trial.exact import tier
 from harness.trial.probe import Bench
-from ratebp.ops import native
+from ratebp.ops import cpp
 
 MODEL = Choice.make("tiny_resnet", {"width": 0.125})
-NEEDS_COMPILER = pytest.mark.skipif(bool(native.missing()), reason=native.missing())
+NEEDS_COMPILER = pytest.mark.skipif(bool(cpp.missing()), reason=cpp.missing())
 
 
 @pytest.fixture(autouse=True, scope="module")

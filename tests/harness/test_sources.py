@@ -80,9 +80,8 @@ def test_one_byte_of_any_file_of_the_closure_changes_the_id_and_no_other_does(co
     missed = ("trial/exact/elementwise", "trial/exact/fakes", "rows", "spec", "errors")
     missed += ("run/executors/settings", "machine/start")
     assert {f"harness/{name}.py" for name in missed} <= within.keys()
-    assert {"ratebp/ops/native.h", "ratebp/ops/bits/native.cpp", "ratebp/ops/bits/native.py"} <= (
-        within.keys()
-    )
+    kernels = {"ratebp/ops/kernels.h", "ratebp/ops/bits/kernels.cpp", "ratebp/ops/bits/cpp.py"}
+    assert kernels <= within.keys()
     assert "harness/data/digits.npz" in within
     for without in ("report/page", "run/runner", "trial/probes/energy", "trial/probes/time/probe"):
         assert f"harness/{without}.py" not in within
@@ -165,8 +164,11 @@ def test_files_that_are_edited_meanwhile_are_told(copy: Path) -> None:
     assert sources.changed() == []
     (copy / "harness/trial/probes/energy.py").write_text("pass\n")  # nobody has looked at it
     (copy / "harness/trial/bench.py").write_text("pass\n")
-    (copy / "ratebp/ops/native.h").unlink()
-    assert set(sources.changed()) == {copy / "harness/trial/bench.py", copy / "ratebp/ops/native.h"}
+    (copy / "ratebp/ops/kernels.h").unlink()
+    assert set(sources.changed()) == {
+        copy / "harness/trial/bench.py",
+        copy / "ratebp/ops/kernels.h",
+    }
 
 
 def test_a_module_that_is_not_there_is_named(copy: Path) -> None:

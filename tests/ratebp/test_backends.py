@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ratebp.errors import OptionError
-from ratebp.ops import BACKENDS, backend, lif_scan, native, using
+from ratebp.ops import BACKENDS, backend, cpp, lif_scan, using
 from ratebp.ops.backends import VARIABLE
 from tests.ratebp.kernels.common import INSTALLED, MISSING
 
@@ -24,7 +24,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.skipif(bool(native.missing()), reason=native.missing())
+@pytest.mark.skipif(bool(cpp.missing()), reason=cpp.missing())
 def test_a_cpu_runs_cpp() -> None:
     assert backend("cpu") == backend(torch.device("cpu")) == "cpp"
 
@@ -60,7 +60,7 @@ print(ratebp.ops.backend("cpu"), ratebp.ops.backend("cpu"))
     assert not list(tmp_path.rglob("*.so"))
 
 
-@pytest.mark.skipif(bool(native.missing()), reason=native.missing())
+@pytest.mark.skipif(bool(cpp.missing()), reason=cpp.missing())
 def test_kernels_are_built_once_for_a_machine(tmp_path: Path) -> None:
     code = "import ratebp.ops; print(ratebp.ops.backend('cpu'))"
     settings = {"XDG_CACHE_HOME": str(tmp_path)}
@@ -125,7 +125,7 @@ torch.cuda.is_available = lambda: True
 print(ratebp.ops.backend("cuda"), ratebp.ops.backend("cuda:1"), ratebp.ops.backend("cpu"))
 """
     done = python(code)
-    own = "torch" if native.missing() else "cpp"
+    own = "torch" if cpp.missing() else "cpp"
     assert done.stdout.split() == ["triton", "triton", own], done.stderr
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ratebp.ops import native
+from ratebp.ops import cpp
 from tests.ratebp.kernels.common import CHECKS, HERE, INSTALLED, MISSING, run, run_checks
 
 
@@ -17,12 +17,12 @@ def test_in_the_interpreter() -> None:
     run_checks(TRITON_INTERPRET="1", OMP_NUM_THREADS="1")
 
 
-@pytest.mark.skipif(bool(native.missing()), reason=native.missing())
+@pytest.mark.skipif(bool(cpp.missing()), reason=cpp.missing())
 def test_in_cpp() -> None:
     run_checks(RATEBP_OPS="cpp")
 
 
-@pytest.mark.skipif(bool(native.missing()), reason="the other tests run on torch's operators here")
+@pytest.mark.skipif(bool(cpp.missing()), reason="the other tests run on torch's operators here")
 def test_golden_gradients_and_identities_on_torchs_operators() -> None:
     """Elsewhere they run on the C++ kernels, where there is a compiler."""
     beside = HERE.parent

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from ratebp.ops import native
+from ratebp.ops import cpp
 from tests.ratebp.test_backends import QUIET, python
 
 Settings = dict[str, str]
 SHOW = "import ratebp.ops; print(ratebp.ops.backend('cpu'))"
-NEEDS_KERNELS = pytest.mark.skipif(bool(native.missing()), reason=native.missing())
+NEEDS_KERNELS = pytest.mark.skipif(bool(cpp.missing()), reason=cpp.missing())
 
 
 def kept(folder: Path) -> Path:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from ratebp.ops import library, native
+from ratebp.ops import cpp, library
 from tests.ratebp.kernels.common import run_checks
 
 FLAGS = (
@@ -29,10 +29,10 @@ PRELOADED = ("libasan.so", "libubsan.so", "libstdc++.so.6")
 
 OUT_OF_RANGE = """
 import torch
-from ratebp.ops import native
-native._reach = lambda x: 1 << 40  # as if the memory were there
+from ratebp.ops import cpp
+cpp._reach = lambda x: 1 << 40  # as if the memory were there
 x = torch.ones(8)
-native.call({call})
+cpp.call({call})
 """
 
 
@@ -45,8 +45,8 @@ def found(name: str) -> str:
 
 def lacking() -> str:
     """Return what is missing to run the kernels under the sanitizers."""
-    if native.missing():
-        return native.missing()
+    if cpp.missing():
+        return cpp.missing()
     absent = [name for name in PRELOADED if not found(name)]
     return (
         f"{library.compiler()[0]} has no {', '.join(absent)} (gcc's are needed)" if absent else ""

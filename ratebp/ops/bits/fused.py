@@ -1,17 +1,14 @@
 """Bit packing and unpacking as operators of one pass, with kernels in Triton and C++."""
 
-import functools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from ratebp.ops import operands
-from ratebp.ops.backends import kernels_beside
+from ratebp.ops.backends import kernels
 from ratebp.ops.bits.naive import check_spikes
 from ratebp.ops.fused import operator
-
-_work = functools.partial(kernels_beside, __name__)
 
 
 def bytes_for(elements: int) -> int:
@@ -27,7 +24,7 @@ def _pack_op(spikes: Tensor, elements: int) -> Tensor:
     check_spikes(spikes)
     operands.dense("pack", 0, spikes=spikes)
     bits = torch.empty(bytes_for(elements), dtype=torch.uint8, device=spikes.device)
-    _work(bits).pack(spikes, bits)
+    kernels("pack", bits).pack(spikes, bits)
     return bits
 
 
@@ -41,7 +38,7 @@ def _unpack_op(bits: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor
     spikes = torch.empty(shape, dtype=dtype, device=bits.device)
     operands.bits("unpack", "bits", bits, spikes.numel())
     operands.dense("unpack", 0, bits=bits)
-    _work(bits).unpack(bits, spikes)
+    kernels("unpack", bits).unpack(bits, spikes)
     return spikes
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ratebp.dynamics import Dynamics
-from ratebp.ops.lif_step import last_spike
+from ratebp.ops.lif.naive import last_spike
 from ratebp.ops.spike import spike
 
 

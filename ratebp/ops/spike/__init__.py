@@ -1,6 +1,6 @@
 """The spike function: a step forward, a surrogate backward."""
 
 from ratebp.ops.spike.naive import spike
-from ratebp.ops.spike.slope import slope, slope_
+from ratebp.ops.spike.torch import slope, slope_
 
 __all__ = ["slope", "slope_", "spike"]

@@ -31,7 +31,7 @@ from ratebp.ops import (
     unpack,
     using,
 )
-from ratebp.ops.norm_replay.fused import batch_norm_backward
+from ratebp.ops.batch_norm.fused import batch_norm_backward
 from tests.ratebp.kernels.check_operators import CALLS, HERE
 from tests.ratebp.kernels.common import BACKEND, DEVICE, currents, dynamics_of
 
@@ -177,7 +177,7 @@ def test_constants_that_are_no_lifs_are_refused(name: str, equation: str) -> Non
 @pytest.mark.skipif(BACKEND != "cpp", reason="these are the C++ kernels' own checks (RATEBP_OPS)")
 def test_the_cpp_side_trusts_no_number() -> None:
     """Whatever sizes, steps and types a kernel is told, it reads what is there or refuses."""
-    from ratebp.ops.native import call
+    from ratebp.ops.cpp import call
 
     equation, huge = "0.5 1.0 soft detached sigmoid 4.0", 1 << 62
     numbers = (-huge, -1, 0, 1, 4, 5, 12, 13, huge, (1 << 63) - 1)

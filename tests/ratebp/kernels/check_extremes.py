@@ -24,10 +24,10 @@ from ratebp.ops import (
     unpack,
     using,
 )
-from ratebp.ops.norm_replay.fused import batch_norm_backward
+from ratebp.ops.batch_norm.fused import batch_norm_backward
 from tests.ratebp.kernels.common import BACKEND, DEVICE, RESETS, currents, dynamics_of
 
-BLOCK = 512  # neurons, of native.h; Triton's are 256 and 1024
+BLOCK = 512  # neurons, of kernels.h; Triton's are 256 and 1024
 SIZES = [0, 1, 2, 7, 8, 9, 15, 17, 63, 65, 255, 257, BLOCK - 1, BLOCK, BLOCK + 1, 2 * BLOCK + 1]
 EXTREMES = [0.0, -0.0, 1e-45, -1e-45, 1e38, -1e38, torch.inf, -torch.inf, torch.nan, 0.8]
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ratebp.ops import lif_step, lif_step_traced, using
+from ratebp.ops import lif_step, using
 from ratebp.surrogates import names
 from tests.ratebp.kernels.common import (
     BACKEND,
@@ -55,32 +55,20 @@ def test_steps_with_every_surrogate(name: str, reset: str, detach: bool) -> None
     both_equal(steps, currents(4, 3, 31))
 
 
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize(("reset", "detach"), RESETS)
-def test_traced(shape: tuple[int, ...], reset: str, detach: bool, dtype: torch.dtype) -> None:
-    current, last = currents(*shape, dtype=dtype), currents(*shape, dtype=dtype)
-    trace = currents(*shape, dtype=dtype).abs()
-    dynamics = dynamics_of(reset, detach)
-    both_equal(lambda c: lif_step_traced(c, None, None, dynamics, 0.3), current)
-    both_equal(lambda c, u: lif_step_traced(c, u, trace, dynamics, 0.3), current, last)
-    both_equal(lambda c, u: lif_step_traced(c, u, trace, dynamics, 0.0), current, last)
-
-
 @pytest.mark.parametrize("dtype", HALVES, ids=str)
 @pytest.mark.parametrize(("reset", "detach"), RESETS)
 def test_narrow_currents(reset: str, detach: bool, dtype: torch.dtype) -> None:
     dynamics = dynamics_of(reset, detach)
     narrow = currents(3, 31, dtype=dtype).requires_grad_()
     wide = narrow.detach().float().requires_grad_()
-    last, trace = currents(3, 31, dtype=torch.float32), currents(3, 31, dtype=torch.float32)
+    last = currents(3, 31, dtype=torch.float32)
     with using(BACKEND):
-        s, u, a = lif_step_traced(narrow, last, trace, dynamics, 0.3)
+        s, u = lif_step(narrow, last, dynamics)
     with using("torch"):
-        want_s, want_u, want_a = lif_step_traced(wide, last, trace, dynamics, 0.3)
+        want_s, want_u = lif_step(wide, last, dynamics)
     assert s.dtype == dtype
-    assert u.dtype == a.dtype == torch.float32
-    for got, want in ((s.float(), want_s), (u, want_u), (a, want_a)):
+    assert u.dtype == torch.float32
+    for got, want in ((s.float(), want_s), (u, want_u)):
         torch.testing.assert_close(got, want, rtol=1e-6, atol=1e-6)
     upstream = torch.randn(s.shape).to(DEVICE, dtype)
     (got,) = torch.autograd.grad(s, narrow, upstream)

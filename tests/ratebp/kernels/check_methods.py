@@ -37,7 +37,7 @@ def test_gradients(name: str, norm: str) -> None:
         torch.testing.assert_close(got, want, rtol=1e-9, atol=1e-12)
 
 
-# On a CPU ottt_a's neurons run on torch's operators, see ratebp.ops.lif_step.
+# On a CPU ottt_a's neurons run on torch's operators, see ratebp.ops.lif.
 @pytest.mark.parametrize(
     "name", ["bptt_m", "rate_m", "rate_s", "bptt_s" if BACKEND == "cpp" else "ottt_a"]
 )

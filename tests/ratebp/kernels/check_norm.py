@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ratebp.ops import affine, affine_, batch_norm, using
-from ratebp.ops.norm_replay import fused
-from ratebp.ops.norm_replay.fused import batch_norm_backward
+from ratebp.ops import affine, affine_, batch_norm, naive_batch_norm, using
+from ratebp.ops.batch_norm import cpp
+from ratebp.ops.batch_norm.fused import batch_norm_backward
 from tests.ratebp.kernels.common import TOLERANCE, currents, poisoned_memory
 
 __all__ = ["poisoned_memory"]  # applied to every check here
@@ -39,6 +39,8 @@ def test_batch_norm(shape: tuple[int, ...], given: tuple[bool, bool], dtype: tor
     weight, bias = factors(shape, given, dtype)
     with using("torch"):
         want = batch_norm(c, weight, bias, 1e-5, in_place=False)
+    for a, b in zip(want, naive_batch_norm(c, weight, bias, 1e-5), strict=True):
+        torch.testing.assert_close(a, b, rtol=4 * TOLERANCE[dtype], atol=4 * TOLERANCE[dtype])
     with using("cpp"):
         apart = batch_norm(c, weight, bias, 1e-5, in_place=False)
         own = c.clone()
@@ -132,7 +134,7 @@ def test_what_no_kernel_covers_runs_on_torch(x: Tensor, monkeypatch: pytest.Monk
     def refuse(*_: object) -> None:
         raise AssertionError("the kernel was called")
 
-    monkeypatch.setattr(fused, "call", refuse)
+    monkeypatch.setattr(cpp, "call", refuse)
     weight = torch.rand(3).to(x.dtype)
     with using("torch"):
         want = affine(x, weight, None)

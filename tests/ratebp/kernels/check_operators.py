@@ -22,7 +22,6 @@ from ratebp.ops import (
     lif_scan,
     lif_scan_of,
     lif_step,
-    lif_step_traced,
     naive_lif_scan,
     pack,
     rate_scan,
@@ -30,12 +29,13 @@ from ratebp.ops import (
     unpack,
     using,
 )
+from ratebp.ops.backends import KERNELS
+from ratebp.ops.batch_norm import fused as norm
 from ratebp.ops.bits import fused as bits
-from ratebp.ops.lif_scan import fused as scan
-from ratebp.ops.lif_scan import recomputed_fused as scan_of
-from ratebp.ops.lif_step import fused as step
-from ratebp.ops.norm_replay import fused as norm
-from ratebp.ops.rate_step import fused as rate
+from ratebp.ops.lif.rate import fused as rate
+from ratebp.ops.lif.scan import fused as scan
+from ratebp.ops.lif.scan_of import fused as scan_of
+from ratebp.ops.lif.step import fused as step
 from ratebp.surrogates import Surrogate, names
 from tests.ratebp.kernels.common import BACKEND, DEVICE, currents, dynamics_of, poisoned_memory
 
@@ -65,7 +65,6 @@ CALLS: dict[str, Callable[[], tuple[Any, ...]]] = {
         x(), x(), x(5), None, pack(x() > 0), None, None, 5, False, EQUATION,
     ),
     "lif_step": lambda: (x(wants=True), x(wants=True), EQUATION),
-    "lif_step_traced": lambda: (x(wants=True), x(wants=True), EQUATION, x(), 0.3),
     "lif_step_backward": lambda: (x(), x(), x(), None, torch.float32, True, EQUATION),
     "rate_scan": lambda: (x(), EQUATION, torch.uint8),
     "rate_advance": lambda: (x(2, 5), x(2, 5), count(), x(2, 5), x(1)[0], EQUATION),
@@ -77,9 +76,7 @@ CALLS: dict[str, Callable[[], tuple[Any, ...]]] = {
     "affine": lambda: (x(), x(2)[:2], None),
     "affine_": lambda: (x(), x(2)[:2], x(2)[:2]),
 }  # fmt: skip
-TRITON_ALONE = {"lif_step", "lif_step_traced", "lif_step_backward", "replay_rate_backward"}
-CPP_ALONE = {"batch_norm", "batch_norm_", "batch_norm_backward", "affine", "affine_"}
-HERE = sorted(set(CALLS) - (TRITON_ALONE if BACKEND == "cpp" else CPP_ALONE))
+HERE = sorted(name for name in CALLS if BACKEND in KERNELS[name])
 
 
 def test_every_operator_is_here() -> None:
@@ -89,7 +86,10 @@ def test_every_operator_is_here() -> None:
         for value in vars(module).values()
         if isinstance(value, torch._library.custom_ops.CustomOpDef)
     }
-    assert found == set(CALLS)
+    assert found == set(CALLS) == set(KERNELS)
+    named = {module for served in KERNELS.values() for module in served.values()}
+    folders = {module.__name__.rpartition(".")[0] for module in MODULES}
+    assert {module.rpartition(".")[0] for module in named} == folders
 
 
 @pytest.mark.parametrize("name", HERE)
@@ -104,7 +104,7 @@ def pipeline(current: Tensor) -> Tensor:
     dynamics = dynamics_of("soft", True)
     spikes = lif_scan(current, dynamics)
     first, u = lif_step(current[0], None, dynamics)
-    second, _, trace = lif_step_traced(current[1], u, None, dynamics, 0.5)
+    second, _ = lif_step(current[1], u, dynamics)
     _, total, eligibility = rate_scan(current.detach(), dynamics, torch.uint8)
     state = at_rest(current[0], dynamics, 3)
     fired = advance(current[0].detach(), state, dynamics)
@@ -112,7 +112,7 @@ def pipeline(current: Tensor) -> Tensor:
     back = unpack(pack(spikes), spikes.shape, spikes.dtype)
     norm = (Normalised(current.detach().flatten(0, 1), None, None),)
     again = lif_scan_of(current, dynamics, norm)
-    return spikes + back + again + (first + second + trace + rate + fired + state.eligibility)
+    return spikes + back + again + (first + second + rate + fired + state.eligibility)
 
 
 def value_and_gradient(f: Callable[[Tensor], Tensor], current: Tensor) -> tuple[Tensor, Tensor]:

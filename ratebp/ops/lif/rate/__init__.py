@@ -1,0 +1,1 @@
+"""Time steps that record what rate-based backpropagation needs."""

@@ -1,0 +1,1 @@
+"""All time steps at once."""

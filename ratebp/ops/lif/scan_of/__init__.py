@@ -1,0 +1,1 @@
+"""All time steps at once, from the terms of the current."""

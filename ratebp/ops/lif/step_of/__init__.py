@@ -1,0 +1,1 @@
+"""One time step, from the terms of the currents."""
