@@ -28,9 +28,9 @@ from typing import Any, Final
 from rich.console import Console
 
 from harness.console.progress import PlainProgress
-from harness.gate.time import PLACEBO, Request, compare
+from harness.gate.time import PLACEBO, TimeRequest, compare
 from harness.gate.worktrees import Sides, checkouts
-from harness.run.executors import Outcome
+from harness.outcome import Outcome
 from harness.spec import TrialSpec
 
 PLUG_IN: Final = Path(__file__).parents[1] / "tests" / "plugins" / "slowed.py"
@@ -93,7 +93,7 @@ def main(arguments: list[str]) -> int:
 def one(sides: Sides, sweep: str, slower: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """One run of the tier: its line, and a line for each process."""
     started, clock, load = datetime.now(UTC), time.monotonic(), os.getloadavg()[0]
-    request = Request("HEAD", "HEAD", everything=True, families=("exact",), sweep=sweep)
+    request = TimeRequest("HEAD", "HEAD", everything=True, families=("exact",), sweep=sweep)
     report, values = compare(sides, request, Quiet())
     family = report.changes[0]
     run = started.isoformat(timespec="seconds")

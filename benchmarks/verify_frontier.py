@@ -27,14 +27,14 @@ import typer
 
 from harness.data.facts import describe
 from harness.errors import HarnessError
+from harness.outcome import Outcome
 from harness.planning import allowance, table
 from harness.planning.cards import Card
 from harness.planning.client import Planner
 from harness.planning.frontier import Frontier, Line
 from harness.rows import MEASUREMENT_VERSION
-from harness.run.executors import Outcome
 from harness.run.executors.local import LocalExecutor
-from harness.run.provenance import Place, here
+from harness.run.provenance import Provenance, here
 from harness.spec import Cell, Choice, TrialSpec, trial_id
 from harness.sweep import catalogue
 
@@ -71,15 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=Path("results/frontier"))
     parser.add_argument("--method", nargs="+", default=METHODS)
     options = parser.parse_args(arguments)
-    place = here(catalogue.load())
-    if place.no_cuda is not None:
-        typer.echo(f"nothing to verify here: {place.no_cuda}", err=True)
+    provenance = here(catalogue.load())
+    if provenance.no_cuda is not None:
+        typer.echo(f"nothing to verify here: {provenance.no_cuda}", err=True)
         return 2
     card, beyond = _card(), allowance.load()
     typer.echo(f"{card.model}: CUDA offers {card.usable} bytes; {beyond.words}")
     lines: list[tuple[object, ...]] = []
     for claim in _claims(options.method, card, beyond):
-        outcome = _run(claim.cell, place, options.results)
+        outcome = _run(claim.cell, provenance, options.results)
         lines.append(_line(claim, outcome, card, beyond))
         name = f"{claim.cell.method.label} {claim.cell.model.label} {claim.name}"
         typer.echo(f"{name}: batch {claim.cell.batch} {outcome.status}")
@@ -119,15 +119,15 @@ def _claims(methods: Sequence[str], card: Card, beyond: allowance.Allowance) -> 
                     yield Claim(name, replace(cell, batch=batch), exact)
 
 
-def _run(cell: Cell, place: Place, results: Path) -> Outcome:
+def _run(cell: Cell, provenance: Provenance, results: Path) -> Outcome:
     """One memory trial, as `ratebp-bench run` would run it."""
-    code = place.sources.code(cell.method.name, "memory")
+    code = provenance.sources.code(cell.method.name, "memory")
     name = trial_id(
         cell,
         "memory",
         0,
         code=code,
-        environment=place.environment,
+        environment=provenance.environment,
         measurement=MEASUREMENT_VERSION,
     )
     spec = TrialSpec(
@@ -138,7 +138,7 @@ def _run(cell: Cell, place: Place, results: Path) -> Outcome:
         repeat=0,
         order=0,
         timeout_s=TIMEOUT_S,
-        environment=place.environment,
+        environment=provenance.environment,
         code=code,
         measurement=MEASUREMENT_VERSION,
     )

@@ -13,6 +13,7 @@
         │   └── LockedError   another run holds this results folder
         ├── ReportError       the report could not be written from the tables
         ├── MixedError        trials that do not belong together were to be compared
+        ├── GitError          git is absent or refuses (`machine.git`)
         └── SideError         a commit cannot be one side of the time gate (`gate.worktrees`)
 
 What ends a trial without being a fault of the user's is not of this tree: the library's own

@@ -21,7 +21,6 @@ MEASUREMENT_VERSION: Final = 2
 
 UNITS: Final = ("s", "B", "J", "FLOP", "1")
 KINDS: Final = ("exact", "banded", "noisy", "outcome")
-STATUSES: Final = ("ok", "crash", "timeout", "oom_host", "oom_cuda", "invalid", "skipped")
 
 _METRIC = re.compile(r"[a-z]+(\.[a-z0-9_]+)+")
 _PHASE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")

@@ -1,7 +1,7 @@
 """What travels from the parent to a worker: frozen plain values, JSON both ways.
 
 A *sweep* is a set of *cells*; a cell, one probe and one repeat make a *trial*, which is one fresh
-process. This module needs nothing but the standard library, so that a worker may import it.
+process. This module needs nothing of torch or the library, so that a parent may import it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final
+
+from harness.rows import MEASUREMENT_VERSION
 
 PROBES: Final = ("time", "memory", "energy", "fidelity", "activity", "accuracy")
 TRAINED: Final = ("fidelity", "activity", "accuracy")
@@ -205,8 +207,8 @@ class TrialSpec:
     """One cell, one probe, one repeat: what one worker process is asked to measure.
 
     `trial` is the id (see `trial_id`); `order` the position in the sweep; `timeout_s` in seconds;
-    `environment` and `code` the hashes that the id was made with; `measurement` the version of the
-    metrics' definitions.
+    `environment` and `code` the hashes that the id was made with, empty where the id is none;
+    `measurement` the version of the metrics' definitions.
     """
 
     trial: str
@@ -216,9 +218,9 @@ class TrialSpec:
     repeat: int
     order: int
     timeout_s: float
-    environment: str
-    code: str
-    measurement: int
+    environment: str = ""
+    code: str = ""
+    measurement: int = MEASUREMENT_VERSION
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary."""

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from harness.run.checking import WRONG, Answer, Request, ask
+from harness.run.checking import WRONG, CheckAnswer, CheckRequest, ask
 from ratebp import methods
 from ratebp.testing import zoo
 
@@ -42,7 +42,7 @@ file.py:Net` asks the same of your own network.
 """
 
 
-def rows(answers: Sequence[Answer], names: Sequence[str]) -> list[str]:
+def rows(answers: Sequence[CheckAnswer], names: Sequence[str]) -> list[str]:
     """Return the lines of the matrix, under a heading for each module of the zoo."""
     marks: dict[tuple[str, str], str] = {
         (answer.request.model, answer.request.method): MARKS[answer.outcome] for answer in answers
@@ -59,14 +59,14 @@ def rows(answers: Sequence[Answer], names: Sequence[str]) -> list[str]:
     return lines
 
 
-def wrong(answers: Sequence[Answer]) -> list[str]:
+def wrong(answers: Sequence[CheckAnswer]) -> list[str]:
     """Return a line for each cell that is wrong."""
     found = [answer for answer in answers if answer.outcome == WRONG]
     lines = [f"- `{a.request.model[4:]}`, `{a.request.method}`: {a.reason}" for a in found]
     return ["\n## Wrong\n", *lines] if lines else []
 
 
-def page(answers: Sequence[Answer]) -> str:
+def page(answers: Sequence[CheckAnswer]) -> str:
     """Return the whole page."""
     count: Mapping[str, int] = Counter(answer.outcome for answer in answers)
     names = list(dict.fromkeys(answer.request.method for answer in answers))
@@ -81,7 +81,9 @@ def page(answers: Sequence[Answer]) -> str:
 def main() -> None:
     """Write the page."""
     builtin = [n for n, entry in methods.entries().items() if entry.source == "builtin"]
-    asked = [Request(f"zoo:{name}", method, T=T) for name in zoo.entries() for method in builtin]
+    asked = [
+        CheckRequest(f"zoo:{name}", method, T=T) for name in zoo.entries() for method in builtin
+    ]
     PAGE.write_text(page(list(ask(asked))))
     sys.stdout.write(f"{PAGE}\n")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Annotated
 
 import typer
@@ -31,13 +32,13 @@ def check_methods(
 
     sizes = checking.shape(input)
     names = method or list(catalogue.load().methods)
-    requests = [checking.Request(model, name, T, batch, sizes, classes) for name in names]
+    requests = [checking.CheckRequest(model, name, T, batch, sizes, classes) for name in names]
     console = terminal()
     sizes_of = f"T={T}, batch {batch}, inputs of {input}"
     many = f"{len(names)} method{'' if len(names) == 1 else 's'}"
     console.print(f"{many} on {model}: {sizes_of}", markup=False, highlight=False)
-    answers, asked = [], checking.ask(requests)
-    with console.status("starting") as status:
+    answers = []
+    with closing(checking.ask(requests)) as asked, console.status("starting") as status:
         for count, name in enumerate(names, start=1):
             status.update(f"checking {name} ({count} of {len(names)})")
             answers.append(next(asked))

@@ -45,10 +45,10 @@ def check_gate(
     files = Files(markdown, json, html)
     if time is not None:
         cells = sweep or time_tier.SWEEP
-        timed = time_tier.Request(time, head, everything, tuple(family or ()), cells)
+        timed = time_tier.TimeRequest(time, head, everything, tuple(family or ()), cells)
         raise typer.Exit(gates.time(timed, terminal(), files))
     cells = sweep or exact_tier.SWEEP
-    request = exact_tier.Request(cells, baselines, tuple(method or ()), update)
+    request = exact_tier.ExactRequest(cells, baselines, tuple(method or ()), update)
     raise typer.Exit(gates.exact(request, terminal(), files, jobs))
 
 

@@ -14,12 +14,12 @@ from harness.cli.app import app, terminal
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.planning.client import Prediction
+    from harness.outcome import Outcome
     from harness.run.runner import Summary
     from harness.spec import Cell
 
 
-class Device(StrEnum):
+class DeviceOption(StrEnum):
     """Where trials compute."""
 
     AUTO = "auto"
@@ -43,7 +43,9 @@ def run_sweep(
     jobs: Annotated[
         int | None, typer.Option(min=1, help="Trials side by side (timings run alone).")
     ] = None,
-    device: Annotated[Device | None, typer.Option(help="Override the sweep's device.")] = None,
+    device: Annotated[
+        DeviceOption | None, typer.Option(help="Override the sweep's device.")
+    ] = None,
     repeats: Annotated[
         int | None, typer.Option(min=1, help="Override the sweep's repeats.")
     ] = None,
@@ -55,7 +57,7 @@ def run_sweep(
 
     console = terminal()
     listener = progress.make(console, scheduler.ALONE)
-    request = runner.Request(sweep, results, jobs, device.value if device else None, repeats)
+    request = runner.RunRequest(sweep, results, jobs, device.value if device else None, repeats)
     try:
         summary = runner.run(request, listener, predict=_predict)
     finally:
@@ -135,7 +137,7 @@ def examine(
     raise typer.Exit(1 if doctor.worst(found) == "bad" else 0)
 
 
-def _predict(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Prediction]]:
+def _predict(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Outcome]]:
     from harness.planning.client import Planner
 
     with Planner() as planner:

@@ -53,7 +53,7 @@ def find_frontier(
     from harness.planning.client import Planner
 
     axes = {"method": method, "model": model, "data": data, "batch": batch, "T": T, "dtype": dtype}
-    request = commands.Request(
+    request = commands.FrontierRequest(
         sweep, {name: values for name, values in axes.items() if values}, card or (), counted_to
     )
     console = terminal()

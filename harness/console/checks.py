@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harness.run.checking import WRONG, Answer
+from harness.run.checking import WRONG, CheckAnswer
 
 _STYLES: Final = {WRONG: "red", "refused": "dim"}
 _LEGEND: Final = (
@@ -22,7 +22,7 @@ _LEGEND: Final = (
 )
 
 
-def table(answers: Sequence[Answer]) -> list[RenderableType]:
+def table(answers: Sequence[CheckAnswer]) -> list[RenderableType]:
     """The table with each refusal's words once, a count of outcomes, what the words mean."""
     shown = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("method", "outcome", "error", "cosine", "at", "reason"):

@@ -9,10 +9,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from harness.doctor import VERDICTS, Finding, Verdict, worst
+from harness.doctor import GRADES, Finding, Grade, worst
 
-_STYLE: Final[dict[Verdict, str]] = {"good": "green", "fair": "yellow", "bad": "red"}
-_WORDS: Final[dict[Verdict, str]] = {
+_STYLE: Final[dict[Grade, str]] = {"good": "green", "fair": "yellow", "bad": "red"}
+_WORDS: Final[dict[Grade, str]] = {
     "good": "every kind of figure can be trusted here",
     "fair": "figures can be trusted with the cautions above",
     "bad": "some figures are worth nothing here: see what is bad above",
@@ -31,7 +31,6 @@ def page(findings: Sequence[Finding]) -> list[Table | Text]:
         table.add_row(finding.topic, verdict, Text(finding.found), Text(finding.advice))
     overall = worst(list(findings))
     counts = ", ".join(
-        f"{sum(finding.verdict == verdict for finding in findings)} {verdict}"
-        for verdict in VERDICTS
+        f"{sum(finding.verdict == verdict for finding in findings)} {verdict}" for verdict in GRADES
     )
     return [table, Text(f"{overall}: {_WORDS[overall]} ({counts})", _STYLE[overall])]

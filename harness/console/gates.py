@@ -19,7 +19,7 @@ from harness.gate import files as written
 from harness.gate import output
 from harness.gate import time as time_tier
 from harness.gate.files import Files
-from harness.gate.verdict import Change, Exit, Report, worst
+from harness.gate.verdict import Change, Exit, GateReport, worst
 from harness.planning.client import Planner
 from harness.run import scheduler
 
@@ -38,21 +38,21 @@ _STYLE: Final = {
 
 
 def exact(
-    request: exact_tier.Request, console: Console, files: Files, jobs: int | None = None
+    request: exact_tier.ExactRequest, console: Console, files: Files, jobs: int | None = None
 ) -> Exit:
     """Run the exact tier with its progress, and show what it found."""
 
-    def work() -> Report:
+    def work() -> GateReport:
         with PlanProgress(console) as listener, Planner(jobs) as planner:
             return exact_tier.run(request, planner, listener)
 
     return settle("exact", work, console, files)
 
 
-def time(request: time_tier.Request, console: Console, files: Files) -> Exit:
+def time(request: time_tier.TimeRequest, console: Console, files: Files) -> Exit:
     """Run the time tier with its progress, and show what it found."""
 
-    def work() -> Report:
+    def work() -> GateReport:
         listener = progress.make(console, scheduler.ALONE)
         try:
             return time_tier.run(request, listener)
@@ -62,7 +62,7 @@ def time(request: time_tier.Request, console: Console, files: Files) -> Exit:
     return settle("time", work, console, files)
 
 
-def settle(tier: str, work: Callable[[], Report], console: Console, files: Files) -> Exit:
+def settle(tier: str, work: Callable[[], GateReport], console: Console, files: Files) -> Exit:
     """Do the work of a tier, show and write its report whatever comes of it; the exit code.
 
     Python ends with 1 after an exception that nobody catches, and 1 says "regression" here; so
@@ -84,7 +84,7 @@ def settle(tier: str, work: Callable[[], Report], console: Console, files: Files
     return report.exit
 
 
-def page(report: Report) -> list[RenderableType]:
+def page(report: GateReport) -> list[RenderableType]:
     """The changes, the lines to record, the commands, and the verdict at the end."""
     changes = output.ordered(report.changes)
     parts: list[RenderableType] = []
@@ -104,9 +104,9 @@ def page(report: Report) -> list[RenderableType]:
     return [*parts, Text(output.title(report), _STYLE[report.exit])]
 
 
-def _broken(tier: str, message: str) -> Report:
+def _broken(tier: str, message: str) -> GateReport:
     note = message.rstrip()
-    return Report(tier, "nothing was compared", notes=(note,), own=Exit.HARNESS_ERROR)
+    return GateReport(tier, "nothing was compared", notes=(note,), own=Exit.HARNESS_ERROR)
 
 
 def _grouped(changes: Sequence[Change]) -> dict[str, dict[str, Change]]:

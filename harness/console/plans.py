@@ -8,22 +8,21 @@ from typing import Final, Self
 
 from rich import box
 from rich.console import Console, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from harness.console.progress import duration, headline
-from harness.planning.client import Prediction, weight
+from harness.console.progress import bar, duration, headline, say
+from harness.outcome import Outcome
+from harness.planning.client import weight
 from harness.planning.commands import Frontiers
 from harness.planning.frontier import Limit, Line
 from harness.planning.plan import Planned
 from harness.spec import LATER, Cell
 
-_REFRESH_HZ: Final = 2.0
 _LINES: Final = 20
 """How many lines a log of progress gets at most, failures aside."""
 
-_Figure = tuple[str, Callable[[Prediction], int], float]
+_Figure = tuple[str, Callable[[Outcome], int], float]
 _FIGURES: Final[tuple[_Figure, ...]] = (
     ("live peak\nMiB", lambda p: p.figure("mem.live_peak"), 2**20),
     ("stored\nMiB", lambda p: p.figure("mem.live_after_forward", "forward"), 2**20),
@@ -46,89 +45,80 @@ _FRONTIER_LEGEND: Final = (
 )
 
 
-class PlanProgress:
-    """A bar on a terminal, a few lines elsewhere, both with an estimate; failures get one each."""
+class _Counter:
+    """A bar on a terminal, some lines elsewhere, both with an estimate of what is left."""
+
+    _WHAT = "cell"
+    _VERB = "count"
 
     def __init__(self, console: Console) -> None:
         """Write to a console."""
         self._console = console
-        self._bar = _bar(console)
-        self._task = self._bar.add_task("counting", total=None, left="")
+        self._bar = bar(console)
+        self._task = self._bar.add_task(f"{self._VERB}ing", total=None, left="")
         self._clock = time.monotonic()
         self._total = self._left = self._count = self._done = 0
 
-    def planned(self, cells: Sequence[Cell], jobs: int) -> None:
-        """See `harness.planning.plan.Listener`."""
-        self._total = self._left = sum(map(weight, cells))
-        self._count = len(cells)
-        self._clock = time.monotonic()
-        _say(self._console, f"{_many(len(cells), 'cell')} to count on {_many(jobs, 'core')}")
-        self._bar.update(self._task, total=len(cells))
-        _start(self._bar)
+    def __enter__(self) -> Self:
+        """Return the listener itself."""
+        return self
 
-    def finished(self, cell: Cell, prediction: Prediction) -> None:
-        """See `harness.planning.plan.Listener`."""
+    def __exit__(self, *_: object) -> None:
+        """Leave the terminal as it was."""
+        if self._console.is_terminal:
+            self._bar.stop()
+
+    def _begin(self, count: int, total: int, jobs: int) -> None:
+        """There are `count` things to do, which are `total` of the unit that takes time."""
+        self._total, self._left, self._count = total, total, count
+        self._clock = time.monotonic()
+        what = f"{_many(count, self._WHAT)} to {self._VERB}"
+        say(self._console, f"{what} on {_many(jobs, 'core')}")
+        self._bar.update(self._task, total=count)
+        if self._console.is_terminal:
+            self._bar.start()
+
+    def _advance(self, weight: int, name: str = "", every: int = 1) -> None:
+        """One more is done; without a terminal each `every`-th gets a line."""
         self._done += 1
-        self._left -= weight(cell)
-        rest = f"{duration(self._seconds())} left" if self._left else ""
+        self._left -= weight
+        elapsed = time.monotonic() - self._clock
+        seconds = elapsed * self._left / (self._total - self._left)
+        rest = f"{duration(seconds)} left" if self._left else ""
+        self._bar.update(self._task, advance=1, left=rest)
+        if not self._console.is_terminal and self._done % every == 0:
+            say(self._console, f"[{self._done}/{self._count}] {name}{rest}".rstrip())
+
+
+class PlanProgress(_Counter):
+    """Tells how the count of cells goes on; those that fail get a line each."""
+
+    def planned(self, cells: Sequence[Cell], jobs: int) -> None:
+        """See `harness.planning.plan.PlanListener`."""
+        self._begin(len(cells), sum(map(weight, cells)), jobs)
+
+    def finished(self, cell: Cell, prediction: Outcome) -> None:
+        """See `harness.planning.plan.PlanListener`."""
         if prediction.status not in ("ok", "skipped"):
             name = f"{cell.method.label} {cell.model.label} T={cell.T} B={cell.batch}"
-            reason = headline(prediction.error or "")
-            _say(self._console, f"{prediction.status}: {name}: {reason}")
-        self._bar.update(self._task, advance=1, left=rest)
-        if not self._console.is_terminal and self._done % max(1, self._count // _LINES) == 0:
-            _say(self._console, f"[{self._done}/{self._count}] {rest}".rstrip())
-
-    def __enter__(self) -> Self:
-        """Return the listener itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the terminal as it was."""
-        _stop(self._bar)
-
-    def _seconds(self) -> float:
-        elapsed = time.monotonic() - self._clock
-        return elapsed * self._left / (self._total - self._left)
+            say(self._console, f"{prediction.status}: {name}: {headline(prediction.error or '')}")
+        self._advance(weight(cell), every=max(1, self._count // _LINES))
 
 
-class SearchProgress:
-    """The same for lines of a frontier, each of which gets a line where there is no terminal."""
+class SearchProgress(_Counter):
+    """Tells how the search along the lines of a frontier goes on."""
 
-    def __init__(self, console: Console) -> None:
-        """Write to a console."""
-        self._console = console
-        self._bar = _bar(console)
-        self._task = self._bar.add_task("searching", total=None, left="")
-        self._count = self._done = 0
-        self._clock = time.monotonic()
+    _WHAT = "line"
+    _VERB = "search"
 
     def planned(self, lines: Sequence[Line], jobs: int) -> None:
-        """See `harness.planning.commands.Listener`."""
-        self._count, self._clock = len(lines), time.monotonic()
-        _say(self._console, f"{_many(len(lines), 'line')} to search on {_many(jobs, 'core')}")
-        self._bar.update(self._task, total=len(lines))
-        _start(self._bar)
+        """See `harness.planning.commands.FrontierListener`."""
+        self._begin(len(lines), len(lines), jobs)
 
     def finished(self, limits: Sequence[Limit]) -> None:
-        """See `harness.planning.commands.Listener`."""
-        self._done += 1
-        elapsed = time.monotonic() - self._clock
-        more = self._count - self._done
-        left = f"{duration(elapsed * more / self._done)} left" if more else ""
-        self._bar.update(self._task, advance=1, left=left)
-        if not self._console.is_terminal:
-            line = limits[0].line
-            name = f"{line.cell.method.label} {line.cell.model.label} {line.axis}"
-            _say(self._console, f"[{self._done}/{self._count}] {name} {left}".rstrip())
-
-    def __enter__(self) -> Self:
-        """Return the listener itself."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Leave the terminal as it was."""
-        _stop(self._bar)
+        """See `harness.planning.commands.FrontierListener`."""
+        line = limits[0].line
+        self._advance(1, f"{line.cell.method.label} {line.cell.model.label} {line.axis} ")
 
 
 def plan(planned: Sequence[Planned]) -> list[RenderableType]:
@@ -194,32 +184,6 @@ def _reached(limit: Limit) -> str:
         return limit.status
     sign = "~" if limit.reach.basis == "law" else ""
     return f"{'>' if limit.reach.beyond else ''}{sign}{limit.reach.value}"
-
-
-def _bar(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-        console=console,
-        refresh_per_second=_REFRESH_HZ,
-    )
-
-
-def _start(bar: Progress) -> None:
-    if bar.console.is_terminal:
-        bar.start()
-
-
-def _stop(bar: Progress) -> None:
-    if bar.console.is_terminal:
-        bar.stop()
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def _many(count: int, what: str) -> str:

@@ -13,14 +13,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from harness.run.executors import Outcome
+from harness.outcome import Outcome
 from harness.spec import LATER, TrialSpec
 
 _REFRESH_HZ: Final = 1.0
 """Redraws a second: seldom, because the parent shares the machine with what it times."""
 
 
-class Estimate:
+class TimeLeft:
     """Seconds left, from the mean of finished trials of the same probe."""
 
     def __init__(self, todo: Collection[TrialSpec], jobs: int, alone: Collection[str]) -> None:
@@ -51,27 +51,27 @@ class PlainProgress:
     """One line a trial, for logs and pipes."""
 
     def __init__(self, console: Console, alone: Collection[str] = ()) -> None:
-        """Write to a console; `alone` as in `Estimate`."""
+        """Write to a console; `alone` as in `TimeLeft`."""
         self._console = console
         self._alone = alone
         self._done = 0
         self._count = 0
-        self._estimate = Estimate((), 1, alone)
+        self._estimate = TimeLeft((), 1, alone)
 
     def planned(self, todo: Sequence[TrialSpec], total: int, jobs: int) -> None:
-        """See `harness.run.scheduler.Listener`."""
+        """See `harness.run.scheduler.RunListener`."""
         self._done, self._count = 0, len(todo)
-        self._estimate = Estimate(todo, jobs, self._alone)
+        self._estimate = TimeLeft(todo, jobs, self._alone)
         self._say(plan(len(todo), total, jobs))
 
     def finished(self, spec: TrialSpec, outcome: Outcome) -> None:
-        """See `harness.run.scheduler.Listener`."""
+        """See `harness.run.scheduler.RunListener`."""
         self._done += 1
         self._estimate.finished(spec, outcome.seconds)
         self._say(f"[{self._done}/{self._count}] {line(spec, outcome)}{self._rest()}")
 
     def notice(self, text: str) -> None:
-        """See `harness.run.scheduler.Listener`."""
+        """See `harness.run.scheduler.RunListener`."""
         self._say(f"note: {text}")
 
     def close(self) -> None:
@@ -82,37 +82,29 @@ class PlainProgress:
         return f", {duration(left)} left" if left and self._done < self._count else ""
 
     def _say(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        say(self._console, text)
 
 
 class BarProgress:
     """A bar with elapsed and estimated time; only what did not end well gets a line."""
 
     def __init__(self, console: Console, alone: Collection[str] = ()) -> None:
-        """Draw on a terminal; `alone` as in `Estimate`."""
+        """Draw on a terminal; `alone` as in `TimeLeft`."""
         self._alone = alone
-        self._estimate = Estimate((), 1, alone)
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=console,
-            refresh_per_second=_REFRESH_HZ,
-        )
+        self._estimate = TimeLeft((), 1, alone)
+        self._bar = bar(console)
         self._task = self._bar.add_task("trials", total=None, start=False, left="")
 
     def planned(self, todo: Sequence[TrialSpec], total: int, jobs: int) -> None:
-        """See `harness.run.scheduler.Listener`."""
-        self._estimate = Estimate(todo, jobs, self._alone)
+        """See `harness.run.scheduler.RunListener`."""
+        self._estimate = TimeLeft(todo, jobs, self._alone)
         self._bar.console.print(escape(plan(len(todo), total, jobs)), highlight=False)
         self._bar.update(self._task, total=len(todo), completed=0)
         self._bar.start_task(self._task)
         self._bar.start()
 
     def finished(self, spec: TrialSpec, outcome: Outcome) -> None:
-        """See `harness.run.scheduler.Listener`."""
+        """See `harness.run.scheduler.RunListener`."""
         self._estimate.finished(spec, outcome.seconds)
         left = self._estimate.seconds()
         self._bar.update(
@@ -125,12 +117,30 @@ class BarProgress:
             self._bar.console.print(escape(line(spec, outcome)), highlight=False)
 
     def notice(self, text: str) -> None:
-        """See `harness.run.scheduler.Listener`."""
+        """See `harness.run.scheduler.RunListener`."""
         self._bar.console.print(f"note: {escape(text)}", highlight=False)
 
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._bar.stop()
+
+
+def bar(console: Console) -> Progress:
+    """A bar with elapsed time, and the field `left`."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=console,
+        refresh_per_second=_REFRESH_HZ,
+    )
+
+
+def say(console: Console, text: str) -> None:
+    """One line, as it is."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def make(console: Console, alone: Collection[str] = ()) -> PlainProgress | BarProgress:

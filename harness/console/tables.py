@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import pandas as pd
@@ -13,8 +12,11 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.console.progress import duration, headline
+from harness.outcome import STATUSES
+from harness.results import estimates
+from harness.results.estimates import Readings, Trial
+from harness.results.quantities import QUANTITIES
 from harness.results.store import Tables
-from harness.rows import STATUSES
 from harness.run.runner import Summary
 from harness.spec import AXES, LATER, NUMBERS, SPLITS
 
@@ -25,27 +27,15 @@ _LABEL: Final = 30
 """Columns that a label gets before it is folded."""
 
 
-@dataclass(frozen=True)
-class _Figure:
-    """A column of the table: which samples, in which unit, with how many digits."""
-
-    heading: str
-    metric: str
-    factor: float
-    digits: int
-    phase: str | None = None
-    last: bool = False
-    """Take the last sample of a trial, not the median."""
-
-
-_FIGURES: Final = (
-    _Figure("peak\nMiB", "mem.live_peak", 1 / 2**20, 2, phase="step"),
-    _Figure("forward\nms", "time.forward", 1e3, 2),
-    _Figure("trace\nms", "time.trace", 1e3, 2),
-    _Figure("backward\nms", "time.backward", 1e3, 2),
-    _Figure("step\nms", "time.step", 1e3, 2),
-    _Figure("test\nacc %", "acc.test", 1e2, 1, last=True),
-)
+_COLUMNS: Final = {
+    "peak\nMiB": ("live_peak", 2),
+    "forward\nms": ("forward", 2),
+    "trace\nms": ("trace", 2),
+    "backward\nms": ("backward", 2),
+    "step\nms": ("step", 2),
+    "test\nacc %": ("accuracy", 1),
+}
+"""By heading: the key of a quantity, and digits after the point."""
 
 
 def cells(tables: Tables) -> Table:
@@ -56,20 +46,20 @@ def cells(tables: Tables) -> Table:
     """
     trials = _budgeted(tables.trials)
     varying = _varying(trials)
-    columns = {figure: _values(figure, trials, tables.measurements) for figure in _FIGURES}
-    columns = {figure: values for figure, values in columns.items() if values}
+    found = dict(sorted(estimates.cells(trials, CELL).items()))
+    columns = _columns(found.values(), Readings(tables.measurements))
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for name in varying:
         longest = max(len(str(value)) for value in trials[name])
         side: Literal["left", "right"] = "right" if name in NUMBERS else "left"
         table.add_column(name, justify=side, overflow="fold", min_width=min(longest, _LABEL))
-    for figure in columns:
-        table.add_column(figure.heading, justify="right", no_wrap=True)
+    for heading in columns:
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("status", overflow="fold")
-    for key, group in trials.groupby(CELL, sort=True):
+    for row, (key, mine) in enumerate(found.items()):
         names = dict(zip(CELL, key, strict=True))
-        numbers = [_shown(figure, values.get(key)) for figure, values in columns.items()]
-        table.add_row(*(Text(str(names[name])) for name in varying), *numbers, _status(group))
+        numbers = [column[row] for column in columns.values()]
+        table.add_row(*(Text(str(names[name])) for name in varying), *numbers, _status(mine))
     return table
 
 
@@ -135,29 +125,27 @@ def _failure(trial: Mapping[Hashable, Any]) -> str:
     return f"{trial['status']}: {place} {trial['probe']} ({trial['trial']}): {error}"
 
 
-def _values(figure: _Figure, trials: pd.DataFrame, rows: pd.DataFrame) -> Mapping[object, float]:
-    """The figure of each cell that has it, by the cell's key."""
-    rows = rows[rows["metric"] == figure.metric]
-    if figure.phase is not None:
-        rows = rows[rows["phase"] == figure.phase]
-    by_trial = rows.groupby("trial")["value"]
-    one = (by_trial.last() if figure.last else by_trial.median()).rename("value").reset_index()
-    joined = trials.merge(one, on="trial")
-    return {} if joined.empty else dict(joined.groupby(CELL)["value"].median())
+def _columns(cells: Collection[Sequence[Trial]], readings: Readings) -> dict[str, list[str]]:
+    """The figures that any cell has: heading -> a number for each cell, or nothing."""
+    found = {}
+    for heading, (key, digits) in _COLUMNS.items():
+        known = [estimates.estimate(readings, QUANTITIES[key], trials) for trials in cells]
+        if any(known):
+            found[heading] = [f"{each.value:.{digits}f}" if each else "" for each in known]
+    return found
 
 
-def _shown(figure: _Figure, value: float | None) -> str:
-    return "" if value is None else f"{value * figure.factor:.{figure.digits}f}"
-
-
-def _status(group: pd.DataFrame) -> Text:
+def _status(trials: Sequence[Trial]) -> Text:
     """`ok`, the one status of all trials, or what did not go well with its probes."""
-    found = group["status"].unique()
-    if len(found) == 1:
-        return Text(str(found[0]), style="green" if found[0] == "ok" else "red")
+    probes: dict[str, dict[str, None]] = {}
+    for trial in trials:
+        probes.setdefault(trial["status"], {})[trial["probe"]] = None
+    if len(probes) == 1:
+        (status,) = probes
+        return Text(status, style="green" if status == "ok" else "red")
     words = [
-        f"{status}: {', '.join(group.loc[group['status'] == status, 'probe'].unique())}"
+        f"{status}: {', '.join(probes[status])}"
         for status in STATUSES
-        if status in found and status != "ok"
+        if status in probes and status != "ok"
     ]
     return Text("; ".join(words), style="red")

@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.doctor import counters, graphics, machine, noise
-from harness.doctor.finding import VERDICTS, Finding, Verdict, worst
+from harness.doctor.finding import GRADES, Finding, Grade, worst
 from harness.run.executors import Executor
 
-__all__ = ["VERDICTS", "Finding", "Verdict", "at_rest", "noise", "worst"]
+__all__ = ["GRADES", "Finding", "Grade", "at_rest", "noise", "worst"]
 
 
 def at_rest(results: Path) -> Iterator[Finding]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Verdict = Literal["good", "fair", "bad"]
-VERDICTS: Final[tuple[Verdict, ...]] = ("good", "fair", "bad")
+Grade = Literal["good", "fair", "bad"]
+GRADES: Final[tuple[Grade, ...]] = ("good", "fair", "bad")
 """Fit for every figure; fit with care; figures of that kind are worth nothing here."""
 
 
@@ -19,7 +19,7 @@ class Finding:
     topic:
         A word or two: "load", "step noise".
     verdict:
-        One of `VERDICTS`.
+        One of `GRADES`.
     found:
         What was seen, with figures.
     advice:
@@ -27,18 +27,18 @@ class Finding:
     """
 
     topic: str
-    verdict: Verdict
+    verdict: Grade
     found: str
     advice: str = ""
 
 
-def graded(value: float, fair: float, bad: float) -> Verdict:
+def graded(value: float, fair: float, bad: float) -> Grade:
     """Grade a figure of which less is better."""
     if value < fair:
         return "good"
     return "fair" if value < bad else "bad"
 
 
-def worst(findings: list[Finding]) -> Verdict:
+def worst(findings: list[Finding]) -> Grade:
     """The verdict on the whole machine; "good" for an empty list."""
-    return max((finding.verdict for finding in findings), key=VERDICTS.index, default="good")
+    return max((finding.verdict for finding in findings), key=GRADES.index, default="good")

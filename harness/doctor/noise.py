@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from harness.doctor.finding import Finding, graded
+from harness.outcome import Outcome
 from harness.results import stats
-from harness.rows import MEASUREMENT_VERSION
-from harness.run.executors import Executor, Outcome
+from harness.run.executors import Executor
 from harness.spec import Cell, Choice, TrialSpec
 
 CELL: Final = Cell(Choice("bptt_m"), Choice.make("tiny_resnet", {"width": 0.5}), "digits", 4, 32)
@@ -55,9 +55,6 @@ def _spec(number: int, probe: str) -> TrialSpec:
         repeat=number,
         order=number,
         timeout_s=TIMEOUT_S,
-        environment="",
-        code="",
-        measurement=MEASUREMENT_VERSION,
     )
 
 

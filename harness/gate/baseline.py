@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import StoreError
-from harness.planning.client import Prediction
+from harness.outcome import Outcome
 from harness.results.store import write_text
 from harness.rows import MEASUREMENT_VERSION
 from harness.spec import Cell
@@ -35,7 +35,7 @@ COLUMNS: Final = (
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class CellName:
     """The cell of a figure, as its columns name it."""
 
     method: str
@@ -46,7 +46,7 @@ class Place:
     dtype: str
 
     @classmethod
-    def of(cls, cell: Cell) -> Place:
+    def of(cls, cell: Cell) -> CellName:
         """Name a cell."""
         labels = cell.method.label, cell.model.label
         return cls(*labels, cell.data, cell.T, cell.batch, cell.dtype)
@@ -63,14 +63,14 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A whole number with its unit; for `STATUS` one of `harness.rows.STATUSES`, without one."""
+class RecordedFigure:
+    """A whole number with its unit; for `STATUS` one of `harness.outcome.STATUSES`, without one."""
 
     value: int | str
     unit: str = ""
 
 
-Figures = Mapping[tuple[str, str], Figure]
+Figures = Mapping[tuple[str, str], RecordedFigure]
 """The figures of one cell by metric and phase."""
 
 
@@ -80,14 +80,14 @@ def environment() -> str:
     return f"{DEVICE}-torch{major}.{minor}-m{MEASUREMENT_VERSION}"
 
 
-def figures(prediction: Prediction) -> Figures:
+def figures(prediction: Outcome) -> Figures:
     """The figures of a cell as they are recorded."""
     if prediction.status != "ok":
-        return {STATUS: Figure(prediction.status)}
-    return {(r.metric, r.phase): Figure(int(r.values[0]), r.unit) for r in prediction.rows}
+        return {STATUS: RecordedFigure(prediction.status)}
+    return {(r.metric, r.phase): RecordedFigure(int(r.values[0]), r.unit) for r in prediction.rows}
 
 
-def lines(place: Place, found: Figures) -> list[str]:
+def lines(place: CellName, found: Figures) -> list[str]:
     """The lines of one cell, sorted by metric and phase."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -113,9 +113,11 @@ class Baseline:
         """Whether anything is recorded."""
         return bool(self._files())
 
-    def read(self, methods: Collection[str] = ()) -> dict[Place, dict[tuple[str, str], Figure]]:
+    def read(
+        self, methods: Collection[str] = ()
+    ) -> dict[CellName, dict[tuple[str, str], RecordedFigure]]:
         """The figures by cell, of some methods or of all."""
-        found: dict[Place, dict[tuple[str, str], Figure]] = {}
+        found: dict[CellName, dict[tuple[str, str], RecordedFigure]] = {}
         for path in self._files():
             if methods and path.stem not in methods:
                 continue
@@ -124,7 +126,7 @@ class Baseline:
                     raise _damaged(path, f"{place}: {' '.join(key)} is there twice")
         return found
 
-    def write(self, found: Mapping[Place, Figures], methods: Collection[str] = ()) -> None:
+    def write(self, found: Mapping[CellName, Figures], methods: Collection[str] = ()) -> None:
         """Record some methods afresh, or all, and drop the files of those that have no cell."""
         texts: dict[str, list[str]] = {}
         for place in sorted(found):
@@ -140,7 +142,7 @@ class Baseline:
         return sorted(self.folder.glob("*.csv"))
 
 
-def _read(path: Path) -> Iterator[tuple[Place, tuple[str, str], Figure]]:
+def _read(path: Path) -> Iterator[tuple[CellName, tuple[str, str], RecordedFigure]]:
     try:
         reader = csv.reader(path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
@@ -150,8 +152,8 @@ def _read(path: Path) -> Iterator[tuple[Place, tuple[str, str], Figure]]:
     for row in filter(None, reader):
         try:
             method, model, data, T, batch, dtype, metric, phase, value, unit = row
-            place = Place(method, model, data, int(T), int(batch), dtype)
-            figure = Figure(value if metric == STATUS[0] else int(value), unit)
+            place = CellName(method, model, data, int(T), int(batch), dtype)
+            figure = RecordedFigure(value if metric == STATUS[0] else int(value), unit)
         except ValueError as error:
             raise _damaged(path, f"line {reader.line_num}: {error}") from error
         yield place, (metric, phase), figure

@@ -9,31 +9,19 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from harness.gate.baseline import STATUS, Figure, Figures, Place, lines
+from harness.gate.baseline import STATUS, CellName, Figures, RecordedFigure, figures, lines
 from harness.gate.verdict import Change, Verdict
+from harness.outcome import Outcome
 
-Commands = Callable[[Place], tuple[str, str]]
+Commands = Callable[[CellName], tuple[str, str]]
 """How to count a cell again, and how to record what was counted."""
 
 RECORDABLE: Final = ("ok", "skipped")
 """What may stand in a baseline: figures, and a method's refusal. Anything else is a fault."""
 
 
-@dataclass(frozen=True)
-class Told:
-    """A cell as it was counted: its figures, and what its method or the harness said."""
-
-    figures: Figures
-    error: str = ""
-
-    @property
-    def status(self) -> str:
-        """One of `harness.rows.STATUSES`."""
-        return _status(self.figures)
-
-
 def compare(
-    recorded: Mapping[Place, Figures], found: Mapping[Place, Told], commands: Commands
+    recorded: Mapping[CellName, Figures], found: Mapping[CellName, Outcome], commands: Commands
 ) -> tuple[list[Change], list[str]]:
     """Every change, in the order of the cells, and the lines that the baseline would gain."""
     changes: list[Change] = []
@@ -44,11 +32,12 @@ def compare(
         if told is None:
             changes.append(maker.cell(_summary(before or {}), None, Verdict.VANISHED))
             continue
-        if before is not None and before == told.figures and told.status in RECORDABLE:
+        now = figures(told)
+        if before is not None and before == now and told.status in RECORDABLE:
             continue
         changes += maker.changes(before, told)
         if told.status in RECORDABLE:
-            rows += _differing(place, before or {}, told.figures)
+            rows += _differing(place, before or {}, now)
     return changes, rows
 
 
@@ -56,14 +45,14 @@ def compare(
 class _Maker:
     """Makes the changes of one cell."""
 
-    place: Place
+    place: CellName
     reproduce: str
     accept: str
 
-    def changes(self, before: Figures | None, told: Told) -> Iterator[Change]:
+    def changes(self, before: Figures | None, told: Outcome) -> Iterator[Change]:
         """What has changed between two counts of the cell that differ."""
         was = None if before is None else _summary(before)
-        now = f"{told.status}: {told.error}" if told.error else _summary(told.figures)
+        now = f"{told.status}: {told.error}" if told.error else _summary(figures(told))
         if told.status == "timeout":
             yield self.cell(was, now, Verdict.UNANSWERED)
         elif told.status not in RECORDABLE:
@@ -74,7 +63,7 @@ class _Maker:
             verdict = Verdict.REFUSED if told.status == "skipped" else Verdict.BETTER
             yield self.cell(was, now, verdict)
         else:
-            yield from self._figures(before, told.figures)
+            yield from self._figures(before, figures(told))
 
     def cell(self, was: str | None, now: str | None, verdict: Verdict) -> Change:
         """A change of the cell as a whole."""
@@ -119,13 +108,13 @@ class _Maker:
         )
 
 
-def _differing(place: Place, before: Figures, after: Figures) -> list[str]:
+def _differing(place: CellName, before: Figures, after: Figures) -> list[str]:
     """The lines of a cell that are not recorded as they are."""
     return lines(place, {key: each for key, each in after.items() if before.get(key) != each})
 
 
 def _status(found: Figures) -> str:
-    return str(found.get(STATUS, Figure("ok")).value)
+    return str(found.get(STATUS, RecordedFigure("ok")).value)
 
 
 def _summary(found: Figures) -> str:

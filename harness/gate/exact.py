@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Final
 
 from harness.errors import SweepError, unknown
-from harness.gate.baseline import Baseline, Figures, Place, environment, figures
-from harness.gate.comparison import RECORDABLE, Told, compare
-from harness.gate.verdict import Exit, Report, Verdict
+from harness.gate.baseline import Baseline, CellName, Figures, environment, figures
+from harness.gate.comparison import RECORDABLE, compare
+from harness.gate.verdict import Exit, GateReport, Verdict
+from harness.outcome import Outcome
 from harness.planning import plan
 from harness.planning.client import Planner
-from harness.planning.plan import Listener
+from harness.planning.plan import PlanListener
 from harness.spec import LATER
 from harness.sweep import catalogue
 from harness.sweep.catalogue import Catalogue
@@ -29,7 +30,7 @@ BASELINES: Final = Path("results/baselines/exact")
 
 
 @dataclass(frozen=True)
-class Request:
+class ExactRequest:
     """What to compare: a sweep (file or name), a folder of baselines, some methods or all.
 
     `update` records what was counted, unless a cell failed.
@@ -51,19 +52,19 @@ class Request:
             words += ["--method", method]
         return shlex.join([*words, *(["--update"] if update else [])])
 
-    def commands(self, place: Place) -> tuple[str, str]:
+    def commands(self, place: CellName) -> tuple[str, str]:
         """How to count one method's cells again, and how to record them."""
         methods = [place.name]
         return self.command(methods, update=False), self.command(methods, update=True)
 
 
 def run(
-    request: Request,
+    request: ExactRequest,
     planner: Planner,
-    listener: Listener,
+    listener: PlanListener,
     *,
     command: Sequence[str] = catalogue.COMMAND,
-) -> Report:
+) -> GateReport:
     """Count the cells and compare them with the baseline of this environment.
 
     Raises
@@ -83,13 +84,13 @@ def run(
     failed = [str(place) for place, told in found.items() if told.status not in RECORDABLE]
     accepted = request.update and not failed
     if accepted:
-        baseline.write({place: told.figures for place, told in found.items()}, request.methods)
+        baseline.write({place: figures(told) for place, told in found.items()}, request.methods)
         notes.append(f"recorded in {baseline.folder}; commit it with the change that explains it")
     elif request.update:
         notes.append(f"nothing is recorded while {_many(failed, 'cell')} cannot be counted")
     if first:  # everything is new, and saying so of each cell says nothing
         changes, rows = [each for each in changes if each.verdict is not Verdict.NEW], []
-    return Report(
+    return GateReport(
         tier="exact",
         compared=_compared(found, baseline),
         changes=tuple(changes),
@@ -102,7 +103,7 @@ def run(
     )
 
 
-def _missing(request: Request, baseline: Baseline) -> Report:
+def _missing(request: ExactRequest, baseline: Baseline) -> GateReport:
     """There is nothing to compare with; which other environments are recorded."""
     others = sorted(path.parent.name for path in request.baselines.glob("*/*.csv"))
     there = ", ".join(dict.fromkeys(others)) or "none"
@@ -111,7 +112,7 @@ def _missing(request: Request, baseline: Baseline) -> Report:
         "figures compare within one minor version of torch and one version of the measurement. "
         "Record them at a revision that is known to be good"
     )
-    return Report(
+    return GateReport(
         tier="exact",
         compared="nothing was compared",
         notes=(note,),
@@ -121,12 +122,12 @@ def _missing(request: Request, baseline: Baseline) -> Report:
 
 
 def _count(
-    request: Request,
+    request: ExactRequest,
     planner: Planner,
-    listener: Listener,
+    listener: PlanListener,
     offered: Catalogue,
-    recorded: Mapping[Place, Figures],
-) -> dict[Place, Told]:
+    recorded: Mapping[CellName, Figures],
+) -> dict[CellName, Outcome]:
     """The exact figures of every cell that is asked for."""
     path = find(request.sweep)
     asked = list(plan.cells(read(path), offered, path.name))
@@ -145,13 +146,13 @@ def _count(
     listener.planned(asked, planner.jobs)
     found = {}
     for cell, prediction in planner.predict(asked):
-        found[Place.of(cell)] = Told(figures(prediction), prediction.error or "")
+        found[CellName.of(cell)] = prediction
         listener.finished(cell, prediction)
     return found
 
 
-def _compared(found: Mapping[Place, Told], baseline: Baseline) -> str:
-    count = sum(len(told.figures) for told in found.values() if told.status == "ok")
+def _compared(found: Mapping[CellName, Outcome], baseline: Baseline) -> str:
+    count = sum(len(told.rows) for told in found.values() if told.status == "ok")
     refused = sum(told.status == "skipped" for told in found.values())
     cells = _many(found, "cell")
     program = f"operators {LATER['operators']}"
@@ -159,5 +160,5 @@ def _compared(found: Mapping[Place, Told], baseline: Baseline) -> str:
     return f"{told}, with {baseline.folder}"
 
 
-def _many(things: Mapping[Place, Told] | Sequence[str], what: str) -> str:
+def _many(things: Mapping[CellName, Outcome] | Sequence[str], what: str) -> str:
     return f"{len(things)} {what}{'' if len(things) == 1 else 's'}"

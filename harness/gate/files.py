@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.gate import output
-from harness.gate.verdict import Report
+from harness.gate.verdict import GateReport
 from harness.results.store import write_text
 
 
@@ -19,7 +19,7 @@ class Files:
     html: Path | None = None
 
 
-def write(report: Report, files: Files) -> None:
+def write(report: GateReport, files: Files) -> None:
     """Write the files that are asked for.
 
     Raises

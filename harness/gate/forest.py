@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from harness.gate.verdict import Report, Span, Verdict
+from harness.gate.verdict import GateReport, Span, Verdict
 from harness.report.markup import escape
 
 WIDTH: Final = 860
@@ -29,7 +29,7 @@ _SHAPES: Final = {
 """A marker of its own for every verdict: nothing is told by colour alone."""
 
 
-def svg(report: Report) -> str:
+def svg(report: GateReport) -> str:
     """The plot; empty if the tier made no claim about time."""
     if not report.spans or report.margin is None:
         return ""
@@ -44,7 +44,7 @@ def svg(report: Report) -> str:
     )
 
 
-def sentence(report: Report) -> str:
+def sentence(report: GateReport) -> str:
     """The plot in words."""
     claims = [f"{span.name} {_change(span)}, {span.verdict}" for span in report.spans]
     return (

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from harness.gate import statistics
 from harness.gate.worktrees import Side, SideError
+from harness.outcome import Outcome
 from harness.results import stats
-from harness.rows import MEASUREMENT_VERSION
-from harness.run.executors import Executor, Outcome
+from harness.run.executors import Executor, attempt
 from harness.run.executors.local import LocalExecutor
-from harness.run.scheduler import Listener
+from harness.run.scheduler import RunListener
 from harness.spec import Cell, TrialSpec, digest
 
 METRIC: Final = "ratio.step"
@@ -74,7 +74,7 @@ class Job:
     def __init__(
         self,
         folder: Path,
-        listener: Listener,
+        listener: RunListener,
         timeout_s: float,
         executor: Callable[[tuple[str, ...]], Executor] = LocalExecutor,
     ) -> None:
@@ -148,7 +148,8 @@ class Job:
             self._listener.planned(specs, len(specs), 1)
         try:
             for slot, spec in zip(slots, specs, strict=True):
-                outcome = _attempt(executors[slot.side], spec, self._folder / spec.trial)
+                folder = self._folder / spec.trial
+                outcome, _ = attempt(executors[slot.side], spec, folder, _unlucky)
                 self._listener.finished(spec, outcome)
                 yield slot, outcome
         except BaseException:
@@ -165,17 +166,12 @@ class Job:
             repeat=slot.pair,
             order=number,
             timeout_s=self._timeout_s,
-            environment="",
             code=digest([slot.side.name, slot.side.commit])[:16],
-            measurement=MEASUREMENT_VERSION,
         )
 
 
-def _attempt(executor: Executor, spec: TrialSpec, folder: Path) -> Outcome:
-    outcome = executor.run(spec, folder)
-    if outcome.status in _ANSWERS:
-        return outcome
-    return executor.run(spec, folder)  # bad luck, perhaps
+def _unlucky(outcome: Outcome) -> bool:
+    return outcome.status not in _ANSWERS
 
 
 def _slots(arm: Arm, pair: int) -> list[_Slot]:
@@ -187,9 +183,9 @@ def _slots(arm: Arm, pair: int) -> list[_Slot]:
 
 
 def _ratio(outcome: Outcome, slot: _Slot) -> float:
-    for row in outcome.rows:
-        if row.metric == METRIC:
-            return stats.median(row.values)
+    row = outcome.row(METRIC)
+    if row is not None:
+        return stats.median(row.values)
     why = outcome.error or outcome.facts.get("reference", "no reason given")
     raise SideError(
         f"{slot.side.name} ({slot.side.commit}): {slot.cell.method.label} gives no {METRIC} "

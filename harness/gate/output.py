@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Final
 
-from harness.gate.verdict import SEVERITY, Change, Exit, Report
+from harness.gate.verdict import SEVERITY, Change, Exit, GateReport
 
 MOST: Final = 60
 """Changes that a table shows; a service refuses comments of more than 65,536 characters."""
@@ -35,12 +35,12 @@ def ordered(changes: Sequence[Change]) -> list[Change]:
     )
 
 
-def title(report: Report) -> str:
+def title(report: GateReport) -> str:
     """`exact gate: regression (exit code 1)`."""
     return f"{report.tier} gate: {report.exit.words} (exit code {report.exit:d})"
 
 
-def summary(report: Report) -> str:
+def summary(report: GateReport) -> str:
     """What was compared, and how many changes of each verdict there are."""
     counts = Counter(change.verdict for change in ordered(report.changes))
     found = ", ".join(f"{count} {verdict}" for verdict, count in counts.items()) or "no change"
@@ -77,7 +77,7 @@ def commands(changes: Iterable[Change], kind: str) -> list[str]:
     return [command for command in found if command]
 
 
-def markdown(report: Report) -> str:
+def markdown(report: GateReport) -> str:
     """A section for a pull request: what, by how much, how certain, how to repeat and accept it."""
     changes = ordered(report.changes)
     parts: list[str] = [f"## {title(report)}", summary(report)]
@@ -98,7 +98,7 @@ def markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def to_json(report: Report) -> str:
+def to_json(report: GateReport) -> str:
     """The whole report, with nothing left out."""
     verdict = {"code": int(report.exit), "name": report.exit.words}
     plain = asdict(report) | {"own": report.own.words, "exit": verdict}
@@ -117,7 +117,7 @@ def _gravity(change: Change) -> tuple[int, float]:
     return SEVERITY.index(change.verdict.exit), size
 
 
-def _counted(report: Report) -> bool:
+def _counted(report: GateReport) -> bool:
     return report.own is Exit.FINE
 
 

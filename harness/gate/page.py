@@ -7,11 +7,10 @@ from typing import Final
 
 from harness.gate import forest
 from harness.gate.output import commands, difference, few, ordered, shown, summary, title
-from harness.gate.verdict import Change, Exit, Report
+from harness.gate.verdict import Change, Exit, GateReport
 from harness.report import shell
-from harness.report.markup import escape
+from harness.report.markup import block, escape, still_table
 
-STYLES: Final = (*shell.STYLES, "gate.css")
 HEADS: Final = {
     "verdict": "text", "what": "text", "figure": "text", "before": "number", "now": "number",
     "change": "number", "certainty": "text",
@@ -22,64 +21,49 @@ MOST: Final = 2000
 _ALARMS: Final = (Exit.REGRESSION, Exit.HARNESS_ERROR)
 
 
-def render(report: Report) -> str:
+def render(report: GateReport) -> str:
     """The whole document; it has no script and asks for nothing."""
     changes = ordered(report.changes)
     parts = [
         _plot(report),
-        _section("What changed", _table(changes)) if changes else "",
-        _section("Reproduce", _block(commands(changes, "reproduce"))),
-        _section("Accept, if this is intended", _accept(report)),
-        _section(f"Lines of the baseline ({len(report.rows)})", _block(report.rows)),
+        shell.card("What changed", _table(changes)) if changes else "",
+        shell.card("Reproduce", _block(commands(changes, "reproduce"))),
+        shell.card("Accept, if this is intended", _accept(report)),
+        shell.card(f"Lines of the baseline ({len(report.rows)})", _block(report.rows)),
     ]
-    return (
-        f'{shell.head(title(report), styles=STYLES)}<body class="gate">\n{_header(report)}'
-        f"<main>{''.join(parts)}</main>\n</body>\n</html>\n"
-    )
+    return shell.plain(title(report), _header(report), "".join(parts))
 
 
-def _header(report: Report) -> str:
+def _header(report: GateReport) -> str:
     word = report.exit.words.replace(" ", "-")
+    code = f"(exit code {report.exit:d})"
     notes = "".join(f"<li>{_note(note)}</li>" for note in report.notes)
-    return (
-        f'<header><div class="title"><h1>{escape(report.tier.capitalize())} gate</h1>'
-        f"<p>{escape(summary(report))}</p>"
-        f'<ul class="chips" aria-label="Verdict"><li class="chip {word}">'
-        f"<b>{escape(report.exit.words)}</b> (exit code {report.exit:d})</li></ul></div>"
-        + (f'<ul aria-label="Notes">{notes}</ul>' if notes else "")
-        + "</header>"
+    return shell.header(
+        f"{report.tier.capitalize()} gate",
+        summary(report),
+        shell.chips("Verdict", [(word, report.exit.words, code)]),
+        f'<ul aria-label="Notes">{notes}</ul>' if notes else "",
     )
 
 
 def _note(note: str) -> str:
-    return f'<pre tabindex="0">{escape(note)}</pre>' if "\n" in note else escape(note)
+    return block([note]) if "\n" in note else escape(note)
 
 
-def _plot(report: Report) -> str:
+def _plot(report: GateReport) -> str:
     drawn = forest.svg(report)
     words = (
         '<p class="note">Bars: 95 % interval of a family over pairs of processes. Small dots: its '
         "cells, which carry no claim. The placebo is the base against itself.</p>"
     )
     text = f'<p class="sentence">{escape(forest.sentence(report))}</p>'
-    return _section("Time against the margin", words + drawn + text) if drawn else ""
-
-
-def _section(heading: str, body: str) -> str:
-    """A card, or nothing without a body."""
-    title = f"<h2>{escape(heading)}</h2>"
-    return f'<section class="card">{title}{body}</section>' if body else ""
+    return shell.card("Time against the margin", words + drawn + text) if drawn else ""
 
 
 def _table(changes: Sequence[Change]) -> str:
-    heads = "".join(f'<th scope="col" class="{kind}">{head}</th>' for head, kind in HEADS.items())
     more = len(changes) - MOST
     rest = f"<p>... and {more} more changes; the JSON file has them all.</p>" if more > 0 else ""
-    return (
-        '<div class="scroll" tabindex="0" role="region" aria-label="Changes"><table>'
-        f"<caption>What changed</caption><thead><tr>{heads}</tr></thead>"
-        f"<tbody>{''.join(map(_row, changes[:MOST]))}</tbody></table></div>{rest}"
-    )
+    return still_table("What changed", HEADS, map(_row, changes[:MOST])) + rest
 
 
 def _row(change: Change) -> str:
@@ -94,12 +78,11 @@ def _row(change: Change) -> str:
     )
 
 
-def _accept(report: Report) -> str:
+def _accept(report: GateReport) -> str:
     if report.accepted or not report.accept:
         return ""
     return f"<p>Run this, and commit what it writes.</p>{_block([report.accept])}"
 
 
 def _block(lines: Sequence[str]) -> str:
-    text = escape("\n".join(few(lines, MOST)))
-    return f'<pre tabindex="0">{text}</pre>' if lines else ""
+    return block(few(lines, MOST))

@@ -35,7 +35,7 @@ LEAST_MARGIN: Final = math.log(1.05)
 
 
 @dataclass(frozen=True)
-class Finding:
+class Shift:
     """What the pairs of one family say: logarithms of head over base.
 
     `low` and `high` are the family's own interval, each bound wrong with probability `ALPHA` at
@@ -141,7 +141,7 @@ def alarms(placebo: ArrayLike) -> bool:
     return finding.verdict in (Verdict.SLOWER, Verdict.FASTER)
 
 
-def judge(families: Mapping[str, ArrayLike], margin: float) -> dict[str, Finding]:
+def judge(families: Mapping[str, ArrayLike], margin: float) -> dict[str, Shift]:
     """One claim a family, from its differences of log ratios, head minus base.
 
     SLOWER and FASTER: the shift is surely beyond the margin, with Holm's correction over the
@@ -160,7 +160,7 @@ def judge(families: Mapping[str, ArrayLike], margin: float) -> dict[str, Finding
             verdict = Verdict.FASTER
         elif -margin < low and high < margin:
             verdict = Verdict.EQUAL
-        found[name] = Finding(verdict, shift(differences), low, high, int(np.size(differences)))
+        found[name] = Shift(verdict, shift(differences), low, high, int(np.size(differences)))
     return found
 
 

@@ -23,13 +23,13 @@ from typing import Final
 from harness.gate import statistics
 from harness.gate.claims import choose, without
 from harness.gate.measuring import METRIC, Arm, Job, Value
-from harness.gate.statistics import Finding
-from harness.gate.verdict import Change, Exit, Report, Span, Verdict
+from harness.gate.statistics import Shift
+from harness.gate.verdict import Change, Exit, GateReport, Span, Verdict
 from harness.gate.worktrees import Sides, checkouts
 from harness.run.executors import Executor
 from harness.run.executors.local import LocalExecutor
 from harness.run.provenance import here
-from harness.run.scheduler import Listener
+from harness.run.scheduler import RunListener
 from harness.spec import Cell
 from harness.sweep import catalogue, expand, file
 from harness.sweep.catalogue import Catalogue
@@ -51,7 +51,7 @@ _VERSIONS: Final = (
 
 
 @dataclass(frozen=True)
-class Request:
+class TimeRequest:
     """What the user asked for.
 
     Attributes
@@ -83,7 +83,7 @@ class Request:
         return " ".join(words)
 
 
-def run(request: Request, listener: Listener) -> Report:
+def run(request: TimeRequest, listener: RunListener) -> GateReport:
     """Compare two commits.
 
     Raises
@@ -97,10 +97,10 @@ def run(request: Request, listener: Listener) -> Report:
 
 def compare(
     sides: Sides,
-    request: Request,
-    listener: Listener,
+    request: TimeRequest,
+    listener: RunListener,
     executor: Callable[[tuple[str, ...]], Executor] = LocalExecutor,
-) -> tuple[Report, tuple[Value, ...]]:
+) -> tuple[GateReport, tuple[Value, ...]]:
     """Compare two sides that are there; the report, and what every process said.
 
     Raises
@@ -111,7 +111,7 @@ def compare(
     base, head = sides.base, sides.head
     compared = f"{head.name} ({head.commit}) with {base.name} ({base.commit})"
     if unequal := _unequal(sides):
-        return Report("time", compared, notes=(unequal,), own=Exit.REBASELINE_NEEDED), ()
+        return GateReport("time", compared, notes=(unequal,), own=Exit.REBASELINE_NEEDED), ()
     before, after = (
         catalogue.load(side.command("-m", "ratebp.catalogue")) for side in (base, head)
     )
@@ -126,7 +126,7 @@ def compare(
         claims = without(asked, refused)
         if not claims:
             notes.append("no method that can be measured differs in code: no time to compare")
-            return Report("time", compared, notes=tuple(notes)), ()
+            return GateReport("time", compared, notes=tuple(notes)), ()
         arms = {claim.family: Arm(claim.family, base, head, claim.cells) for claim in claims}
         arms[PLACEBO] = Arm(PLACEBO, base, sides.again, claims[0].cells)
         decision = _decide(job, arms)
@@ -137,8 +137,8 @@ def compare(
 class Decision:
     """What a job found: findings by family, the margin (log), whether the placebo alarmed."""
 
-    findings: Mapping[str, Finding]
-    placebo: Finding
+    findings: Mapping[str, Shift]
+    placebo: Shift
     margin: float
     void: bool
 
@@ -159,7 +159,7 @@ def decide(
         `measure(arms, pairs)` measures these pairs of these arms (the placebo's among them) and
         returns all differences so far of every arm, log ratio of head minus base.
     """
-    found: dict[str, Finding] = {}
+    found: dict[str, Shift] = {}
     undecided = list(families)
     for look in range(2):
         differences = measure([*undecided, PLACEBO], range(look * PAIRS, (look + 1) * PAIRS))
@@ -197,24 +197,28 @@ def _unequal(sides: Sides) -> str | None:
 def _cells(name: str, offered: Catalogue) -> tuple[list[Cell], float]:
     """The time cells of a sweep, in its order, and its deadline in seconds."""
     path = file.find(name)
-    plan, place = file.read(path), here(offered)
+    plan, provenance = file.read(path), here(offered)
     asked = expand.ask(
-        plan, offered, auto_device=place.auto_device, no_cuda=place.no_cuda, source=path.name
+        plan,
+        offered,
+        auto_device=provenance.auto_device,
+        no_cuda=provenance.no_cuda,
+        source=path.name,
     )
     return [question.cell for question in asked if question.probe == "time"], plan.timeout_s
 
 
 def _report(
     compared: str,
-    request: Request,
+    request: TimeRequest,
     arms: Mapping[str, Arm],
     job: Job,
     decision: Decision,
     notes: Sequence[str],
-) -> Report:
+) -> GateReport:
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     said = {**decision.findings, **({PLACEBO: decision.placebo} if decision.void else {})}
-    return Report(
+    return GateReport(
         "time",
         compared,
         tuple(_change(arms[name], said[name], job, decision.void, request) for name in said),
@@ -233,7 +237,7 @@ def _report(
     )
 
 
-def _change(arm: Arm, finding: Finding, job: Job, void: bool, request: Request) -> Change:
+def _change(arm: Arm, finding: Shift, job: Job, void: bool, request: TimeRequest) -> Change:
     left, right = (
         math.exp(fmean(value for cell in arm.cells for value in job.logs(arm, cell, side)))
         for side in ("left", "right")
@@ -250,7 +254,7 @@ def _change(arm: Arm, finding: Finding, job: Job, void: bool, request: Request) 
     )
 
 
-def _span(arm: Arm, finding: Finding, job: Job, void: bool) -> Span:
+def _span(arm: Arm, finding: Shift, job: Job, void: bool) -> Span:
     shifts = ((c.method.label, math.exp(statistics.shift(job.of(arm, c)))) for c in arm.cells)
     bounded = math.isfinite(finding.low)
     return Span(
@@ -264,7 +268,7 @@ def _span(arm: Arm, finding: Finding, job: Job, void: bool) -> Span:
     )
 
 
-def _words(finding: Finding) -> str:
+def _words(finding: Shift) -> str:
     low, high = (f"{math.expm1(bound):+.1%}" for bound in (finding.low, finding.high))
     return f"{math.expm1(finding.shift):+.1%}, 95 % {low} to {high}, {finding.pairs} pairs"
 

@@ -135,7 +135,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Report:
+class GateReport:
     """What one tier found.
 
     Attributes

@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,8 @@ from types import FrameType
 from typing import Final
 
 from harness.errors import HarnessError
+from harness.machine.git import GitError, git
+from harness.machine.signals import handled
 
 PACKAGES: Final = ("harness", "ratebp")
 _ORIGIN: Final = (
@@ -30,8 +31,6 @@ _ORIGIN: Final = (
     f"print(*(find_spec(name).origin for name in {PACKAGES!r}), sep='\\n')"
 )
 _TIMEOUT_S: Final = 300.0
-_OF_HOOKS: Final = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")
-"""What git sets for its hooks: inside one, every command would be about the hook's own tree."""
 
 
 class SideError(HarnessError):
@@ -129,7 +128,10 @@ def checkouts(base: str, head: str | None, repository: Path = Path()) -> Iterato
         If git does not know a name, or a side lacks the packages.
     """
     root = Path(_git(repository, "rev-parse", "--show-toplevel"))
-    with _interruptible(), tempfile.TemporaryDirectory(prefix="ratebp-gate-") as folder:
+    with (
+        handled(_interrupt, signal.SIGTERM, signal.SIGHUP),
+        tempfile.TemporaryDirectory(prefix="ratebp-gate-") as folder,
+    ):
         place = Path(folder).resolve()
         try:
             commit = _commit(root, base)
@@ -201,7 +203,7 @@ def _commit(root: Path, name: str) -> str:
 
 
 def _git(folder: Path, *words: str) -> str:
-    """What git prints, without the final line break.
+    """What git prints.
 
     Raises
     ------
@@ -209,38 +211,11 @@ def _git(folder: Path, *words: str) -> str:
         If git is absent or refuses.
     """
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "-c", "core.hooksPath=/dev/null", *words],
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            env={name: value for name, value in os.environ.items() if name not in _OF_HOOKS},
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise SideError(f"the time tier needs git: {error}") from error
-    if done.returncode != 0:
-        raise SideError(
-            f"`git {' '.join(words)}` failed: {done.stderr.strip() or 'no reason given'}; run "
-            "the gate inside a git checkout of the project"
-        )
-    return done.stdout.removesuffix("\n")
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` for SIGTERM and SIGHUP too, where this thread may."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    numbers = (signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, _interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        return git(folder, *words)
+    except GitError as error:
+        raise SideError(f"{error}; run the gate inside a git checkout of the project") from error
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
+    """End as Ctrl-C does, so that the folders are removed."""
     raise KeyboardInterrupt(signal.Signals(number).name)

@@ -21,6 +21,7 @@ from typing import Any, Final
 
 import psutil
 
+from harness.machine.git import GitError, git
 from harness.spec import digest
 
 PACKAGES: Final = (
@@ -126,11 +127,16 @@ def commit(folder: Path = _HARNESS) -> tuple[str | None, bool | None]:
     `(None, None)` without git, outside a checkout, or where git does not track the folder (an
     installed copy that happens to lie inside somebody's repository).
     """
-    head = _git(folder, "rev-parse", "HEAD")
-    if head is None or not _git(folder, "ls-files", "."):
+    try:
+        head = git(folder, "rev-parse", "HEAD")
+        if not git(folder, "ls-files", "."):
+            return None, None
+    except GitError:
         return None, None
-    changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return head, changed is None or bool(changed)
+    try:
+        return head, bool(git(folder, "status", "--porcelain", "--untracked-files=no"))
+    except GitError:  # nobody knows what differs
+        return head, True
 
 
 def usable_cores() -> int:
@@ -243,17 +249,3 @@ def _first_line(*command: str) -> str | None:
     except (OSError, subprocess.SubprocessError):
         return None
     return next(iter(done.stdout.splitlines()), None)
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words],
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None

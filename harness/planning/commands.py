@@ -28,7 +28,7 @@ DEFAULT_AXES: Final[Mapping[str, Any]] = {
 
 
 @dataclass(frozen=True)
-class Request:
+class FrontierRequest:
     """What the user wants the frontier of: a sweep, or axes of one; cards by name, all if none."""
 
     sweep: str | None = None
@@ -51,7 +51,7 @@ class Frontiers:
         return [record(limit, self.data[limit.line.cell.data]) for limit in self.limits]
 
 
-class Listener(Protocol):
+class FrontierListener(Protocol):
     """Is told how the search goes on."""
 
     def planned(self, lines: Sequence[Line], jobs: int) -> None:
@@ -62,9 +62,9 @@ class Listener(Protocol):
 
 
 def frontier(
-    request: Request,
+    request: FrontierRequest,
     planner: Planner,
-    listener: Listener,
+    listener: FrontierListener,
     *,
     command: Sequence[str] = catalogue.COMMAND,
 ) -> Frontiers:
@@ -110,7 +110,7 @@ def write(found: Frontiers, path: Path) -> None:
         raise SweepError(f"{path}: cannot write {path.suffix!r} files; legal: .csv, .json")
 
 
-def _cells(request: Request, command: Sequence[str]) -> Mapping[Cell, str]:
+def _cells(request: FrontierRequest, command: Sequence[str]) -> Mapping[Cell, str]:
     """The cells of the sweep, or of one grid made of the axes."""
     offered = catalogue.load(command)
     if request.sweep is not None:

@@ -15,10 +15,11 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
+from harness.outcome import Outcome
 from harness.planning.allowance import Allowance
 from harness.planning.cards import Card
-from harness.planning.client import Planner, Prediction
-from harness.planning.search import Axis, Reach, by_law, largest
+from harness.planning.client import Planner
+from harness.planning.search import Reach, SearchAxis, by_law, largest
 from harness.spec import AXES, Cell
 
 FREE: Final = 0
@@ -55,7 +56,7 @@ class Limit:
 class _Refused(Exception):  # noqa: N818 - an answer, not a fault
     """A cell of the line cannot be counted."""
 
-    def __init__(self, prediction: Prediction) -> None:
+    def __init__(self, prediction: Outcome) -> None:
         super().__init__(prediction.error)
         self.prediction = prediction
 
@@ -84,7 +85,7 @@ class Frontier:
         self._allowance = allowance
         self._counted_to = counted_to
         self._caps = caps
-        self._asked: dict[Cell, Future[Prediction]] = {}
+        self._asked: dict[Cell, Future[Outcome]] = {}
 
     def search(self, lines: Sequence[Line], cards: Sequence[Card]) -> Iterator[list[Limit]]:
         """The limits of each line on every card, as they are found."""
@@ -98,7 +99,7 @@ class Frontier:
                     each.cancel()
 
     def _along(self, line: Line, cards: Sequence[Card]) -> list[Limit]:
-        axis = Axis(lambda point: self._count(_at(line, point)))
+        axis = SearchAxis(lambda point: self._count(_at(line, point)))
         limits = []
         for card in cards:
             room = self._allowance.room(card.usable)
@@ -109,7 +110,7 @@ class Frontier:
                 limits.append(Limit(line, card, room, told.status, told.error, None))
         return limits
 
-    def _reach(self, axis: Axis, line: Line, room: int) -> Reach:
+    def _reach(self, axis: SearchAxis, line: Line, room: int) -> Reach:
         cap = self._caps[line.axis]
         if line.axis == "T":
             return by_law(axis, room, cap, self._counted_to)

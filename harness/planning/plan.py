@@ -15,8 +15,9 @@ from typing import Final, Protocol
 
 from harness.data.facts import describe
 from harness.errors import DataError
+from harness.outcome import Outcome
 from harness.planning import table
-from harness.planning.client import Planner, Prediction
+from harness.planning.client import Planner
 from harness.spec import AXES, LATER, Cell
 from harness.sweep import catalogue
 from harness.sweep.catalogue import Catalogue
@@ -32,13 +33,13 @@ COLUMNS: Final = (
 )
 
 
-class Listener(Protocol):
+class PlanListener(Protocol):
     """Is told how the work goes on."""
 
     def planned(self, cells: Sequence[Cell], jobs: int) -> None:
         """Cells that will be counted, `jobs` side by side."""
 
-    def finished(self, cell: Cell, prediction: Prediction) -> None:
+    def finished(self, cell: Cell, prediction: Outcome) -> None:
         """One cell has its answer."""
 
 
@@ -48,13 +49,13 @@ class Planned:
 
     cell: Cell
     data: str
-    prediction: Prediction
+    prediction: Outcome
 
 
 def plan(
     sweep: str,
     planner: Planner,
-    listener: Listener,
+    listener: PlanListener,
     *,
     command: Sequence[str] = catalogue.COMMAND,
 ) -> list[Planned]:
@@ -68,7 +69,7 @@ def plan(
     path = find(sweep)
     asked = cells(read(path), catalogue.load(command), path.name)
     listener.planned(list(asked), planner.jobs)
-    answers: dict[Cell, Prediction] = {}
+    answers: dict[Cell, Outcome] = {}
     for cell, prediction in planner.predict(list(asked)):
         answers[cell] = prediction
         listener.finished(cell, prediction)

@@ -46,7 +46,7 @@ class Reach:
 
 
 @dataclass
-class Axis:
+class SearchAxis:
     """Counts along one axis, kept for the next card."""
 
     count: Count
@@ -64,7 +64,7 @@ class Axis:
         return counts == sorted(counts)
 
 
-def largest(axis: Axis, room: int, cap: int) -> Reach:
+def largest(axis: SearchAxis, room: int, cap: int) -> Reach:
     """Search 1 to `cap` by exact counts: interpolate, look next door, halve."""
     if axis(1) > room:
         return Reach(0, above=axis(1))
@@ -81,7 +81,7 @@ def largest(axis: Axis, room: int, cap: int) -> Reach:
     return Reach(low, at=axis(low), above=axis(high), rises=axis.rises())
 
 
-def by_law(axis: Axis, room: int, cap: int, counted_to: int) -> Reach:
+def by_law(axis: SearchAxis, room: int, cap: int, counted_to: int) -> Reach:
     """Search by exact counts to `counted_to`, and beyond it by the line through the counts.
 
     The line goes through the last two points that are counted. It is a law only if at least one
@@ -102,7 +102,7 @@ def by_law(axis: Axis, room: int, cap: int, counted_to: int) -> Reach:
     return Reach(value, "law", value == cap, at, above, axis.rises(), (note,))
 
 
-def _line(axis: Axis, last: int) -> tuple[int, int] | None:
+def _line(axis: SearchAxis, last: int) -> tuple[int, int] | None:
     """Slope at the end of what is counted, and since which sample it holds; None if unconfirmed."""
     if last < 3:
         return None
@@ -123,7 +123,7 @@ def _samples(below: int) -> Iterator[int]:
         point //= 2
 
 
-def _guess(axis: Axis, room: int, low: int, high: int, step: int) -> int:
+def _guess(axis: SearchAxis, room: int, low: int, high: int, step: int) -> int:
     """A point between: the chord's, then the neighbour that would end the search, then half-way."""
     if step % 4 == 3:
         return (low + high) // 2

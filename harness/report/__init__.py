@@ -2,8 +2,8 @@
 
     store -> estimates -> tables, figures, sentences -> panels -> page
 
-`estimates` asks `results.stats`; `figures` draws; `page` writes HTML; nothing here measures. A new
-quantity is a line in `quantities`, a new panel a function in `panels`.
+`estimates` asks `results.estimates` for each cell, `figures` draws, `page` writes HTML; nothing
+measures here. A new quantity is a line in `results.quantities`, a panel a function in `panels`.
 """
 
 from __future__ import annotations

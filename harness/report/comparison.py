@@ -10,17 +10,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 
 from harness.report import axes, marks
-from harness.report.estimates import Group, Samples, samples_of
+from harness.report.estimates import Group, centres_of
 from harness.report.marks import Figure, Looks, Trace
 from harness.report.panels import Sheet
 from harness.report.parts import Control, Panel, Variant
-from harness.report.quantities import ACCURACY, COSTS, Quantity, number
 from harness.report.tables import Interval
 from harness.results import stats
+from harness.results.quantities import ACCURACY, COSTS, Quantity, number
 
 NOTE = (
     "The second run over the first. Exact figures are equal or they changed; banded ones may "
@@ -72,10 +71,10 @@ def sheet(first: Group, second: Group, looks: Looks) -> Sheet:
 
 def changes(first: Group, second: Group, quantity: Quantity) -> Changes:
     """One row per method and T that both runs have: both values, ratio with interval, verdict."""
-    old, new = samples_of(first, quantity), samples_of(second, quantity)
+    old, new = centres_of(first, quantity), centres_of(second, quantity)
     found = []
     for method, T in sorted(old.keys() & new.keys()):
-        before, after = (_centres(side[method, T], quantity) for side in (old, new))
+        before, after = (list(side[method, T].values()) for side in (old, new))
         value, low, high = _ratio(before, after)
         row: dict[str, Any] = {"method": method, "T": T, "ratio": value, "low": low, "high": high}
         row |= {"first": stats.median(before), "second": stats.median(after)}
@@ -181,27 +180,12 @@ def _quantity(key: str) -> Quantity:
     return next(quantity for quantity in (*COSTS, ACCURACY) if quantity.key == key)
 
 
-def _centres(samples: Samples, quantity: Quantity) -> list[float]:
-    """One number a process; of an accuracy, the last."""
-    if quantity == ACCURACY:
-        return [values[-1] for values in samples.values()]
-    return [stats.median(values) for values in samples.values()]
-
-
 def _ratio(before: Sequence[float], after: Sequence[float]) -> tuple[float, float, float]:
     """Median ratio with its interval; NaN where a number is not positive."""
     if min([*before, *after]) <= 0:
         return (math.nan,) * 3
-    value = stats.median(after) / stats.median(before)
-    if min(len(before), len(after)) < stats.ENOUGH:
-        return value, min(after) / max(before), max(after) / min(before)
-    rng = np.random.default_rng(0)
-    drawn = [
-        np.median(rng.choice(side, size=(stats.RESAMPLES, len(side))), axis=1)
-        for side in (before, after)
-    ]
-    low, high = np.quantile(drawn[1] / drawn[0], ((1 - stats.LEVEL) / 2, (1 + stats.LEVEL) / 2))
-    return value, float(low), float(high)
+    found = stats.unpaired_ratio(after, before)
+    return found.value, found.low, found.high
 
 
 def _hover(row: Mapping[str, Any], quantity: Quantity) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from harness.report.quantities import words
+from harness.results.quantities import words
 
 
 def environments(folder: Path, trials: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:

@@ -12,8 +12,9 @@ from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
 from harness.report.parts import Control, Panel, Variant
-from harness.report.quantities import number
 from harness.results import stats
+from harness.results.estimates import records
+from harness.results.quantities import number
 
 NOTE = (
     "Every trial in the order in which it ran. The reference is the same code in every trial: what "
@@ -140,7 +141,7 @@ def _states(group: Group, facts: Mapping[str, Facts], read: Callable[[Facts], fl
 
 def _trials(group: Group) -> Points:
     timed = group.trials[group.trials["probe"].isin(["time", "energy"])]
-    rows = marks.records(timed[["trial", "method", "T", "order"]].sort_values("order"))
+    rows = records(timed[["trial", "method", "T", "order"]].sort_values("order"))
     for place, row in enumerate(rows):
         row["order"] = place if pd.isna(row["order"]) else int(row["order"])
     return rows

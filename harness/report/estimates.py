@@ -7,15 +7,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from statistics import median
 from typing import Any
 
 import pandas as pd
 
-from harness.report.marks import records
-from harness.report.quantities import ACCURACY, BASELINE, HEADLINE, TRAIN_TIME, Quantity
-from harness.report.readings import Readings
-from harness.results import stats
+from harness.results import estimates, stats
+from harness.results.estimates import Readings
+from harness.results.quantities import ACCURACY, BASELINE, HEADLINE, TRAIN_TIME, Quantity
 from harness.spec import AXES, SPLITS
 
 ORIGIN = ["environment", "measurement", "shared_code"]
@@ -26,11 +24,8 @@ NAMED = len(SPLITS)
 
 GROUP_BY = [*SPLITS, *ORIGIN]
 
-Samples = dict[tuple[int, int], list[float]]
-"""(seed, repeat) -> samples of that process, in display units."""
-
 Centres = dict[tuple[int, int], float]
-"""(seed, repeat) -> median of that process's samples, in display units."""
+"""(seed, repeat) -> what that process says of a quantity, in display units."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +71,11 @@ class Group:
 
     @cached_property
     def _cells(self) -> dict[str, dict[tuple[str, int], list[dict[str, Any]]]]:
-        columns = ["trial", "probe", "method", "T", "seed", "repeat", "status"]
+        where = ["probe", "method", "T"]
         found: dict[str, dict[tuple[str, int], list[dict[str, Any]]]] = {}
-        for row in records(self.trials[columns]):
-            cells = found.setdefault(str(row["probe"]), {})
-            cells.setdefault((str(row["method"]), int(row["T"])), []).append(row)
+        trials = self.trials[[*where, "trial", "seed", "repeat", "status"]]
+        for (probe, method, T), rows in estimates.cells(trials, where).items():
+            found.setdefault(str(probe), {})[str(method), int(T)] = rows
         return found
 
     def cells(self, probe: str) -> dict[tuple[str, int], list[dict[str, Any]]]:
@@ -153,12 +148,12 @@ def outcomes(group: Group, costs: pd.DataFrame) -> pd.DataFrame:
         key: costs[costs["quantity"] == key].set_index(["method", "T"])["value"].to_dict()
         for key in HEADLINE
     }
-    final, seconds = samples_of(group, ACCURACY), samples_of(group, TRAIN_TIME)
+    final, seconds = centres_of(group, ACCURACY), centres_of(group, TRAIN_TIME)
     budget = group.trials["training"].dropna()
     rows = []
     for key, part in group.cells("accuracy").items():
         row: dict[str, object] = {"training": budget.iloc[0], "method": key[0], "T": key[1]}
-        runs = [values[-1] for values in final.get(key, {}).values()]
+        runs = list(final.get(key, {}).values())
         row |= {"memory": cost["live_peak"].get(key, math.nan), "runs": len(runs)}
         row |= {"step": cost["step"].get(key, math.nan)}
         row |= {"status": failure(part), "trial": part[0]["trial"]}
@@ -166,40 +161,19 @@ def outcomes(group: Group, costs: pd.DataFrame) -> pd.DataFrame:
             row |= {"accuracy": stats.median(runs), "low": min(runs), "high": max(runs)}
             row |= {"status": "ok"}
         if key in seconds:
-            row["seconds"] = stats.median([sum(run) for run in seconds[key].values()])
+            row["seconds"] = stats.median(list(seconds[key].values()))
         rows.append(row)
     columns = ["training", "T", "method", "accuracy", "low", "high", "runs", "seconds", "memory"]
     return pd.DataFrame(rows, columns=[*columns, "step", "status", "trial"])
 
 
-def samples_of(group: Group, quantity: Quantity) -> dict[tuple[str, int], Samples]:
-    """(method, T) -> samples of one quantity by process, in display units."""
-    values = group.readings.of(quantity.metric, quantity.phase)
-    found: dict[tuple[str, int], Samples] = {}
-    for key, trials in group.cells(quantity.probe).items():
-        samples = {
-            (int(row["seed"]), int(row["repeat"])): [x * quantity.factor for x in mine]
-            for row in trials
-            if (mine := values.get(row["trial"]))
-        }
-        if samples:
-            found[key] = samples
-    return found
-
-
 def centres_of(group: Group, quantity: Quantity) -> dict[tuple[str, int], Centres]:
-    """(method, T) -> median of each process's samples of one quantity, in display units."""
-    values = group.readings.centres(quantity.metric, quantity.phase)
-    found: dict[tuple[str, int], Centres] = {}
-    for key, trials in group.cells(quantity.probe).items():
-        centres = {
-            (int(row["seed"]), int(row["repeat"])): values[row["trial"]] * quantity.factor
-            for row in trials
-            if row["trial"] in values
-        }
-        if centres:
-            found[key] = centres
-    return found
+    """(method, T) -> what each process says of one quantity."""
+    found = {
+        key: estimates.centres(group.readings, quantity, trials)
+        for key, trials in group.cells(quantity.probe).items()
+    }
+    return {key: centres for key, centres in found.items() if centres}
 
 
 def failure(trials: Sequence[Mapping[str, Any]]) -> str:
@@ -221,27 +195,15 @@ def _row(
     failed = sum(trial["status"] != "ok" for trial in trials)
     row["note"] = f"{failed} of {len(trials)} repeats failed" if failed else ""
     row["trial"] = trials[0]["trial"]
-    if key not in centres:
+    found = estimates.estimate(group.readings, quantity, trials)
+    if found is None:
         return row
-    found = _summary(group, quantity, trials, list(centres[key].values()))
     row |= {"value": found.value, "low": found.low, "high": found.high, "status": "ok"}
     row |= {"processes": found.processes, "basis": found.basis}
     ratio = _ratio(centres[key], centres.get((BASELINE, T), {}))
     if ratio is not None:
         row |= {"ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high}
     return row
-
-
-def _summary(
-    group: Group, quantity: Quantity, trials: Sequence[Mapping[str, Any]], centres: list[float]
-) -> stats.Estimate:
-    """What `stats.summarise` says of the processes, from their medians where there are several."""
-    if len(centres) > 1:
-        low, high = stats.bootstrap_interval(centres)
-        return stats.Estimate(median(centres), low, high, len(centres), "processes")
-    values = group.readings.of(quantity.metric, quantity.phase)
-    measured = [values[row["trial"]] for row in trials if row["trial"] in values]
-    return stats.summarise([[x * quantity.factor for x in measured[-1]]])
 
 
 def _ratio(

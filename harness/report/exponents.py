@@ -14,11 +14,11 @@ from harness.report.estimates import Group
 from harness.report.laws import Law, class_of
 from harness.report.marks import Figure, Looks, Trace
 from harness.report.parts import Control, Panel, Variant
-from harness.report.quantities import MEMORY, TIME, Quantity
 from harness.report.style import Look
 from harness.report.tables import Interval
 from harness.results import growth
 from harness.results.memory_class import STORED
+from harness.results.quantities import MEMORY, TIME, Quantity
 
 NOTE = (
     "The law a + b·T^p, fitted to every measured T. An exponent of 1 is linear growth; without "

@@ -13,8 +13,9 @@ import pandas as pd
 from harness.report import axes, marks
 from harness.report.laws import Law
 from harness.report.marks import Figure, Looks, Trace
-from harness.report.quantities import BASELINE, Quantity, words
 from harness.report.style import Look
+from harness.results.estimates import records
+from harness.results.quantities import BASELINE, Quantity, words
 
 Rows = list[dict[str, Any]]
 
@@ -80,7 +81,7 @@ def scales(costs: pd.DataFrame, quantity: Quantity, view: str) -> dict[str, axes
 
 
 def _rows(costs: pd.DataFrame, quantity: Quantity) -> Rows:
-    return [row for row in marks.records(costs) if row["quantity"] == quantity.key]
+    return [row for row in records(costs) if row["quantity"] == quantity.key]
 
 
 def _line(method: str, rows: Rows, value: str, quantity: Quantity, look: Look) -> Trace:

@@ -13,8 +13,8 @@ from harness.report.estimates import Group
 from harness.report.layers import label
 from harness.report.marks import Figure, Looks
 from harness.report.parts import Control, Panel, Variant
-from harness.report.quantities import number
 from harness.report.style import BLUE, LIGHT
+from harness.results.quantities import number
 
 NOTE = (
     "Share of a layer's neurons that fire in a time step, averaged over the batch. A layer that "

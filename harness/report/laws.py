@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.report.estimates import Group, centres_of
-from harness.report.quantities import GROWING, Quantity, number
 from harness.results import growth, memory_class
+from harness.results.quantities import GROWING, Quantity, number
 
 Floats = NDArray[np.float64]
 NARROW: Final = 0.02

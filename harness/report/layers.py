@@ -13,9 +13,9 @@ from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
 from harness.report.parts import Control, Panel, Variant
-from harness.report.quantities import number
 from harness.report.tables import Interval
 from harness.results import stats
+from harness.results.quantities import number
 
 ALL: Final = "all"
 """The phase that stands for the whole network."""

@@ -18,7 +18,7 @@ from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
 from harness.report.parts import Control, Panel, Variant
-from harness.report.quantities import words
+from harness.results.quantities import words
 
 NOTE = (
     "From the exact count of tensor bytes and an allowance for what allocators and the CUDA "

@@ -15,11 +15,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-import pandas as pd
-
-from harness.report.quantities import number
 from harness.report.style import LIGHT, Look
 from harness.results import stats
+from harness.results.quantities import number
 
 Trace = dict[str, Any]
 Figure = dict[str, Any]
@@ -27,13 +25,6 @@ Looks = Mapping[str, Look]
 
 FADED: Final = 0.35
 """Opacity of what is there but not what the figure is about."""
-
-
-def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a frame as dictionaries."""
-    names = [str(name) for name in frame.columns]
-    columns = [frame[name].tolist() for name in frame.columns]
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 def plain(values: Iterable[Any]) -> list[Any]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from harness.report.marks import records
-from harness.report.quantities import number
 from harness.report.style import SYMBOLS, Look
 from harness.report.tables import Command, Interval
+from harness.results.estimates import records
+from harness.results.quantities import number
 
 
 def escape(text: object) -> str:
@@ -81,12 +81,31 @@ def table(
     tops = {head: _top([row[head] for row in rows]) for head in bars}
     body = "".join(_row(row, looks, words, tops) for row in rows)
     return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
-        f"<table><caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
+        f"{scroll(caption, heads, body)}"
         f'<button type="button" class="download" data-file="{escape(name)}.csv">'
         f"Download as CSV</button>"
     )
+
+
+def still_table(caption: str, heads: Mapping[str, str], rows: Iterable[str]) -> str:
+    """A table without controls; `heads` are its headings with the kind of each column."""
+    row = "".join(f'<th scope="col" class="{kind}">{head}</th>' for head, kind in heads.items())
+    return scroll(caption, row, "".join(rows))
+
+
+def scroll(caption: str, heads: str, body: str) -> str:
+    """A table of cells that are HTML already; it scrolls where it is too wide."""
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}">'
+        f"<table><caption>{escape(caption)}</caption><thead><tr>{heads}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def block(lines: Sequence[str]) -> str:
+    """Lines to copy, as they are; nothing if there are none."""
+    text = escape("\n".join(lines))
+    return f'<pre tabindex="0">{text}</pre>' if lines else ""
 
 
 def facts(pairs: Sequence[tuple[str, object]]) -> str:

@@ -14,8 +14,8 @@ from harness.report.markup import buttons, escape, facts, glyph, script, select,
 from harness.report.panels import Sheet
 from harness.report.parts import Control, Panel
 from harness.report.payload import dump, pack
-from harness.report.quantities import BASELINE
 from harness.report.style import Look
+from harness.results.quantities import BASELINE
 
 SCRIPTS: Final = ("data.js", "view.js", "plots.js", "tables.js", "page.js")
 
@@ -87,11 +87,7 @@ def render(
         pack("plotly", get_plotlyjs()),
         f"<script>{''.join(map(shell.asset, SCRIPTS))}</script>",
     ]
-    return (
-        f"{shell.head(about.title, policy=shell.WITH_SCRIPTS)}<body>\n"
-        + "\n".join(body)
-        + "\n</body>\n</html>\n"
-    )
+    return shell.page(about.title, "\n".join(body), policy=shell.WITH_SCRIPTS)
 
 
 def group_html(sheet: Sheet, looks: Mapping[str, Look]) -> str:
@@ -120,19 +116,15 @@ def group_html(sheet: Sheet, looks: Mapping[str, Look]) -> str:
 
 def _header(trials: pd.DataFrame, about: About) -> str:
     cautions = "".join(f"<li>{escape(notice)}</li>" for notice in about.notices)
-    chips = "".join(
-        f'<li class="chip {escape(status)}"><b>{number}</b> {escape(words)}</li>'
-        for status, words, number in context.counts(trials)
-    )
-    return (
-        f'<header><div class="title"><h1>{escape(about.title)}</h1>'
-        "<p>Training cost of spiking neural networks</p>"
-        f'<ul class="chips" aria-label="Trials by status">{chips}</ul></div>'
+    found = ((status, number, words) for status, words, number in context.counts(trials))
+    marks = shell.chips("Trials by status", found)
+    rest = (
         f"{facts(context.summary(trials, about.machines, about.settings))}"
         + (f'<ul class="notices" aria-label="Cautions">{cautions}</ul>' if cautions else "")
         + '<details class="how"><summary>How to read this</summary>'
-        f"{HOW_TO_READ}</details></header>"
+        f"{HOW_TO_READ}</details>"
     )
+    return shell.header(about.title, "Training cost of spiking neural networks", marks, rest)
 
 
 def _toolbar(sheets: Sequence[Sheet], looks: Mapping[str, Look]) -> str:

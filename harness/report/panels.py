@@ -30,7 +30,7 @@ from harness.report.laws import Law, laws
 from harness.report.limits import Limit
 from harness.report.marks import Looks
 from harness.report.parts import Control, Panel, Variant
-from harness.report.quantities import BASELINE, ENERGY, HEADLINE, MEMORY, TIME, WORK, Quantity
+from harness.results.quantities import BASELINE, ENERGY, HEADLINE, MEMORY, TIME, WORK, Quantity
 
 Laws = Mapping[str, Mapping[str, Law]]
 

@@ -14,8 +14,9 @@ from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
 from harness.report.parts import Control, Panel, Variant
-from harness.report.quantities import ABOVE, MEMORY, WHOLE, Quantity, number
 from harness.report.style import LIGHT, Look
+from harness.results.estimates import records
+from harness.results.quantities import ABOVE, MEMORY, WHOLE, Quantity, number
 
 NOTE = (
     "Predicted: the exact count of tensor bytes, as `ratebp-bench plan` gives it without running "
@@ -70,7 +71,7 @@ def figure(points: pd.DataFrame, quantity: Quantity, methods: list[str], looks: 
     for method in methods:
         mine = points[points["method"] == method].sort_values("T")
         if len(mine):
-            traces.append(_markers(method, marks.records(mine), looks[method]))
+            traces.append(_markers(method, records(mine), looks[method]))
     layout = axes.layout("predicted (MiB)", f"{quantity.label} (MiB)")
     layout["xaxis"] |= axes.values(points["predicted"], "log")
     layout["yaxis"] |= axes.values(points["measured"], "log")

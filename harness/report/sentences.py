@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from harness.report.estimates import common_steps
-from harness.report.marks import records
-from harness.report.quantities import BASELINE, HEADLINE, Quantity, number, words
+from harness.results.estimates import records
+from harness.results.quantities import BASELINE, HEADLINE, Quantity, number, words
 
 Rows = list[dict[str, Any]]
 

@@ -1,8 +1,11 @@
-"""What every HTML page begins with: nothing may be asked for, both themes, the same styles."""
+"""What every HTML page is made in: nothing may be asked for, both themes, the same styles.
+
+The report fills it by itself; those of the gate and the trend have no scripts and are `plain`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import resources
 from typing import Final
 
@@ -29,6 +32,44 @@ def head(title: str, *, policy: str = POLICY, styles: Sequence[str] = STYLES) ->
         f"@media (prefers-color-scheme: dark) {{ :root {{ {style.variables(DARK)} }} }}\n"
         f"{''.join(map(asset, styles))}</style>\n</head>\n"
     )
+
+
+def page(
+    title: str, body: str, *, policy: str = POLICY, styles: Sequence[str] = STYLES, kind: str = ""
+) -> str:
+    """The whole document around a body; `kind` is for the styles."""
+    mark = f' class="{kind}"' if kind else ""
+    start = head(title, policy=policy, styles=styles)
+    return f"{start}<body{mark}>\n{body}\n</body>\n</html>\n"
+
+
+def plain(title: str, top: str, cards: str) -> str:
+    """A document without scripts: its header, and its cards one below the other."""
+    body = f"{top}<main>{cards}</main>"
+    return page(title, body, styles=(*STYLES, "gate.css"), kind="gate")
+
+
+def header(title: str, summary: str, marks: str = "", rest: str = "") -> str:
+    """What the page is about, in a line each; `marks` stand below that, `rest` beside it."""
+    return (
+        f'<header><div class="title"><h1>{escape(title)}</h1><p>{escape(summary)}</p>{marks}</div>'
+        f"{rest}</header>"
+    )
+
+
+def chips(label: str, found: Iterable[tuple[str, object, str]]) -> str:
+    """A row of short facts: class, what is bold, and the rest."""
+    items = "".join(
+        f'<li class="chip {escape(kind)}"><b>{escape(bold)}</b> {escape(rest)}</li>'
+        for kind, bold, rest in found
+    )
+    return f'<ul class="chips" aria-label="{escape(label)}">{items}</ul>'
+
+
+def card(heading: str, body: str) -> str:
+    """A card, or nothing without a body."""
+    title = f"<h2>{escape(heading)}</h2>"
+    return f'<section class="card">{title}{body}</section>' if body else ""
 
 
 def asset(name: str) -> str:

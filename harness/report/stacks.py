@@ -13,10 +13,11 @@ import pandas as pd
 
 from harness.report import axes
 from harness.report.estimates import Group, centres_of, failure
-from harness.report.marks import Figure, Trace, plain, records
+from harness.report.marks import Figure, Trace, plain
 from harness.report.parts import Control, Panel, Variant
-from harness.report.quantities import MIB, MILLI, Quantity, number, words
 from harness.report.style import HELD, LIGHT, PHASES, Phase
+from harness.results.estimates import records
+from harness.results.quantities import MIB, MILLI, Quantity, number, words
 
 NOTE = (
     "Forward trace: what the method adds to a forward without graph or trace. Memory is cut where "

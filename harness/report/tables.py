@@ -15,8 +15,8 @@ from typing import Any
 import pandas as pd
 
 from harness.report.estimates import Group
-from harness.report.marks import records
-from harness.report.quantities import BASELINE, Quantity, words
+from harness.results.estimates import records
+from harness.results.quantities import BASELINE, Quantity, words
 
 VIEWS = ("absolute", "ratio")
 

@@ -13,9 +13,10 @@ from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import FADED, Figure, Looks, Trace
 from harness.report.parts import Control, Panel, Variant
-from harness.report.quantities import number, words
 from harness.report.style import LIGHT, Look
 from harness.report.tables import accuracy
+from harness.results.estimates import records
+from harness.results.quantities import number, words
 
 NOTE = (
     "After the fixed training budget of the sweep. Bars: range over seeds and repeats; with one "
@@ -48,7 +49,7 @@ def panel(group: Group, outcomes: pd.DataFrame, looks: Looks) -> Panel:
     steps = sorted({int(T) for T in outcomes["T"]}, reverse=True)
     prices = [p for p in PRICES if outcomes[p.key].notna().any()] or list(PRICES[:1])
     for T in steps:
-        here = marks.records(outcomes[outcomes["T"] == T])
+        here = records(outcomes[outcomes["T"] == T])
         for price in prices:
             name = f"{price.key}-{T}"
             best = front(here, price)

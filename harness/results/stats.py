@@ -93,15 +93,19 @@ def summarise(processes: Sequence[ArrayLike]) -> Estimate:
     """
     if not processes:
         raise ValueError("nothing to summarise: no process has a sample")
-    centres = [median(samples) for samples in processes]
-    value = median(centres)
-    if len(centres) > 1:
-        low, high = bootstrap_interval(centres)
-        return Estimate(value, low, high, len(centres), "processes")
+    if len(processes) > 1:
+        return over_processes([median(samples) for samples in processes])
+    value = median(processes[0])
     if np.size(processes[0]) > 1:
         low, high = interquartile(processes[0])
         return Estimate(value, low, high, 1, "samples")
     return Estimate(value, math.nan, math.nan, 1, "none")
+
+
+def over_processes(values: ArrayLike) -> Estimate:
+    """Median of one number a process, at least two of them, with its bootstrap interval."""
+    low, high = bootstrap_interval(values)
+    return Estimate(median(values), low, high, int(np.size(values)), "processes")
 
 
 def paired_ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
@@ -126,6 +130,31 @@ def paired_ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
         return Estimate(value, math.nan, math.nan, 1, "none")
     low, high = bootstrap_interval(logs)
     return Estimate(value, math.exp(low), math.exp(high), int(logs.size), "processes")
+
+
+def unpaired_ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
+    """Ratio of the medians of two sets of processes, with a bootstrap over each.
+
+    With fewer than `ENOUGH` processes on a side the interval is that of the extremes.
+
+    Raises
+    ------
+    ValueError
+        If an array holds a number that is not positive.
+    """
+    above, below = _numbers(numerator), _numbers(denominator)
+    if not (np.all(above > 0) and np.all(below > 0)):
+        raise ValueError("a ratio needs positive numbers on both sides")
+    value, few = median(above) / median(below), min(above.size, below.size)
+    if few < ENOUGH:
+        low, high = np.min(above) / np.max(below), np.max(above) / np.min(below)
+    else:
+        draw = np.random.default_rng(0).choice
+        under, over = (
+            np.median(draw(side, size=(RESAMPLES, side.size)), axis=1) for side in (below, above)
+        )
+        low, high = np.quantile(over / under, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return Estimate(value, float(low), float(high), few, "processes")
 
 
 def log_spread(values: ArrayLike) -> float:

@@ -7,22 +7,23 @@ an answer like any other, and a new child goes on with the next one.
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
-from typing import IO, Any, Final
+from pathlib import Path
+from typing import Any, Final
 
 from harness.errors import CheckError
 from harness.machine import start
+from harness.machine.child import Child, last_words
 
 COMMAND: Final = start.command("ratebp.checker")
 WRONG: Final = "wrong"
-_TAIL_LINES: Final = 8
+_GRACE_S: Final = 5.0
 
 
 @dataclass(frozen=True)
-class Request:
+class CheckRequest:
     """One method on one network.
 
     Attributes:
@@ -43,7 +44,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Answer:
+class CheckAnswer:
     """What was found; the words are those of `ratebp.Check`.
 
     Attributes:
@@ -55,7 +56,7 @@ class Answer:
         reason: one sentence, or nothing.
     """
 
-    request: Request
+    request: CheckRequest
     outcome: str
     error: float | None = None
     cosine: float | None = None
@@ -75,13 +76,15 @@ def shape(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def exit_code(answers: Sequence[Answer]) -> int:
+def exit_code(answers: Sequence[CheckAnswer]) -> int:
     """Return 1 if anything is wrong, else 0."""
     return int(any(answer.outcome == WRONG for answer in answers))
 
 
-def ask(requests: Sequence[Request], command: Sequence[str] | None = None) -> Iterator[Answer]:
-    """Return the answers, one by one, in the order of the requests.
+def ask(
+    requests: Sequence[CheckRequest], command: Sequence[str] | None = None
+) -> Generator[CheckAnswer, None, None]:
+    """Return the answers, one by one, in the order of the requests; close it to end the child.
 
     Args:
         requests: the questions.
@@ -91,47 +94,32 @@ def ask(requests: Sequence[Request], command: Sequence[str] | None = None) -> It
         CheckError: for a network that cannot be loaded or run, or a child that answers nothing.
     """
     left = list(requests)
-    while left:
-        with tempfile.TemporaryFile("w+") as errors:
-            code = yield from _by_one_child(left, command or COMMAND, errors)
-            if not left:
-                return
-            errors.seek(0)
-            tail = "\n".join(errors.read().strip().splitlines()[-_TAIL_LINES:])
-        if code >= 0:
-            raise CheckError(
-                f"the check of {left[0].model} ended with code {code} before its answer:\n{tail}"
-            )
-        yield Answer(left.pop(0), WRONG, reason=f"It ends the process, by signal {-code}. {tail}")
-
-
-def _by_one_child(
-    left: list[Request], command: Sequence[str], errors: IO[str]
-) -> Generator[Answer, None, int]:
-    try:
-        child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True
-        )
-    except OSError as error:
-        raise CheckError(f"cannot start the check: {error}") from error
-    with child:
-        assert child.stdin is not None
-        assert child.stdout is not None
+    with tempfile.TemporaryDirectory(prefix="ratebp-check-") as folder:
+        log = Path(folder) / "stderr"
         while left:
             try:
-                child.stdin.write(json.dumps(asdict(left[0])) + "\n")
-                child.stdin.flush()
-                line = child.stdout.readline()
-            except BrokenPipeError:
-                break
-            if not line:
-                break
-            yield _answer(left.pop(0), json.loads(line))
-        child.stdin.close()
-        return child.wait()
+                child = Child(command or COMMAND, log)
+            except OSError as error:
+                raise CheckError(f"cannot start the check: {error}") from error
+            with child:
+                while left and (line := child.ask(json.dumps(asdict(left[0])))):
+                    yield _answer(left.pop(0), json.loads(line))
+                child.answer(b"")
+                code = child.end(_GRACE_S)
+            if left:
+                yield _broken(left.pop(0), code, last_words(log))
 
 
-def _answer(request: Request, plain: dict[str, Any]) -> Answer:
+def _broken(request: CheckRequest, code: int, said: str) -> CheckAnswer:
+    """The answer of a process that has ended instead; anything but a signal is a fault of ours."""
+    if code >= 0:
+        raise CheckError(
+            f"the check of {request.model} ended with code {code} before its answer:\n{said}"
+        )
+    return CheckAnswer(request, WRONG, reason=f"It ends the process, by signal {-code}. {said}")
+
+
+def _answer(request: CheckRequest, plain: dict[str, Any]) -> CheckAnswer:
     if plain["outcome"] == "invalid":
         raise CheckError(plain["reason"])
-    return Answer(request, **plain)
+    return CheckAnswer(request, **plain)

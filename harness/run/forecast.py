@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from harness.run.executors import Outcome
+from harness.outcome import Outcome
 from harness.spec import LATER, Cell, TrialSpec
 
 FULL: Final = 0.95
@@ -29,18 +29,7 @@ _DECISIVE: Final = ("ok", "oom_host", "oom_cuda")
 """Ends of a probe that say whether the prediction was right, the strongest word first."""
 
 
-class Prediction(Protocol):
-    """The exact figures of one cell."""
-
-    @property
-    def status(self) -> str:
-        """Only "ok" has figures."""
-
-    def figure(self, metric: str, phase: str = "step") -> int:
-        """One exact figure."""
-
-
-Predict = Callable[[Sequence[Cell]], Iterable[tuple[Cell, Prediction]]]
+Predict = Callable[[Sequence[Cell]], Iterable[tuple[Cell, Outcome]]]
 """Predicts cells, in any order."""
 
 Capacity = Mapping[str, int | None]
@@ -131,7 +120,7 @@ class Forecast:
         )
         facts = {**asdict(need), "full": FULL, "probe": probe.trial, "probe_status": status}
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        return Outcome("skipped", text, now, 0.0, facts={FACT: facts})
+        return Outcome("skipped", text, facts={FACT: facts}, started=now)
 
 
 def make(
@@ -185,8 +174,7 @@ def _needs(
         for cell in asked[counted]:
             there = capacity[cell.device]
             if found.status == "ok" and there is not None:
-                total = found.figure("mem.persistent") + found.figure("mem.live_peak")
-                yield cell, Need(total, there)
+                yield cell, Need(found.demand, there)
 
 
 def _countable(cell: Cell) -> Cell:

@@ -13,7 +13,7 @@ from harness.sweep.catalogue import Catalogue
 
 
 @dataclass(frozen=True)
-class Place:
+class Provenance:
     """Where and with what a run measures.
 
     Attributes
@@ -37,7 +37,7 @@ class Place:
     dirty: bool | None
 
 
-def here(offered: Catalogue) -> Place:
+def here(offered: Catalogue) -> Provenance:
     """Look at this machine and this checkout."""
     gpus = gpu.inventory()
     fingerprint = environment.fingerprint(asdict(gpus))
@@ -47,7 +47,7 @@ def here(offered: Catalogue) -> Place:
     elif not gpu.present(gpus):
         no_cuda = f"no GPU is visible ({gpus.absent or 'hidden by CUDA_VISIBLE_DEVICES'})"
     commit, dirty = environment.commit()
-    return Place(
+    return Provenance(
         environment=environment.fingerprint_hash(fingerprint),
         fingerprint=fingerprint,
         auto_device="cpu" if no_cuda else "cuda",

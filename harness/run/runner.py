@@ -14,14 +14,15 @@ from typing import Any, Final
 
 from harness.errors import HarnessError
 from harness.machine import environment
+from harness.outcome import Outcome
 from harness.results.store import Store, Tables
 from harness.rows import MEASUREMENT_VERSION, SCHEMA_VERSION
 from harness.run import forecast
-from harness.run.executors import Executor, Outcome
+from harness.run.executors import Executor
 from harness.run.executors.local import LocalExecutor
 from harness.run.forecast import Capacity, Forecast, Predict
-from harness.run.provenance import Place, here
-from harness.run.scheduler import Crew, Listener
+from harness.run.provenance import Provenance, here
+from harness.run.scheduler import RunListener, Scheduler
 from harness.run.trial_order import arrange
 from harness.spec import TrialSpec, trial_id
 from harness.sweep import catalogue
@@ -34,7 +35,7 @@ FAILED: Final = ("crash", "timeout", "invalid")
 
 
 @dataclass(frozen=True)
-class Request:
+class RunRequest:
     """What the user asked for; None means what the sweep or the machine says."""
 
     sweep: str
@@ -75,8 +76,8 @@ class Summary:
 
 
 def run(
-    request: Request,
-    listener: Listener,
+    request: RunRequest,
+    listener: RunListener,
     *,
     executor: Executor | None = None,
     command: Sequence[str] = catalogue.COMMAND,
@@ -103,58 +104,58 @@ def run(
     path = find(request.sweep)
     sweep = read(path)
     offered = catalogue.load(command)
-    place = here(offered)
-    specs = _trials(sweep, path.name, request, offered, place)
+    provenance = here(offered)
+    specs = _trials(sweep, path.name, request, offered, provenance)
     store = Store(request.results / "runs" / sweep.name)
     with store.locked():
         store.prune()
-        store.write_environment(place.environment, place.fingerprint)
+        store.write_environment(provenance.environment, provenance.fingerprint)
         store.write_plan(_plan(sweep, specs))
-        capacity = _capacity(place)
+        capacity = _capacity(provenance)
         todo = [spec for spec in specs if not _finished(store.record(spec.trial), spec, capacity)]
         for notice in store.notices:
             listener.notice(notice)
         jobs = request.jobs or environment.usable_cores()
         runs = executor or LocalExecutor(notice=listener.notice)
-        crew = Crew(store, runs, listener, _recorder(sweep, offered, place), jobs)
+        scheduler = Scheduler(store, runs, listener, _recorder(sweep, offered, provenance), jobs)
         foreseen = _foreseen(specs, todo, predict, capacity, listener)
         listener.planned(todo, len(specs), jobs)
-        _measure(crew, foreseen, store, listener)
+        _measure(scheduler, foreseen, store, listener)
         store.prune()
         tables = store.write_tables()
     return Summary(
         folder=store.folder,
         tables=tables,
-        measured=crew.measured,
+        measured=scheduler.measured,
         kept=len(specs) - len(todo),
-        missing=len(todo) - crew.measured,
+        missing=len(todo) - scheduler.measured,
         seconds=time.monotonic() - clock,
-        stopped=crew.stopped,
+        stopped=scheduler.stopped,
     )
 
 
 def _trials(
-    sweep: Sweep, source: str, request: Request, offered: Catalogue, place: Place
+    sweep: Sweep, source: str, request: RunRequest, offered: Catalogue, provenance: Provenance
 ) -> list[TrialSpec]:
     """Every trial of the sweep, in the order to measure them."""
     questions = ask(
         sweep,
         offered,
-        auto_device=place.auto_device,
+        auto_device=provenance.auto_device,
         device=request.device,
-        no_cuda=place.no_cuda,
+        no_cuda=provenance.no_cuda,
         source=source,
     )
     repeats = request.repeats or sweep.repeats
     specs = []
     for order, (question, repeat) in enumerate(arrange(questions, repeats, sweep.seed)):
-        code = place.sources.code(question.cell.method.name, question.probe)
+        code = provenance.sources.code(question.cell.method.name, question.probe)
         name = trial_id(
             question.cell,
             question.probe,
             repeat,
             code=code,
-            environment=place.environment,
+            environment=provenance.environment,
             measurement=MEASUREMENT_VERSION,
         )
         specs.append(
@@ -166,7 +167,7 @@ def _trials(
                 repeat=repeat,
                 order=order,
                 timeout_s=sweep.timeout_s,
-                environment=place.environment,
+                environment=provenance.environment,
                 code=code,
                 measurement=MEASUREMENT_VERSION,
             )
@@ -182,8 +183,8 @@ def _plan(sweep: Sweep, specs: Sequence[TrialSpec]) -> dict[str, Any]:
     }
 
 
-def _capacity(place: Place) -> Capacity:
-    trial = place.fingerprint["gpus"].get("trial") or {}
+def _capacity(provenance: Provenance) -> Capacity:
+    trial = provenance.fingerprint["gpus"].get("trial") or {}
     return {"cpu": environment.available_memory(), "cuda": trial.get("memory")}
 
 
@@ -192,7 +193,7 @@ def _foreseen(
     todo: Sequence[TrialSpec],
     predict: Predict | None,
     capacity: Capacity,
-    listener: Listener,
+    listener: RunListener,
 ) -> Forecast:
     """What is predicted to fail; a prediction that cannot be had must not stop the run."""
     try:
@@ -203,17 +204,17 @@ def _foreseen(
     return Forecast(specs, todo, {})
 
 
-def _measure(crew: Crew, foreseen: Forecast, store: Store, listener: Listener) -> None:
+def _measure(scheduler: Scheduler, foreseen: Forecast, store: Store, listener: RunListener) -> None:
     first = foreseen.first(store.record)
-    crew.measure(first)
-    if crew.stopped is not None:
+    scheduler.measure(first)
+    if scheduler.stopped is not None:
         return
     run, skip, notices = foreseen.rest(first, store.record)
     for notice in notices:
         listener.notice(notice)
     for spec, outcome in skip:
-        crew.skip(spec, outcome)
-    crew.measure(run)
+        scheduler.skip(spec, outcome)
+    scheduler.measure(run)
 
 
 def _finished(record: Mapping[str, Any] | None, spec: TrialSpec, capacity: Capacity) -> bool:
@@ -232,11 +233,11 @@ def _finished(record: Mapping[str, Any] | None, spec: TrialSpec, capacity: Capac
 
 
 def _recorder(
-    sweep: Sweep, offered: Catalogue, place: Place
+    sweep: Sweep, offered: Catalogue, provenance: Provenance
 ) -> Callable[[TrialSpec, Outcome, int], dict[str, Any]]:
     def record(spec: TrialSpec, outcome: Outcome, attempts: int) -> dict[str, Any]:
         method = offered.methods[spec.cell.method.name]
-        outcome = _of_recorded_code(outcome, place)
+        outcome = _of_recorded_code(outcome, provenance)
         return {
             "schema": SCHEMA_VERSION,
             "measurement": spec.measurement,
@@ -256,9 +257,9 @@ def _recorder(
             "environment": spec.environment,
             "code": {
                 "digest": spec.code,
-                "shared": place.sources.shared,
-                "commit": place.commit,
-                "dirty": place.dirty,
+                "shared": provenance.sources.shared,
+                "commit": provenance.commit,
+                "dirty": provenance.dirty,
             },
             "started": outcome.started,
             "seconds": outcome.seconds,
@@ -269,9 +270,9 @@ def _recorder(
     return record
 
 
-def _of_recorded_code(outcome: Outcome, place: Place) -> Outcome:
+def _of_recorded_code(outcome: Outcome, provenance: Provenance) -> Outcome:
     """Refuse a figure of code that has been edited since the trial got its id."""
-    changed = place.sources.changed()
+    changed = provenance.sources.changed()
     if not changed:
         return outcome
     why = (

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from types import FrameType
 from typing import Final, Protocol
 
+from harness.machine.signals import handled
+from harness.outcome import Outcome
 from harness.results.store import Store
 from harness.run.exclusive import LARGEST, Turn, Turns
-from harness.run.executors import Executor, Outcome, TrialStopped
+from harness.run.executors import Executor, TrialStopped, attempt
 from harness.spec import TrialSpec
 
 ALONE: Final = ("time", "energy")
@@ -27,7 +28,10 @@ FOREIGN: Final = "foreign"
 """Fact of an invalid trial that somebody else's process disturbed: that, too, is bad luck."""
 
 
-class Listener(Protocol):
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class RunListener(Protocol):
     """Is told what happens, in the main thread."""
 
     def planned(self, todo: Sequence[TrialSpec], total: int, jobs: int) -> None:
@@ -40,7 +44,7 @@ class Listener(Protocol):
         """Something that the user should know."""
 
 
-class Crew:
+class Scheduler:
     """The main thread waits for threads, each of which waits for one trial process.
 
     The first Ctrl-C ends the launching and lets running trials finish; a second one, SIGTERM or
@@ -58,7 +62,7 @@ class Crew:
         self,
         store: Store,
         executor: Executor,
-        listener: Listener,
+        listener: RunListener,
         record: Callable[[TrialSpec, Outcome, int], dict[str, object]],
         jobs: int,
     ) -> None:
@@ -79,7 +83,7 @@ class Crew:
         StoreError
             If a record cannot be written; running trials are killed first.
         """
-        with self._signals(), ThreadPoolExecutor(self._jobs) as pool:
+        with handled(self._on_signal, *_ENDING), ThreadPoolExecutor(self._jobs) as pool:
             try:
                 self._loop(pool, specs)
             except BaseException:
@@ -117,13 +121,14 @@ class Crew:
     def _attempt(self, spec: TrialSpec, turn: Turn | None) -> tuple[Outcome, int]:
         folder = self._store.logs(spec.trial)
         try:
-            outcome = self._executor.run(spec, folder, turn)
-            if not _unlucky(outcome) or self.stopped is not None:
-                return outcome, 1
-            return self._executor.run(spec, folder, turn), 2
+            return attempt(self._executor, spec, folder, self._again, turn)
         finally:
             if turn is not None:
                 turn.leave()
+
+    def _again(self, outcome: Outcome) -> bool:
+        disturbed = outcome.status == "invalid" and bool(outcome.facts.get(FOREIGN))
+        return self.stopped is None and (disturbed or outcome.status in RETRIED)
 
     def skip(self, spec: TrialSpec, outcome: Outcome) -> None:
         """Give a trial its record without running it.
@@ -142,31 +147,12 @@ class Crew:
         self.measured += 1
         self._listener.finished(spec, outcome)
 
-    @contextlib.contextmanager
-    def _signals(self) -> Iterator[None]:
-        """Take over the signals that end a program, where this thread may."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        before = {number: signal.signal(number, self._on_signal) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.stopped is None:
             self._listener.notice("stopping after the running trials; Ctrl-C again kills them")
         else:
             self._executor.stop()
         self.stopped = number if self.stopped is None else self.stopped
-
-
-def _unlucky(outcome: Outcome) -> bool:
-    disturbed = outcome.status == "invalid" and bool(outcome.facts.get(FOREIGN))
-    return disturbed or outcome.status in RETRIED
 
 
 def _in_turn(spec: TrialSpec) -> bool:

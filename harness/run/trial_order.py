@@ -1,8 +1,9 @@
-"""The order of trials: drift of the machine must hit all methods alike.
+"""The order of trials, chosen so that a drift of the machine changes all methods alike.
 
-Blocks by repeat. Inside a block the probes follow each other; inside a probe, groups of cells that
-are equal but for the method come in shuffled order; inside a group the methods are neighbours, and
-each group starts with another of them.
+The first repeat of every trial comes before the second of any. Within a repeat the trials are
+sorted by probe. Within a probe, cells that differ in nothing but the method form a group. The
+groups are shuffled, the methods of one group stay neighbours, and each group begins with another
+method.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from harness.spec import AXES
 from harness.sweep.expand import Question
 
 PROBE_ORDER: Final = ("time", "energy", "accuracy", "fidelity", "activity", "memory")
-"""Long trials that may share the machine come before short ones, so that none is left alone."""
+"""Probes in the order in which they are measured.
+
+Trials of `time` and `energy` run alone. Of the others, which run side by side, the long ones come
+first: a long trial that is started last would keep one core busy while the others are idle.
+"""
 
 
 def arrange(questions: Iterable[Question], repeats: int, seed: int) -> list[tuple[Question, int]]:

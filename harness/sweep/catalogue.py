@@ -7,13 +7,15 @@ a broken plug-in cannot take the parent down.
 from __future__ import annotations
 
 import json
-import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import CatalogueError
 from harness.machine import start
+from harness.machine.child import Child, last_words
 
 COMMAND: Final = start.command("ratebp.catalogue")
 _TIMEOUT_S: Final = 480.0  # the first process of a machine may build the C++ kernels
@@ -101,23 +103,31 @@ def load(command: Sequence[str] = COMMAND) -> Catalogue:
         If the child fails, takes too long or prints something else.
     """
     try:
-        child = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise CatalogueError(f"cannot read the catalogue of methods: {error}") from error
-    if child.returncode != 0:
-        tail = "\n".join(child.stderr.strip().splitlines()[-8:])
-        raise CatalogueError(
-            f"cannot read the catalogue of methods: `{' '.join(command[1:])}` ended with code "
-            f"{child.returncode}; run it by hand to see all of its output. It ends:\n{tail}"
-        )
-    try:
-        return parse(json.loads(child.stdout))
+        return parse(json.loads(_printed(command)))
     except ValueError as error:
         raise CatalogueError(
             f"the catalogue of methods is not JSON ({error}); does a plug-in print when imported?"
         ) from error
+
+
+def _printed(command: Sequence[str]) -> bytes:
+    lines: list[bytes] = []
+    with tempfile.TemporaryDirectory(prefix="ratebp-catalogue-") as folder:
+        log = Path(folder) / "stderr"
+        try:
+            with Child(command, log) as child:
+                code = child.run(child.deadline(_TIMEOUT_S), lines.append)
+        except OSError as error:
+            raise CatalogueError(f"cannot read the catalogue of methods: {error}") from error
+        said = last_words(log)
+    if child.late:
+        raise CatalogueError(f"cannot read the catalogue of methods: no answer in {_TIMEOUT_S:g} s")
+    if code != 0:
+        raise CatalogueError(
+            f"cannot read the catalogue of methods: `{' '.join(command[1:])}` ended with code "
+            f"{code}; run it by hand to see all of its output. It ends:\n{said}"
+        )
+    return b"".join(lines)
 
 
 def parse(plain: Mapping[str, Any]) -> Catalogue:

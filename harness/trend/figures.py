@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-import pandas as pd
-
-from harness.results import stats
+from harness.results import estimates
+from harness.results.estimates import Readings
+from harness.results.quantities import Quantity
+from harness.results.stats import Estimate
 from harness.results.store import Tables
 from harness.spec import AXES
 
@@ -27,7 +28,7 @@ HEADLINES: Final = (
 """Metric and phase of what is worth following over months; of all of these, less is better."""
 
 _AXES: Final = tuple(axis for axis in AXES if not axis.pooled)
-_PLACE: Final = ("environment", "measurement", "commit")
+_ORIGIN: Final = ("environment", "measurement", "commit")
 
 
 @dataclass(frozen=True)
@@ -55,41 +56,43 @@ class Figure:
 def summarise(tables: Tables) -> list[Figure]:
     """The headline figures of all trials that ended well, in the order of their cells' names."""
     trials = tables.trials[tables.trials["status"] == "ok"]
-    wanted = pd.DataFrame(HEADLINES, columns=["metric", "phase"])
-    rows = tables.measurements.merge(wanted, on=["metric", "phase"]).merge(trials, on="trial")
-    keys = [*(axis.name for axis in _AXES), "metric", "phase", "unit", "kind", *_PLACE]
-    found = [
-        _figure(dict(zip(keys, key, strict=True)), group)
-        for key, group in rows.groupby(keys, dropna=False)
-    ]
+    readings = Readings(tables.measurements)
+    one = tables.measurements.drop_duplicates(["metric", "phase"])
+    kinds = estimates.cells(one, ["metric", "phase"])
+    found = []
+    names = [*(axis.name for axis in _AXES), *_ORIGIN]
+    for key, mine in estimates.cells(trials, names).items():
+        known = dict(zip(names, key, strict=True))
+        for metric, phase in HEADLINES:
+            quantity = Quantity(metric, metric, metric, phase, "", "", 1.0)
+            told = estimates.estimate(readings, quantity, mine)
+            if told is not None:
+                row = kinds[metric, phase][0]
+                found.append(_figure(known, quantity, row["unit"], row["kind"], told))
     order = {metric: number for number, metric in enumerate(HEADLINES)}
     return sorted(found, key=lambda figure: (figure.cell, order[figure.metric, figure.phase]))
 
 
-def _figure(key: dict[str, Any], rows: pd.DataFrame) -> Figure:
-    processes = [group.to_numpy() for _, group in rows.groupby("trial")["value"]]
-    estimate = stats.summarise(processes)
-    known = estimate.basis != "none"
+def _figure(
+    known: Mapping[str, Any], quantity: Quantity, unit: str, kind: str, told: Estimate
+) -> Figure:
+    bounded = told.basis != "none"
     where = (
-        f"{axis.name}={key[axis.name]}" if axis.number else str(key[axis.name])
+        f"{axis.name}={known[axis.name]}" if axis.number else str(known[axis.name])
         for axis in _AXES
-        if not (axis.later and key[axis.name] == axis.default)
+        if not (axis.later and known[axis.name] == axis.default)
     )
     return Figure(
         cell=" / ".join(where),
-        metric=key["metric"],
-        phase=key["phase"],
-        unit=key["unit"],
-        kind=key["kind"],
-        value=estimate.value,
-        low=estimate.low if known else estimate.value,
-        high=estimate.high if known else estimate.value,
-        processes=estimate.processes,
-        environment=key["environment"],
-        measurement=int(key["measurement"]),
-        commit=None if _absent(key["commit"]) else str(key["commit"]),
+        metric=quantity.metric,
+        phase=quantity.phase,
+        unit=unit,
+        kind=kind,
+        value=told.value,
+        low=told.low if bounded else told.value,
+        high=told.high if bounded else told.value,
+        processes=told.processes,
+        environment=known["environment"],
+        measurement=int(known["measurement"]),
+        commit=None if known["commit"] is None else str(known["commit"]),
     )
-
-
-def _absent(value: object) -> bool:
-    return value is None or (isinstance(value, float) and math.isnan(value))

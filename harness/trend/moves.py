@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from harness.machine.git import GitError, git
 from harness.trend import steps
 from harness.trend.history import Series
 from harness.trend.steps import Step
-
-_TIMEOUT_S: Final = 60.0
 
 
 @dataclass(frozen=True)
@@ -60,13 +57,7 @@ def _move(series: Series, step: Step, repository: Path) -> Move:
 
 def _between(repository: Path, last: str, first: str) -> tuple[str, ...]:
     try:
-        done = subprocess.run(
-            ["git", "-C", str(repository), "log", "--oneline", "--no-decorate", f"{last}..{first}"],
-            capture_output=True,
-            text=True,
-            timeout=_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        listed = git(repository, "log", "--oneline", "--no-decorate", f"{last}..{first}")
+    except GitError:
         return ()
-    return tuple(done.stdout.splitlines()) if done.returncode == 0 else ()
+    return tuple(listed.splitlines())

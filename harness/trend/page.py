@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from harness.report import shell
-from harness.report.markup import escape
-from harness.report.quantities import number
+from harness.report.markup import block, escape, still_table
+from harness.results.quantities import number
 from harness.trend.history import Series
 from harness.trend.moves import Move
 
-STYLES: Final = (*shell.STYLES, "gate.css")
+HEADS: Final = {
+    "cell": "text", "metric": "text", "first": "number", "last": "number", "runs": "number",
+    "line": "text",
+}  # fmt: skip
 WIDTH, HEIGHT = 160, 28
 _EDGE: Final = 4
-
-Moves = Mapping[int, Sequence[Move]]
 
 
 def render(history: Sequence[Series], moved: Sequence[Move]) -> str:
@@ -28,11 +29,9 @@ def render(history: Sequence[Series], moved: Sequence[Move]) -> str:
     runs = sorted({date for series in history for date in series.dates})
     ends = f", {runs[0]} to {runs[-1]}" if runs else ""
     summary = f"{len(history)} series of {len(runs)} runs{ends}; {len(moved)} steps"
-    return (
-        f'{shell.head("Trend", styles=STYLES)}<body class="gate">\n<header><div class="title">'
-        f"<h1>Trend</h1><p>{escape(summary)}</p></div></header><main>"
-        f"{_steps(moved)}{_table(ordered, by_series)}</main>\n</body>\n</html>\n"
-    )
+    rows = (_row(series, by_series.get(id(series), ())) for series in ordered)
+    cards = _steps(moved) + shell.card("Every series", still_table("Every series", HEADS, rows))
+    return shell.plain("Trend", shell.header("Trend", summary), cards)
 
 
 def line(series: Series, moved: Sequence[Move]) -> str:
@@ -65,28 +64,11 @@ def line(series: Series, moved: Sequence[Move]) -> str:
 def _steps(moved: Sequence[Move]) -> str:
     items = "".join(
         f"<li><b>{escape(move.series.cell)}</b>, {escape(move.series.metric)}: "
-        f"{escape(move.words)}{_commits(move)}</li>"
+        f"{escape(move.words)}{block(move.commits)}</li>"
         for move in moved
     )
     body = f"<ul>{items}</ul>" if items else "<p>No series has moved for good.</p>"
-    return f'<section class="card"><h2>Steps</h2>{body}</section>'
-
-
-def _commits(move: Move) -> str:
-    text = escape("\n".join(move.commits))
-    return f'<pre tabindex="0">{text}</pre>' if move.commits else ""
-
-
-def _table(history: Sequence[Series], moved: Moves) -> str:
-    heads = {"cell": "text", "metric": "text", "first": "number", "last": "number"}
-    heads |= {"runs": "number", "line": "text"}
-    row = "".join(f'<th scope="col" class="{kind}">{name}</th>' for name, kind in heads.items())
-    rows = "".join(_row(series, moved.get(id(series), ())) for series in history)
-    return (
-        '<section class="card"><h2>Every series</h2><div class="scroll" tabindex="0" role="region" '
-        f'aria-label="Every series"><table><caption>Every series</caption><thead><tr>{row}</tr>'
-        f"</thead><tbody>{rows}</tbody></table></div></section>"
-    )
+    return shell.card("Steps", body)
 
 
 def _row(series: Series, moved: Sequence[Move]) -> str:

@@ -20,6 +20,7 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
 )
 
+from harness.outcome import Outcome
 from harness.spec import Cell
 from harness.trial import trial
 from harness.trial.bench import virtual
@@ -44,20 +45,20 @@ def predict(cell: Cell) -> dict[str, Any]:
     return answer | {"seconds": round(time.monotonic() - clock, 3)}
 
 
-def _count(cell: Cell) -> trial.Answer:
+def _count(cell: Cell) -> Outcome:
     try:
         with virtual(cell) as bench:
             facts = trial.describe(bench)
             found = tier.measure(bench)
     except (DataDependentOutputException, DynamicOutputShapeException) as error:
-        return trial.Answer(
+        return Outcome(
             "skipped",
             f"the step depends on the values of a tensor ({error}), and a plan has none; measure "
             "the cell by `ratebp-bench run`, or draw such values without tensors",
         )
     except Exception as error:
-        return trial.Answer(*trial.judge(error))
-    return trial.Answer("ok", None, found.rows, facts | found.facts)
+        return Outcome(*trial.judge(error))
+    return Outcome("ok", None, found.rows, facts | found.facts)
 
 
 def _private_stdout() -> IO[str]:

@@ -7,14 +7,13 @@ import platform
 import re
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Final
 
 import torch
 
 import ratebp
 from harness.errors import AbsentError, DataError, TrialError
-from harness.rows import Row
+from harness.outcome import Outcome
 from harness.spec import TrialSpec
 from harness.trial import probes
 from harness.trial.bench import build
@@ -26,30 +25,11 @@ _CUDA_OOM: Final = re.compile(r"CUDA.*out of memory|CU(DNN|BLAS)_STATUS_ALLOC_FA
 _TAIL_LINES: Final = 20
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the worker hands back: one of `harness.rows.STATUSES`, why, and the figures."""
-
-    status: str
-    error: str | None
-    rows: tuple[Row, ...] = ()
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain dictionary."""
-        return {
-            "status": self.status,
-            "error": self.error,
-            "rows": [row.to_json() for row in self.rows],
-            "facts": self.facts,
-        }
-
-
 def run(
     spec: TrialSpec,
     measured: Callable[[], None] = lambda: None,
     alone: Callable[[], None] = lambda: None,
-) -> Answer:
+) -> Outcome:
     """Run a trial; whatever goes wrong becomes a status.
 
     Parameters
@@ -68,8 +48,8 @@ def run(
         reading = probes.get(spec.probe).measure(bench)
         facts |= conduct(bench)
     except Exception as error:
-        return Answer(*judge(error), facts=facts)
-    return Answer("ok", None, reading.rows, facts | reading.facts)
+        return Outcome(*judge(error), facts=facts)
+    return Outcome("ok", None, reading.rows, facts | reading.facts)
 
 
 def judge(error: Exception) -> tuple[str, str]:

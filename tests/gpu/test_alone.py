@@ -17,7 +17,8 @@ import pytest
 import torch
 
 from harness.machine import gpu
-from harness.run.executors import Outcome, driver
+from harness.outcome import Outcome
+from harness.run.executors import driver
 from harness.run.executors.local import WORKER, LocalExecutor
 from harness.spec import Cell, Choice, TrialSpec
 

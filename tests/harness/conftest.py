@@ -17,7 +17,7 @@ import fake_catalogue
 from fakes import CATALOGUE, WORKER, Recorder
 
 from harness.run.executors.local import LocalExecutor
-from harness.run.runner import Request, Summary, run
+from harness.run.runner import RunRequest, Summary, run
 from harness.spec import Cell, Choice, TrialSpec
 from harness.sweep.catalogue import Catalogue, parse
 
@@ -81,7 +81,7 @@ def measure(tmp_path: Path) -> Callable[..., tuple[Summary, Recorder]]:
 
     def measure(path: Path, **options: Any) -> tuple[Summary, Recorder]:
         listener = Recorder()
-        request = Request(str(path), results=tmp_path / "results", **options)
+        request = RunRequest(str(path), results=tmp_path / "results", **options)
         executor = LocalExecutor(WORKER, grace_s=0.3)
         return run(request, listener, executor=executor, command=CATALOGUE), listener
 

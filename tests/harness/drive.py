@@ -20,13 +20,13 @@ from harness.console.progress import PlainProgress
 from harness.errors import HarnessError
 from harness.machine import environment, gpu
 from harness.run.executors.local import LocalExecutor
-from harness.run.runner import Request, run
+from harness.run.runner import RunRequest, run
 from harness.run.sources import Sources
 
 
 def drive(sweep: str, results: str, jobs: str = "1") -> int:
     """Run a sweep with the fakes, with the command line's exit codes."""
-    request = Request(sweep, results=Path(results), jobs=int(jobs))
+    request = RunRequest(sweep, results=Path(results), jobs=int(jobs))
     executor = LocalExecutor(WORKER, grace_s=0.3)
     try:
         summary = run(request, PlainProgress(Console()), executor=executor, command=CATALOGUE)

@@ -9,8 +9,8 @@ from typing import Any
 
 import fake_catalogue
 
+from harness.outcome import Outcome
 from harness.rows import Row
-from harness.run.executors import Outcome
 from harness.spec import TrialSpec
 
 WORKER = """
@@ -101,13 +101,13 @@ class InProcess:
         folder = Path(path.removeprefix("PYTHONPATH=").split(":")[0])
         self._speed = json.loads((folder / "ratebp" / "speed.json").read_text())
 
-    def run(self, spec: TrialSpec, folder: Path) -> Outcome:
+    def run(self, spec: TrialSpec, folder: Path, turn: object = None) -> Outcome:
         ratio = self._speed[spec.cell.method.name]
         if isinstance(ratio, str):
-            return Outcome(ratio, "because of the table", "", 0.0)
+            return Outcome(ratio, "because of the table")
         wobble = ratio * (1 + (spec.repeat * 7 % 5 - 2) / 1000)
         row = Row("ratio.step", "step", "1", "noisy", (wobble, wobble, 9.0))
-        return Outcome("ok", None, "", 0.0, (row,))
+        return Outcome("ok", rows=(row,))
 
     def stop(self) -> None:
         """Nothing runs."""

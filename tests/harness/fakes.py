@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.run.executors import Outcome
+from harness.outcome import Outcome
 from harness.spec import TrialSpec
 
 _HERE = Path(__file__).parent

@@ -21,7 +21,7 @@ from report_rows import (
 )
 
 from harness.report.estimates import Group, groups
-from harness.report.quantities import COSTS
+from harness.results.quantities import COSTS
 from harness.results.store import load
 from harness.rows import MEASUREMENT_VERSION, SCHEMA_VERSION
 from harness.spec import Cell, Choice, Training, digest

@@ -12,7 +12,7 @@ from harness.cli import app
 from harness.console import checks
 from harness.errors import CheckError
 from harness.run import checking
-from harness.run.checking import Answer, Request, ask, exit_code, shape
+from harness.run.checking import CheckAnswer, CheckRequest, ask, exit_code, shape
 
 CHILD = """
 import json, os, signal, sys
@@ -33,8 +33,8 @@ for line in sys.stdin:
 COMMAND = (sys.executable, "-c", CHILD)
 
 
-def asked(*methods: str) -> list[Answer]:
-    return list(ask([Request("nets.py:Net", name) for name in methods], COMMAND))
+def asked(*methods: str) -> list[CheckAnswer]:
+    return list(ask([CheckRequest("nets.py:Net", name) for name in methods], COMMAND))
 
 
 def test_answers_come_in_order() -> None:
@@ -64,7 +64,7 @@ def test_what_cannot_be_asked(method: str, words: str) -> None:
 
 def test_a_command_that_does_not_exist() -> None:
     with pytest.raises(CheckError, match="cannot start"):
-        list(ask([Request("nets.py:Net", "one")], ["/nonexistent/python"]))
+        list(ask([CheckRequest("nets.py:Net", "one")], ["/nonexistent/python"]))
 
 
 def test_sizes() -> None:
@@ -89,7 +89,9 @@ def test_the_table_has_a_row_a_method() -> None:
 
 def test_a_refusal_of_all_methods_is_told_once() -> None:
     found = [("one", "refused", "a loop"), ("two", "refused", "a loop"), ("three", "exact", "")]
-    answers = [Answer(Request("nets.py:Net", m), out, reason=why) for m, out, why in found]
+    answers = [
+        CheckAnswer(CheckRequest("nets.py:Net", m), out, reason=why) for m, out, why in found
+    ]
     console = Console(width=100)
     with console.capture() as shown:
         for part in checks.table(answers):

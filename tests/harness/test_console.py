@@ -13,8 +13,8 @@ from fakes import Recorder
 from rich.console import Console
 
 from harness.console import offers, progress, tables
+from harness.outcome import Outcome
 from harness.results.store import Store, Tables
-from harness.run.executors import Outcome
 from harness.run.runner import Summary
 from harness.spec import TrialSpec
 from harness.sweep.catalogue import Catalogue
@@ -29,7 +29,7 @@ def _console(width: int = 100, terminal: bool = False) -> tuple[Console, io.Stri
 
 
 def _ended(seconds: float, status: str = "ok", error: str | None = None) -> Outcome:
-    return Outcome(status, error, STARTED, seconds)
+    return Outcome(status, error, started=STARTED, seconds=seconds)
 
 
 def test_one_line_a_trial(make_spec: MakeSpec) -> None:
@@ -91,7 +91,7 @@ def test_a_bar_may_be_closed_before_it_has_begun() -> None:
 
 def test_the_estimate_goes_by_probe_and_by_what_runs_side_by_side(make_spec: MakeSpec) -> None:
     specs = [make_spec(probe=probe) for probe in ("time", "time", "memory", "memory", "memory")]
-    estimate = progress.Estimate(specs, jobs=2, alone=("time",))
+    estimate = progress.TimeLeft(specs, jobs=2, alone=("time",))
     assert estimate.seconds() is None
     estimate.finished(specs[0], 10.0)
     assert estimate.seconds() == 10 + 3 * 10 / 2

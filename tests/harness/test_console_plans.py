@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console, RenderableType
 
 from harness.console import plans
+from harness.outcome import Outcome
 from harness.planning.allowance import DEFAULT
 from harness.planning.cards import CARDS
-from harness.planning.client import Prediction
 from harness.planning.commands import Frontiers
 from harness.planning.frontier import Limit, Line
 from harness.planning.plan import Planned
@@ -29,8 +29,8 @@ FIGURES = {
     ("ops.elem_bytes", "step"): 1_234_000_000_000,
     ("ops.count", "step"): 4321,
 }
-GOOD = Prediction("ok", rows=tuple(Row(*name, "1", "exact", (v,)) for name, v in FIGURES.items()))
-BAD = Prediction("skipped", "cannot cross the norm")
+GOOD = Outcome("ok", rows=tuple(Row(*name, "1", "exact", (v,)) for name, v in FIGURES.items()))
+BAD = Outcome("skipped", "cannot cross the norm")
 
 
 def _text(parts: Sequence[RenderableType], width: int = 100) -> str:
@@ -82,7 +82,7 @@ def test_progress_of_a_plan_names_failures_and_gives_an_estimate(terminal: bool)
     with plans.PlanProgress(console) as listener:
         listener.planned(cells, 2)
         for cell in cells:
-            died = Prediction("crash", "killed by SIGSEGV:\nlast words")
+            died = Outcome("crash", "killed by SIGSEGV:\nlast words")
             listener.finished(cell, died if cell.T == 7 else GOOD)
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()

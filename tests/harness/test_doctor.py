@@ -14,8 +14,8 @@ from rich.console import Console
 from harness.console import findings
 from harness.doctor import counters, machine, noise
 from harness.doctor.finding import Finding, graded, worst
+from harness.outcome import Outcome
 from harness.rows import Row
-from harness.run.executors import Outcome
 from harness.spec import TrialSpec
 
 
@@ -36,7 +36,7 @@ class Machine:
                 Row("time.step", "step", "s", "noisy", (self.steps[spec.order],) * 3),
                 Row("ratio.step", "step", "1", "noisy", (self.ratios[spec.order],) * 3),
             )
-        return Outcome(self.status, None if self.status == "ok" else "broken", "", 0.0, rows)
+        return Outcome(self.status, None if self.status == "ok" else "broken", rows)
 
     def stop(self) -> None: ...
 

@@ -14,7 +14,8 @@ import pytest
 from fake_nvml import GIB, FakeNvml
 
 from harness.machine import gpu
-from harness.run.executors import Outcome, TrialStopped, driver
+from harness.outcome import Outcome
+from harness.run.executors import TrialStopped, driver
 from harness.run.executors.local import LocalExecutor
 from harness.spec import TrialSpec
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,24 +11,15 @@ import pytest
 from fakes import CATALOGUE, WORKER, Recorder
 
 from harness.errors import HarnessError
+from harness.outcome import Outcome
+from harness.rows import Row
 from harness.run import runner
 from harness.run.executors.local import LocalExecutor
 from harness.run.forecast import foresee
-from harness.run.runner import Request, Summary
+from harness.run.runner import RunRequest, Summary
 from harness.spec import Cell, Choice
 
 Write = Callable[..., Path]
-
-
-@dataclass(frozen=True)
-class Figures:
-    status: str
-    peak: int
-
-    def figure(self, metric: str, phase: str = "step") -> int:
-        return {("mem.persistent", "step"): 100, ("mem.live_peak", "step"): self.peak}[
-            metric, phase
-        ]
 
 
 class Oracle:
@@ -39,10 +29,12 @@ class Oracle:
         self.each, self.status = each, status
         self.asked: list[tuple[str, int, int]] = []
 
-    def __call__(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Figures]]:
+    def __call__(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Outcome]]:
         for cell in cells:
             self.asked.append((cell.method.name, cell.T, cell.batch))
-            yield cell, Figures(self.status, self.each * cell.T * cell.batch)
+            bytes_of = {"mem.persistent": 100, "mem.live_peak": self.each * cell.T * cell.batch}
+            rows = (Row(name, "step", "B", "exact", (size,)) for name, size in bytes_of.items())
+            yield cell, Outcome(self.status, rows=tuple(rows) if self.status == "ok" else ())
 
 
 def _cells(Ts: Sequence[int], batches: Sequence[int] = (4,), **changes: Any) -> list[Cell]:
@@ -95,7 +87,7 @@ def measure(
 
     def measure(path: Path, there: int, oracle: Any) -> tuple[Summary, Recorder]:
         monkeypatch.setattr(runner.environment, "available_memory", lambda: there)
-        request, listener = Request(str(path), results=tmp_path / "results"), Recorder()
+        request, listener = RunRequest(str(path), results=tmp_path / "results"), Recorder()
         summary = runner.run(
             request,
             listener,
@@ -183,7 +175,7 @@ def test_a_probe_that_crashes_decides_nothing(
 def test_no_prediction_no_skips(
     write_sweep: Write, measure: Callable[..., tuple[Summary, Recorder]]
 ) -> None:
-    def broken(_: Sequence[Cell]) -> Iterator[tuple[Cell, Figures]]:
+    def broken(_: Sequence[Cell]) -> Iterator[tuple[Cell, Outcome]]:
         raise HarnessError("the planner does not start")
 
     summary, listener = measure(write_sweep(probes="memory"), 1, broken)

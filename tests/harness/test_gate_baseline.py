@@ -10,9 +10,17 @@ import pytest
 import torch
 
 from harness.errors import StoreError
-from harness.gate.baseline import COLUMNS, STATUS, Baseline, Figure, Place, environment, figures
+from harness.gate.baseline import (
+    COLUMNS,
+    STATUS,
+    Baseline,
+    CellName,
+    RecordedFigure,
+    environment,
+    figures,
+)
 from harness.gate.exact import BASELINES
-from harness.planning.client import Prediction
+from harness.outcome import Outcome
 from harness.rows import MEASUREMENT_VERSION, Row
 
 ROOT = Path(__file__).parents[2]
@@ -20,19 +28,19 @@ NET = "tiny_resnet(norm=none, width=0.25)"
 PEAK, COUNT = ("mem.live_peak", "step"), ("ops.count", "forward")
 
 
-def place(method: str, T: int) -> Place:
-    return Place(method, NET, "synthetic-1x8x8-10", T, 2, "float32")
+def place(method: str, T: int) -> CellName:
+    return CellName(method, NET, "synthetic-1x8x8-10", T, 2, "float32")
 
 
-def cell(peak: int) -> dict[tuple[str, str], Figure]:
-    return {PEAK: Figure(peak, "B"), COUNT: Figure(7, "1")}
+def cell(peak: int) -> dict[tuple[str, str], RecordedFigure]:
+    return {PEAK: RecordedFigure(peak, "B"), COUNT: RecordedFigure(7, "1")}
 
 
 FOUND = {
     place("tbptt(window=4)", 2): cell(30),
     place("tbptt", 16): cell(20),
     place("tbptt", 2): cell(-10),
-    place("saf_e", 2): {STATUS: Figure("skipped")},
+    place("saf_e", 2): {STATUS: RecordedFigure("skipped")},
 }
 
 
@@ -43,8 +51,8 @@ def test_the_environment_is_that_of_the_children() -> None:
 
 def test_a_prediction_becomes_figures_or_a_status() -> None:
     row = Row("mem.live_peak", "step", "B", "exact", (5.0,))
-    assert figures(Prediction("ok", rows=(row,))) == {PEAK: Figure(5, "B")}
-    assert figures(Prediction("skipped", "cannot")) == {STATUS: Figure("skipped")}
+    assert figures(Outcome("ok", rows=(row,))) == {PEAK: RecordedFigure(5, "B")}
+    assert figures(Outcome("skipped", "cannot")) == {STATUS: RecordedFigure("skipped")}
 
 
 def test_what_is_written_is_read_and_a_file_is_sorted_with_cells_apart(tmp_path: Path) -> None:
@@ -105,7 +113,7 @@ def test_a_damaged_file_is_refused_with_the_way_out(
 def test_branches_that_change_neighbouring_cells_merge_without_conflict(tmp_path: Path) -> None:
     last = place("tbptt", 2)
     versions = {
-        "ours": FOUND | {last: {**cell(-10), COUNT: Figure(6, "1")}},
+        "ours": FOUND | {last: {**cell(-10), COUNT: RecordedFigure(6, "1")}},
         "base": FOUND,
         "theirs": FOUND | {place("tbptt", 16): cell(19)},
     }
@@ -114,8 +122,8 @@ def test_branches_that_change_neighbouring_cells_merge_without_conflict(tmp_path
     paths = [str(tmp_path / name / "tbptt.csv") for name in versions]
     subprocess.run(["git", "merge-file", *paths], check=True, env=os.environ)
     merged = Baseline(tmp_path / "ours").read(["tbptt"])
-    assert merged[last][COUNT] == Figure(6, "1")
-    assert merged[place("tbptt", 16)][PEAK] == Figure(19, "B")
+    assert merged[last][COUNT] == RecordedFigure(6, "1")
+    assert merged[place("tbptt", 16)][PEAK] == RecordedFigure(19, "B")
 
 
 def test_the_shipped_baselines_are_as_they_would_be_written(tmp_path: Path) -> None:

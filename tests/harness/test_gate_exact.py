@@ -17,9 +17,10 @@ import pytest
 from harness.errors import SweepError
 from harness.gate import exact
 from harness.gate.baseline import Baseline, environment
-from harness.gate.exact import Request
-from harness.gate.verdict import Exit, Report, Verdict
-from harness.planning.client import Planner, Prediction
+from harness.gate.exact import ExactRequest
+from harness.gate.verdict import Exit, GateReport, Verdict
+from harness.outcome import Outcome
+from harness.planning.client import Planner
 from harness.spec import Cell
 from harness.sweep.catalogue import COMMAND
 
@@ -68,7 +69,7 @@ GROWN = {
     ("mem.trace, forward", 1),
 }
 
-Gate = Callable[..., Report]
+Gate = Callable[..., GateReport]
 Hoard = Callable[[object], None]
 
 
@@ -77,7 +78,7 @@ class Silent:
 
     def planned(self, cells: Sequence[Cell], jobs: int) -> None: ...
 
-    def finished(self, cell: Cell, prediction: Prediction) -> None: ...
+    def finished(self, cell: Cell, prediction: Outcome) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -116,21 +117,23 @@ def hoard(library: Library) -> Hoard:
 def gate(tmp_path: Path, library: Library) -> Gate:
     """Run the exact tier on cells of some methods, with a real child."""
 
-    def run(update: bool = False, methods: Sequence[str] = ("hoarder",), only: str = "") -> Report:
+    def run(
+        update: bool = False, methods: Sequence[str] = ("hoarder",), only: str = ""
+    ) -> GateReport:
         cells = tmp_path / "cells.toml"
         cells.write_text(CELLS.format(methods=json.dumps(list(methods))))
-        request = Request(str(cells), tmp_path / "baselines", (only,) if only else (), update)
+        request = ExactRequest(str(cells), tmp_path / "baselines", (only,) if only else (), update)
         return exact.run(request, library.planner, Silent(), command=library.catalogue)
 
     return run
 
 
-def grown(report: Report) -> set[tuple[str, float]]:
+def grown(report: GateReport) -> set[tuple[str, float]]:
     """By how much each figure has changed."""
     return {(each.quantity, each.after - each.before) for each in report.changes}  # type: ignore[operator]
 
 
-def verdicts(report: Report) -> list[Verdict]:
+def verdicts(report: GateReport) -> list[Verdict]:
     return [change.verdict for change in report.changes]
 
 

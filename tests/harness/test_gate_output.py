@@ -15,9 +15,9 @@ from rich.text import Text
 from harness.console import gates
 from harness.errors import SweepError
 from harness.gate import output
-from harness.gate.exact import Request
+from harness.gate.exact import ExactRequest
 from harness.gate.files import Files
-from harness.gate.verdict import Change, Exit, Report, Verdict
+from harness.gate.verdict import Change, Exit, GateReport, Verdict
 
 WORSE = Change(
     "sltt net T=4",
@@ -37,7 +37,7 @@ SLOWER = Change(
     *("rate", "ratio.step", 0.5, 0.6, Verdict.SLOWER, "1", 1.2),
     certainty="95 % interval 1.12 to 1.28",
 )
-REPORT = Report(
+REPORT = GateReport(
     "exact",
     "2 cells, 50 figures, with here",
     (BETTER, WORSE, REFUSED),
@@ -47,7 +47,7 @@ REPORT = Report(
 )
 
 
-def _shown(report: Report, width: int = 100) -> list[str]:
+def _shown(report: GateReport, width: int = 100) -> list[str]:
     console = Console(file=io.StringIO(), width=width)
     for part in gates.page(report):
         console.print(part, soft_wrap=isinstance(part, Text))
@@ -95,7 +95,7 @@ def test_a_terminal_gets_all_and_the_verdict_last() -> None:
 
 def test_one_figure_of_many_subjects_makes_one_table_with_its_certainty() -> None:
     equal = replace(SLOWER, subject="online", verdict=Verdict.EQUAL, after=0.5, ratio=1.0)
-    lines = [" ".join(line.split()) for line in _shown(Report("time", "x", (equal, SLOWER)))]
+    lines = [" ".join(line.split()) for line in _shown(GateReport("time", "x", (equal, SLOWER)))]
     assert lines[0] == "ratio.step"
     assert "SLOWER rate 0.5 0.6 +20 % 95 % interval 1.12 to 1.28" in lines
     assert lines[-1] == "time gate: regression (exit code 1)"
@@ -142,8 +142,8 @@ def test_json_has_everything() -> None:
     }
 
 
-def _raise(error: Exception) -> Callable[[], Report]:
-    def work() -> Report:
+def _raise(error: Exception) -> Callable[[], GateReport]:
+    def work() -> GateReport:
         raise error
 
     return work
@@ -158,7 +158,7 @@ def _raise(error: Exception) -> Callable[[], Report]:
     ],
 )
 def test_whatever_comes_of_it_is_shown_written_and_named(
-    work: Callable[[], Report], code: Exit, words: str, tmp_path: Path
+    work: Callable[[], GateReport], code: Exit, words: str, tmp_path: Path
 ) -> None:
     console = Console(file=io.StringIO(), width=100)
     files = Files(tmp_path / "gate.md", tmp_path / "gate.json")
@@ -187,7 +187,7 @@ def test_the_exact_tier_runs_from_its_command_and_names_the_missing_baseline(
     tmp_path: Path,
 ) -> None:
     console = Console(file=io.StringIO(), width=100)
-    request = Request(baselines=tmp_path)
+    request = ExactRequest(baselines=tmp_path)
     assert gates.exact(request, console, Files()) is Exit.REBASELINE_NEEDED
     assert isinstance(console.file, io.StringIO)
     shown = console.file.getvalue()

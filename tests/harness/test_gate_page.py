@@ -13,7 +13,7 @@ import pytest
 from report_browser import BROWSER, Tab, axe, pictures, tabs
 
 from harness.gate import files, forest, page
-from harness.gate.verdict import Change, Report, Span, Verdict
+from harness.gate.verdict import Change, GateReport, Span, Verdict
 
 NEW = "<script>alert(1)</script>"
 AGAIN = "ratebp-bench gate --time origin/main"
@@ -27,7 +27,7 @@ def _change(name: str, verdict: Verdict, ratio: float) -> Change:
     )
 
 
-TIME = Report(
+TIME = GateReport(
     "time",
     "head (1550abc) with base (50302c4)",
     (_change("rate", Verdict.SLOWER, 1.2), _change(NEW, Verdict.INCONCLUSIVE, 1.04)),
@@ -44,7 +44,7 @@ WORSE = Change(
     reproduce="gate --method sltt",
     accept="gate --update",
 )
-EXACT = Report(
+EXACT = GateReport(
     "exact",
     "2 cells",
     (WORSE, replace(WORSE, subject=NEW, before=NEW, after=None, verdict=Verdict.VANISHED)),
@@ -112,7 +112,7 @@ def browser() -> Iterator[Any]:
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
 @pytest.mark.parametrize("report", [TIME, EXACT], ids=["time", "exact"])
 def test_a_browser_shows_it_without_complaint(
-    browser: Any, tmp_path: Path, report: Report, width: int, dark: bool
+    browser: Any, tmp_path: Path, report: GateReport, width: int, dark: bool
 ) -> None:
     path = tmp_path / "gate.html"
     files.write(report, files.Files(html=path))

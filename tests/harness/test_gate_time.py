@@ -13,8 +13,8 @@ from fake_project import SWEEP, InProcess, Project
 from fakes import Recorder
 
 from harness.gate.claims import Claim, choose, without
-from harness.gate.time import PAIRS, PLACEBO, Request, compare, decide
-from harness.gate.verdict import Change, Exit, Report, Verdict
+from harness.gate.time import PAIRS, PLACEBO, TimeRequest, compare, decide
+from harness.gate.verdict import Change, Exit, GateReport, Verdict
 from harness.gate.worktrees import SideError, checkouts
 from harness.run.executors.local import LocalExecutor
 from harness.spec import Cell, Choice
@@ -36,9 +36,9 @@ def gate(project: Project, tmp_path: Path) -> Any:
 
     def gate(
         head: str | None = None, executor: Any = InProcess, **options: Any
-    ) -> tuple[Report, Recorder, int]:
+    ) -> tuple[GateReport, Recorder, int]:
         listener = Recorder()
-        request = Request("main", head, sweep=str(sweep), **options)
+        request = TimeRequest("main", head, sweep=str(sweep), **options)
         with checkouts(request.base, request.head, project.folder) as sides:
             report, values = compare(sides, request, listener, executor)
         return report, listener, len(values)
@@ -46,7 +46,7 @@ def gate(project: Project, tmp_path: Path) -> Any:
     return gate
 
 
-def only(report: Report) -> Change:
+def only(report: GateReport) -> Change:
     (change,) = report.changes
     return change
 

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from harness.gate.verdict import SEVERITY, Change, Exit, Report, Verdict, worst
+from harness.gate.verdict import SEVERITY, Change, Exit, GateReport, Verdict, worst
 
 
 def test_the_codes_are_the_documented_ones() -> None:
@@ -44,6 +44,6 @@ def test_every_verdict_has_its_code(code: Exit, words: set[str]) -> None:
 
 def test_what_has_been_recorded_does_not_count() -> None:
     change = Change("cell", "mem.live_peak, step", 1, 2, Verdict.WORSE)
-    assert Report("exact", "", (change,)).exit is Exit.REGRESSION
-    assert Report("exact", "", (change,), accepted=True).exit is Exit.FINE
-    assert Report("exact", "", own=Exit.HARNESS_ERROR).exit is Exit.HARNESS_ERROR
+    assert GateReport("exact", "", (change,)).exit is Exit.REGRESSION
+    assert GateReport("exact", "", (change,), accepted=True).exit is Exit.FINE
+    assert GateReport("exact", "", own=Exit.HARNESS_ERROR).exit is Exit.HARNESS_ERROR

@@ -13,7 +13,8 @@ import pytest
 from fakes import WORKER
 
 from harness.errors import StoreError
-from harness.run.executors import Outcome, TrialStopped
+from harness.outcome import Outcome
+from harness.run.executors import TrialStopped
 from harness.run.executors.local import LocalExecutor
 from harness.run.executors.settings import child_environment, pinned
 from harness.spec import TrialSpec
@@ -162,7 +163,7 @@ def test_stop_kills_what_runs_and_refuses_more(
 def test_a_command_that_does_not_exist_is_a_crash(make_spec: MakeSpec, tmp_path: Path) -> None:
     outcome = LocalExecutor(["/nonexistent/worker"]).run(make_spec(), tmp_path / "trial")
     assert outcome.status == "crash"
-    assert "FileNotFoundError" in str(outcome.error)
+    assert "cannot start /nonexistent/worker" in str(outcome.error)
 
 
 def test_a_folder_that_cannot_be_made(make_spec: MakeSpec, tmp_path: Path) -> None:

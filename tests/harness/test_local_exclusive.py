@@ -12,18 +12,19 @@ from pathlib import Path
 import pytest
 from fakes import Recorder
 
+from harness.machine.child import Deadline
+from harness.outcome import Outcome
 from harness.results.store import Store
 from harness.run.exclusive import Turns
-from harness.run.executors import Outcome, TrialStopped
-from harness.run.executors.deadline import Deadline
+from harness.run.executors import TrialStopped
 from harness.run.executors.local import LocalExecutor
-from harness.run.scheduler import Crew
+from harness.run.scheduler import Scheduler
 from harness.spec import TrialSpec
 
 MakeSpec = Callable[..., TrialSpec]
 
 
-def test_a_crew_lets_timings_get_ready_together_and_measure_one_by_one(
+def test_a_scheduler_lets_timings_get_ready_together_and_measure_one_by_one(
     executor: LocalExecutor, make_spec: MakeSpec, tmp_path: Path
 ) -> None:
     ended: list[Outcome] = []
@@ -33,7 +34,7 @@ def test_a_crew_lets_timings_get_ready_together_and_measure_one_by_one(
         return {"trial": spec.trial}
 
     specs = [make_spec("waits", probe="time", trial=f"{n}0") for n in range(3)]
-    Crew(Store(tmp_path), executor, Recorder(), record, jobs=3).measure(specs)
+    Scheduler(Store(tmp_path), executor, Recorder(), record, jobs=3).measure(specs)
     assert [outcome.status for outcome in ended] == ["ok"] * 3, [o.error for o in ended]
     assert all(outcome.facts["in_turn"] for outcome in ended)
     spans = sorted((o.facts["start"], o.facts["end"]) for o in ended)

@@ -15,8 +15,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from harness.errors import AbsentError, SweepError
 from harness.gate import exact as gate
+from harness.outcome import Outcome
 from harness.planning import plan
-from harness.planning.client import Planner, Prediction
+from harness.planning.client import Planner
 from harness.results.store import Store
 from harness.rows import Row
 from harness.run import forecast
@@ -169,13 +170,13 @@ def test_a_graph_has_torch_s_operators_alone() -> None:
 def test_the_forecast_counts_a_gpu_s_cells_on_torch_s_operators() -> None:
     asked: list[Cell] = []
 
-    def predict(cells: Any) -> Iterator[tuple[Cell, Prediction]]:
+    def predict(cells: Any) -> Iterator[tuple[Cell, Outcome]]:
         for each in cells:
             asked.append(each)
             rows = [("mem.persistent", 0), ("mem.live_peak", 10**9)]
             yield (
                 each,
-                Prediction(
+                Outcome(
                     "ok", rows=tuple(Row(name, "step", "B", "exact", (v,)) for name, v in rows)
                 ),
             )
@@ -194,7 +195,7 @@ def test_the_exact_gate_refuses_what_its_baselines_do_not_name(
     axis: str, value: str, write_sweep: Callable[..., Path], tmp_path: Path
 ) -> None:
     path = write_sweep(probes=["memory"], **{axis: value})
-    request = gate.Request(str(path), tmp_path / "baselines", update=True)
+    request = gate.ExactRequest(str(path), tmp_path / "baselines", update=True)
     with Planner(1) as planner, pytest.raises(SweepError, match=f"not of '{value}'") as told:
         gate.run(request, planner, None, command=CATALOGUE)  # type: ignore[arg-type]
     assert f"a baseline holds cells of {axis} = " in str(told.value)

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.planning.client import Planner, Prediction
+from harness.outcome import Outcome
+from harness.planning.client import Planner
 from harness.spec import Cell, Choice
 
 FAKE = [sys.executable, str(Path(__file__).with_name("fake_planner.py"))]
@@ -79,7 +80,7 @@ def test_a_command_that_is_not_there_is_a_crash_not_a_hang() -> None:
 
 def test_a_figure_that_is_not_there_is_named() -> None:
     with pytest.raises(KeyError, match=r"mem\.live_peak \(update\)"):
-        Prediction("ok").figure("mem.live_peak", "update")
+        Outcome("ok").figure("mem.live_peak", "update")
 
 
 def test_closing_ends_the_children_even_in_the_middle_of_a_cell() -> None:

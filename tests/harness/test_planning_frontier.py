@@ -99,7 +99,7 @@ def test_a_method_that_refuses_is_told_for_every_card() -> None:
 
 def test_options_make_a_frontier_and_its_files(tmp_path: Path) -> None:
     axes = {"method": ["fine", "wide"], "model": ["tiny"], "data": ["cifar10"], "batch": [8, 16]}
-    request = commands.Request(None, axes, cards=["8", "141"])
+    request = commands.FrontierRequest(None, axes, cards=["8", "141"])
     heard = Heard()
     with Planner(2, command=FAKE) as planner:
         found = commands.frontier(request, planner, heard, command=CATALOGUE)
@@ -124,11 +124,13 @@ def test_options_make_a_frontier_and_its_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("request_", "complaint"),
     [
-        (commands.Request("x", {"method": ["fine"]}), "drop --method"),
-        (commands.Request(cards=["12"]), r"unknown card \(its size in GB\) '12'"),
-        (commands.Request(axes={"method": ["fin"]}), "did you mean 'fine'"),
+        (commands.FrontierRequest("x", {"method": ["fine"]}), "drop --method"),
+        (commands.FrontierRequest(cards=["12"]), r"unknown card \(its size in GB\) '12'"),
+        (commands.FrontierRequest(axes={"method": ["fin"]}), "did you mean 'fine'"),
     ],
 )
-def test_what_cannot_be_searched_is_refused(request_: commands.Request, complaint: str) -> None:
+def test_what_cannot_be_searched_is_refused(
+    request_: commands.FrontierRequest, complaint: str
+) -> None:
     with Planner(1, command=FAKE) as planner, pytest.raises(SweepError, match=complaint):
         commands.frontier(request_, planner, Heard(), command=CATALOGUE)

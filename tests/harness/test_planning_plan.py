@@ -13,8 +13,9 @@ import pytest
 from fakes import CATALOGUE
 
 from harness.errors import StoreError, SweepError
+from harness.outcome import Outcome
 from harness.planning import plan
-from harness.planning.client import Planner, Prediction
+from harness.planning.client import Planner
 from harness.spec import Cell
 from harness.sweep import catalogue
 from harness.sweep.catalogue import Catalogue
@@ -35,7 +36,7 @@ class Heard:
     def planned(self, cells: Sequence[Cell], jobs: int) -> None:
         self.cells = list(cells)
 
-    def finished(self, cell: Cell, prediction: Prediction) -> None:
+    def finished(self, cell: Cell, prediction: Outcome) -> None:
         self.done.append(cell)
 
 

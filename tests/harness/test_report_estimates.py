@@ -11,9 +11,9 @@ from report_sample import METHODS, STEPS, TRAIN_T, group, memory_mib, step_ms, w
 
 from harness.report import estimates
 from harness.report.estimates import Group
-from harness.report.quantities import MEMORY, MILLI, TIME
-from harness.report.readings import Readings
 from harness.results import stats
+from harness.results.estimates import Readings
+from harness.results.quantities import MEMORY, MILLI, TIME
 from harness.results.store import MEASUREMENT_COLUMNS, load
 
 

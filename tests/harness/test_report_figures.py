@@ -10,7 +10,7 @@ from report_sample import METHODS, QUANTITIES, STEPS, group, memory_mib, step_ms
 from harness.report import estimates, figures, style
 from harness.report.estimates import Group
 from harness.report.laws import laws
-from harness.report.quantities import MEMORY, TIME, Quantity, number
+from harness.results.quantities import MEMORY, TIME, Quantity, number
 
 NEW = "<b>my</b> method"
 LIVE, STEP, TRACE = (QUANTITIES[key] for key in ("live_peak", "step", "trace"))

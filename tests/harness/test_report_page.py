@@ -14,7 +14,7 @@ from report_sample import METHODS, STEPS, write
 from harness import report
 from harness.errors import MixedError, ReportError, StoreError
 from harness.report.payload import unpack
-from harness.report.quantities import TIME
+from harness.results.quantities import TIME
 from harness.results.store import Store
 
 NEW = "<script>alert(1)</script>"

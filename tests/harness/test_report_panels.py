@@ -20,8 +20,8 @@ from report_sample import (
 from harness.report import estimates, exponents, predictions, style
 from harness.report.estimates import Group
 from harness.report.laws import laws
-from harness.report.quantities import MEMORY
 from harness.results import growth
+from harness.results.quantities import MEMORY
 
 LIVE, REQUESTED = QUANTITIES["live_peak"], QUANTITIES["cpu_requested"]
 

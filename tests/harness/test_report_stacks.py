@@ -23,9 +23,9 @@ from harness.report import (
     tradeoffs,
 )
 from harness.report.estimates import Group
-from harness.report.quantities import MEMORY, TIME
-from harness.report.readings import Readings
 from harness.results import store
+from harness.results.estimates import Readings, records
+from harness.results.quantities import MEMORY, QUANTITIES, TIME
 
 TIMES, HELD, TRAFFIC = (next(s for s in stacks.STACKS if s.key == key)
                         for key in ("time", "memory", "traffic"))  # fmt: skip
@@ -70,7 +70,7 @@ def test_an_unmeasured_trace_leaves_the_forward_whole(sample: Group, folder: Pat
     row = at(dataclasses.replace(sample, readings=bare), TIMES, 8).loc["rate_m"]
     assert row["note"] == "trace not measured: forward shown whole"
     assert row["trace"] == 0
-    centres = bare.centres("time.forward")
+    centres = bare.values(QUANTITIES["forward"])
     trials = sample.trials.query("method == 'rate_m' and T == 8 and probe == 'time'")["trial"]
     assert row["plain_forward"] == pytest.approx(sorted(centres[t] for t in trials)[1] * 1000)
 
@@ -119,7 +119,7 @@ def test_the_front_holds_who_is_not_beaten_and_fades_the_others(
     sample: Group, looks: dict[str, style.Look]
 ) -> None:
     costs = estimates.estimate(sample, (*MEMORY, *TIME))
-    rows = tradeoffs.marks.records(estimates.outcomes(sample, costs))
+    rows = records(estimates.outcomes(sample, costs))
     best = tradeoffs.front(rows, PRICE)  # at T = 4: sltt 2, rate_s 3, rate_m 4, bptt_m 16 MiB
     assert best == ["sltt", "rate_s", "rate_m", "bptt_m"]
     figure = tradeoffs.figure(rows, PRICE, best, sample.methods, looks)

@@ -11,8 +11,9 @@ from report_sample import METHODS, QUANTITIES, STEPS, group, memory_mib
 
 from harness.report import estimates, runs, tables, tradeoffs
 from harness.report.estimates import Group
-from harness.report.quantities import ENERGY, MEMORY, TIME, Quantity
 from harness.report.tables import Interval
+from harness.results.estimates import records
+from harness.results.quantities import ENERGY, MEMORY, TIME, Quantity
 from harness.spec import TrialSpec
 
 LIVE, TRACE = QUANTITIES["live_peak"], QUANTITIES["trace"]
@@ -79,7 +80,7 @@ def test_verdict_gives_accuracy_or_why_there_is_none(verdict: pd.DataFrame) -> N
 
 
 def test_accuracy_stands_beside_everything_that_it_cost(sample: Group, costs: pd.DataFrame) -> None:
-    rows = tradeoffs.marks.records(estimates.outcomes(sample, costs))
+    rows = records(estimates.outcomes(sample, costs))
     table = tradeoffs.table(sample.methods, rows, ["sltt"])
     assert list(table.columns) == [
         "method", "accuracy (%)", "runs", "live peak (MiB)", "step (ms)", "training time (s)",

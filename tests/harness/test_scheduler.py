@@ -15,10 +15,11 @@ import pytest
 from fakes import DRIVE, Recorder
 
 from harness.errors import StoreError
+from harness.outcome import Outcome
 from harness.results.store import Store, load
 from harness.run.exclusive import Turn
-from harness.run.executors import Outcome, TrialStopped
-from harness.run.scheduler import Crew
+from harness.run.executors import TrialStopped
+from harness.run.scheduler import Scheduler
 from harness.spec import TrialSpec
 
 Write = Callable[..., Path]
@@ -45,7 +46,7 @@ class Together:
         time.sleep(0.05)
         with self._lock:
             self._running.remove(name)
-        return Outcome("ok", None, "2024-01-01T00:00:00+00:00", 0.05)
+        return Outcome("ok", started="2024-01-01T00:00:00+00:00", seconds=0.05)
 
     def stop(self) -> None:
         self.stopped = True
@@ -65,9 +66,9 @@ def test_timings_and_gpu_trials_run_alone(
         for number, (probe, device) in enumerate(kinds)
     ]
     together = Together()
-    crew = Crew(Store(tmp_path), together, Recorder(), _record, jobs=3)
-    crew.measure(specs)
-    assert crew.measured == len(specs)
+    scheduler = Scheduler(Store(tmp_path), together, Recorder(), _record, jobs=3)
+    scheduler.measure(specs)
+    assert scheduler.measured == len(specs)
     assert max(map(len, together.seen)) == 3
     for names in together.seen:
         if "time cpu" in names or "memory cuda" in names:
@@ -80,9 +81,9 @@ def test_a_disk_that_refuses_ends_the_run(
     (tmp_path / "file").touch()
     specs = [make_spec(trial=f"t{number}") for number in range(20)]
     together = Together()
-    crew = Crew(Store(tmp_path / "file"), together, Recorder(), _record, jobs=2)
+    scheduler = Scheduler(Store(tmp_path / "file"), together, Recorder(), _record, jobs=2)
     with pytest.raises(StoreError, match="cannot write"):
-        crew.measure(specs)
+        scheduler.measure(specs)
     assert together.stopped
     assert len(together.seen) < 20
 

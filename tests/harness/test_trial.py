@@ -13,6 +13,7 @@ from probe_bench import small_heap
 
 import ratebp
 from harness.errors import DataError, TrialError
+from harness.outcome import Outcome
 from harness.rows import MEASUREMENT_VERSION, Row
 from harness.spec import Cell, Choice, Training, TrialSpec
 from harness.trial import trial
@@ -43,7 +44,7 @@ def cell(method: str = "bptt_m", T: int = 2, **fields: Any) -> Cell:
     return replace(Cell(Choice.make(method), model, "digits", T, 8), **fields)
 
 
-def run(asked: Cell, probe: str = "memory") -> trial.Answer:
+def run(asked: Cell, probe: str = "memory") -> Outcome:
     return trial.run(
         TrialSpec("id", "sweep", asked, probe, 0, 0, 60.0, "env", "code", MEASUREMENT_VERSION)
     )

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from benchmarks import verify_frontier
+from harness.outcome import Outcome
 from harness.planning.allowance import Allowance
 from harness.planning.cards import Card
 from harness.planning.client import Planner
 from harness.rows import Row
-from harness.run.executors import Outcome
 from harness.spec import Cell
 from harness.sweep import catalogue
 
@@ -43,7 +43,7 @@ def _play(limit: int) -> Any:
     def run(cell: Cell, place: object, results: Path) -> Outcome:
         rows = (Row("nvml.process_peak", "step", "B", "banded", (123.0,)),)
         status = "ok" if cell.batch <= limit else "oom_cuda"
-        return Outcome(status, None, "", 1.0, rows if status == "ok" else ())
+        return Outcome(status, rows=rows if status == "ok" else (), seconds=1.0)
 
     return run
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.outcome import Outcome
 from harness.rows import Row
 from harness.spec import Choice, TrialSpec
 from harness.trial import trial, worker
@@ -51,7 +52,7 @@ def test_a_trial_from_file_to_file(real_spec: TrialSpec, tmp_path: Path) -> None
 def test_a_trial_through_a_pipe(
     make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(trial, "run", lambda spec, measured, alone: trial.Answer("ok", None, ROWS))
+    monkeypatch.setattr(trial, "run", lambda spec, measured, alone: Outcome("ok", None, ROWS))
     spec = make_spec(device="cuda")
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(spec.to_json())))
     assert worker.main(["-", "-"]) == 0
@@ -66,12 +67,10 @@ def test_on_a_gpu_the_parent_is_asked_to_read_the_driver_once(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def run(
-        spec: TrialSpec, measured: Callable[[], None], alone: Callable[[], None]
-    ) -> trial.Answer:
+    def run(spec: TrialSpec, measured: Callable[[], None], alone: Callable[[], None]) -> Outcome:
         if probe_says_so:
             measured()
-        return trial.Answer("ok", None, ROWS)
+        return Outcome("ok", None, ROWS)
 
     monkeypatch.setattr(trial, "run", run)
     monkeypatch.setattr("sys.stdin", io.StringIO("\nnot to be read\n"))
@@ -83,9 +82,7 @@ def test_on_a_gpu_the_parent_is_asked_to_read_the_driver_once(
 def test_a_failed_trial_is_an_answer_too(
     make_spec: MakeSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        trial, "run", lambda spec, measured, alone: trial.Answer("oom_host", "full")
-    )
+    monkeypatch.setattr(trial, "run", lambda spec, measured, alone: Outcome("oom_host", "full"))
     assert worker.main(write(make_spec(), tmp_path)) == 0
     answer = json.loads((tmp_path / "out.json").read_text())
     assert answer == {"status": "oom_host", "error": "full", "rows": [], "facts": {}}

@@ -6,30 +6,13 @@ is the runner's business. It never raises for what a trial does: a crash is an o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from harness.rows import Row
+from harness.outcome import Outcome
 from harness.run.exclusive import Turn
 from harness.spec import TrialSpec
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one attempt at a trial ended.
-
-    `status` is one of `harness.rows.STATUSES`; `error` says why it is not "ok"; `started` is an
-    ISO 8601 time, `seconds` the life of the process.
-    """
-
-    status: str
-    error: str | None
-    started: str
-    seconds: float
-    rows: tuple[Row, ...] = ()
-    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 class TrialStopped(Exception):  # noqa: N818 - not a fault: somebody asked for it
@@ -52,3 +35,23 @@ class Executor(Protocol):
 
     def stop(self) -> None:
         """Kill what runs and refuse what comes. May be called from a signal handler."""
+
+
+def attempt(
+    executor: Executor,
+    spec: TrialSpec,
+    folder: Path,
+    unlucky: Callable[[Outcome], bool],
+    turn: Turn | None = None,
+) -> tuple[Outcome, int]:
+    """Run a trial, and once more if its end may be bad luck; the outcome and how often it ran.
+
+    Raises
+    ------
+    TrialStopped
+        As `Executor.run` does.
+    """
+    outcome = executor.run(spec, folder, turn)
+    if not unlucky(outcome):
+        return outcome, 1
+    return executor.run(spec, folder, turn), 2

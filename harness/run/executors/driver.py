@@ -19,7 +19,7 @@ from typing import Any, Final
 import psutil
 
 from harness.machine import gpu
-from harness.run.executors import Outcome
+from harness.outcome import Outcome
 from harness.run.executors.gpu_memory import figures
 from harness.spec import TrialSpec
 

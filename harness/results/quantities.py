@@ -1,9 +1,11 @@
-"""Which measured metrics the report shows, in which words and units."""
+"""Which measured metrics are shown, in which words and units, and what a process says of each."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 BASELINE: Final = "bptt_m"
@@ -27,11 +29,17 @@ STATUS_WORDS: Final = {
 }
 
 
+def last(samples: Sequence[float]) -> float:
+    """The last of some samples: of an accuracy after each epoch, that of the trained model."""
+    return samples[-1]
+
+
 @dataclass(frozen=True)
 class Quantity:
     """One thing to plot against T: `metric` in `phase` ("" for any), taken from one probe.
 
-    `factor` turns the stored SI unit into `unit`.
+    `factor` turns the stored SI unit into `unit`; `reduce` makes one number of the samples of a
+    process.
     """
 
     key: str
@@ -41,6 +49,7 @@ class Quantity:
     probe: str
     unit: str
     factor: float
+    reduce: Callable[[Sequence[float]], float] = median
 
 
 def _memory(key: str, label: str, metric: str, phase: str = "") -> Quantity:
@@ -113,8 +122,15 @@ COSTS: Final = (*MEMORY, *TIME, *ENERGY, *WORK)
 GROWING: Final = ("stored", "live_peak", "trace_bytes", "step", "backward")
 """Keys of the quantities whose growth with T is fitted."""
 
-ACCURACY: Final = Quantity("accuracy", "Test accuracy", "acc.test", "", "accuracy", "%", 100.0)
-TRAIN_TIME: Final = Quantity("train_time", "Training time", "time.train", "", "accuracy", "s", 1.0)
+ACCURACY: Final = Quantity(
+    "accuracy", "Test accuracy", "acc.test", "", "accuracy", "%", 100.0, last
+)
+TRAIN_TIME: Final = Quantity(
+    "train_time", "Training time", "time.train", "", "accuracy", "s", 1.0, sum
+)
+
+QUANTITIES: Final = {each.key: each for each in (*COSTS, ACCURACY, TRAIN_TIME)}
+"""All of them, by key."""
 
 
 def words(status: object) -> str:
