@@ -15,6 +15,8 @@ from ratebp import neurons
 from ratebp.errors import OptionError
 from ratebp.legal import positive
 from ratebp.models.blocks import NORMS
+from ratebp.models.dvs_gesture import cifar10dvs_net, dvs_gesture_net
+from ratebp.models.e_spikeformer import e_spikeformer
 from ratebp.models.ms_resnet import ms_resnet18, ms_resnet34, ms_resnet104
 from ratebp.models.nf_resnet import nf_resnet34
 from ratebp.models.os import os_resnet19
@@ -23,9 +25,11 @@ from ratebp.models.preact import preact_resnet34
 from ratebp.models.qkformer import qkformer
 from ratebp.models.resnet import resnet18, resnet19, tiny_resnet
 from ratebp.models.sdt import sdt
+from ratebp.models.sdt_v2 import sdt_v2
 from ratebp.models.sew import sew_resnet34
 from ratebp.models.sltt import sltt_resnet18, sltt_vgg11
 from ratebp.models.spikformer import spikformer
+from ratebp.models.spikingresformer import spikingresformer
 from ratebp.models.vgg import vgg11, vgg13, vggsnn
 
 _BUILDERS: tuple[Callable[..., nn.Module], ...] = (
@@ -47,7 +51,12 @@ _BUILDERS: tuple[Callable[..., nn.Module], ...] = (
     ms_resnet104,
     spikformer,
     sdt,
+    sdt_v2,
+    e_spikeformer,
     qkformer,
+    spikingresformer,
+    dvs_gesture_net,
+    cifar10dvs_net,
 )
 
 
@@ -192,6 +201,8 @@ _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "dropout": _check_share,
     "feedback": _check_flag,
     "size": _check_name,
+    "image_size": _check_count,
+    "hidden": _check_count,
     "attention_threshold": _check_positive,
     "heads": _check_count,
     "mlp_ratio": _check_positive,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -20,13 +21,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import ratebp
-from ratebp.models.blocks import Parts
+from ratebp.models.attention import CurrentMlp, Residual, attention_parts, lif_conv_norm
+from ratebp.models.blocks import Parts, conv_norm
 from ratebp.models.ms_resnet import MSBlock, MSResNet, ms_resnet_parts
+from ratebp.models.sdt_v2 import ConvBlock, MetaSpikeFormer, RepAttention
 
 FOLDERS = [Path(__file__).parents[1] / "data" / "golden" / "networks"]
 FOLDERS += [Path(folder) for folder in [os.environ.get("RATEBP_GOLDEN_NETWORKS")] if folder]
 FILES = sorted(path for folder in FOLDERS for path in folder.glob("*.npz"))
 TOLERANCE = 1e-9
+LAYERS = ("conv", "norm", "lif", "pool")
 
 
 def ms_resnet(neuron: Mapping[str, Any], channels: int) -> nn.Module:
@@ -37,6 +41,19 @@ def ms_resnet(neuron: Mapping[str, Any], channels: int) -> nn.Module:
         MSBlock(8, 8, 2, made), MSBlock(8, 8, 1, made), MSBlock(8, 16, 2, made, pooled=True)
     )
     return MSResNet(made, stem, body, nn.Linear(16, 5))
+
+
+def sdt_v2(neuron: Mapping[str, Any], channels: int) -> nn.Module:
+    """A stem, one block of convolutions and one of attention."""
+    made = attention_parts(neuron, 0.5)
+    block = Residual(RepAttention(made, 16, 2), CurrentMlp(made, 16, 64))
+    layers = OrderedDict[str, nn.Module](
+        down0=nn.Sequential(conv_norm(made, channels, 8, 7, 2, bias=True)),
+        stage0=ConvBlock(made, 8, 0.0),
+        down1=lif_conv_norm(made, 8, 16, 3, 2, bias=True),
+        stage1=block,
+    )
+    return MetaSpikeFormer(made, nn.Sequential(layers), 16, 5)
 
 
 def built(name: str, **options: Any) -> Callable[[Mapping[str, Any], int], nn.Module]:
@@ -52,6 +69,8 @@ NETS: dict[str, Callable[[Mapping[str, Any], int], nn.Module]] = {
     "sdt1_dvs": built("sdt", size="tiny", num_classes=5, dvs_mode=True),
     "qkformer": built("qkformer", size="tiny", num_classes=5),
     "ms_resnet": ms_resnet,
+    "sdt2": sdt_v2,
+    "dvsgesture": built("dvs_gesture_net", width=4 / 128, hidden=48),
 }
 
 # How the published name of a layer becomes ours: applied in order, to "<layer>.<tensor>".
@@ -85,6 +104,37 @@ RENAMED: dict[str, list[tuple[str, str]]] = {
         (r"^fc\.", "head."),
     ],
 }
+RENAMED["sdt2"] = [
+    (r"^downsample1\.", "body.down0."),
+    (r"^downsample2\.", "body.down1."),
+    (r"^conv_block\.", "body.stage0."),
+    (r"^block\.", "body.stage1."),
+    (r"encode_", ""),
+    (r"\.Conv\.pwconv1\.", ".separable.expand.conv."),
+    (r"\.Conv\.bn1\.", ".separable.expand.norm."),
+    (r"\.Conv\.dwconv\.", ".separable.depthwise."),
+    (r"\.Conv\.pwconv2\.", ".separable.reduce.conv."),
+    (r"\.Conv\.bn2\.", ".separable.reduce.norm."),
+    (r"stage0\.conv(\d)\.", lambda found: f"stage0.wide.{int(found[1]) - 1}.conv."),
+    (r"stage0\.bn(\d)\.", lambda found: f"stage0.wide.{int(found[1]) - 1}.norm."),
+    (r"attn\.([qkv])_conv\.", r"attn.\1.rep."),
+    (r"attn\.proj_conv\.", "attn.proj."),
+    (r"\.0\.body\.0\.", ".conv."),
+    (r"\.0\.body\.1\.bn\.", ".border.bn."),
+    (r"\.0\.body\.2\.0\.", ".depthwise."),
+    (r"\.0\.body\.2\.1\.", ".pointwise."),
+    (r"\.0\.body\.2\.2\.", ".inner."),
+    (r"(attn\.(?:[qkv]\.rep|proj))\.1\.", r"\1.outer."),
+    (r"_conv\.", ".conv."),
+    (r"_bn\.", ".norm."),
+    (r"(down\d)\.bn\.", r"\1.norm."),
+]
+RENAMED["dvsgesture"] = [
+    (r"^conv_fc\.(\d+)\.", lambda found: "conv_fc." + PLACES[int(found[1])] + "."),
+    (r"^conv_fc\.", ""),
+]
+PLACES = {4 * n + k: f"features.{n}.{each}" for n in range(5) for k, each in enumerate(LAYERS)}
+PLACES |= {22: "classifier.hidden", 25: "classifier.voters"}
 RENAMED["sdt1"] = RENAMED["sdt1_dvs"] = RENAMED["spikformer"]
 
 

@@ -13,7 +13,11 @@ from ratebp import models
 from ratebp.neurons import LIF
 from ratebp.norms import ScaledWSConv2d
 
-EVERY = [name for name in models.names() if "width" in models.get(name).options]
+EVERY = [
+    name
+    for name in models.names()
+    if "width" in models.get(name).options and "hidden" not in models.get(name).options
+]
 
 # Parameters, neurons and batch norms at the default options.
 COUNTS = {

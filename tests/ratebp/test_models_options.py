@@ -41,7 +41,8 @@ def test_classes_and_input_channels_reach_both_ends(name: str) -> None:
         model = models.build(name, num_classes=3, in_channels=5)
     layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.Linear)]
     assert layers[0].in_channels == 5
-    assert layers[-1].out_features == 3
+    voters = 10 if "hidden" in models.get(name).options else 1
+    assert layers[-1].out_features == 3 * voters
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -64,6 +65,9 @@ def test_the_catalogue_names_summary_and_options() -> None:
         assert "\n" not in entry.summary
         if name not in EVERY:
             assert entry.options[:4] == ("size", "num_classes", "in_channels", "neuron")
+            continue
+        if "hidden" in entry.options:
+            assert entry.options[4:] == ("image_size", "hidden", "dropout")
             continue
         own = name.startswith(("nf_", "ottt_", "sltt_", "os_", "ms_"))
         norms = () if own else ("norm", "timesteps")
