@@ -25,6 +25,7 @@ class Need(Enum):
 
         SAMPLES     samples are alike and first: T time steps are folded into the batch
         STILL       no buffer is changed but by norms, and nothing is drawn but by torch
+        UNREAD      the running statistics of a norm are read by that norm alone
         NEURONS     neurons find the samples, one entry each, in their first dimension
         REPEATABLE  two passes see the same: no random operation but nn.Dropout
         RATES       a mean over time goes through: sums, multiples, maxima, products of signals
@@ -35,6 +36,7 @@ class Need(Enum):
 
     SAMPLES = "samples first and alike"
     STILL = "no change of buffers but by norms"
+    UNREAD = "statistics read by their norm alone"
     NEURONS = "samples first at neurons"
     REPEATABLE = "no randomness but nn.Dropout"
     RATES = "sums, multiples, maxima and products of signals"
@@ -221,6 +223,21 @@ _MULTIPLIES = frozenset(
 )
 
 
+def _refuse_read_statistics(method: str, graph: Graph) -> None:
+    norms = {n.path: n.module for n in graph.leaves if n.role is Role.NORM and n.module}
+    for node in graph.nodes:
+        for each in (node, *node.constants()):
+            owner, _, name = each.path.rpartition(".")
+            moved = owner in norms and name in norms[owner]._buffers
+            if each.name == "parameter" and moved:
+                place = next((f" ({n.where})" for n in [node, *node.users] if n.where), "")
+                raise BindError(
+                    f"{method} runs a time step again after later ones have moved the running "
+                    f"statistics of norms, but the forward reads `{each.path}`{place}, which would "
+                    f"be another value by then. Take that out of it, or {EXACT}."
+                )
+
+
 _between_rates = _refuse_kinds(
     Kind.NONLINEAR,
     Kind.UNKNOWN,
@@ -257,6 +274,7 @@ _WITHOUT_SHAPES: dict[Need, Callable[[str, Graph], None]] = {
         because="does not run the forward once for each time step, in their order",
         remedy=f"Take it out of the forward, or {EXACT}.",
     ),
+    Need.UNREAD: _refuse_read_statistics,
     Need.RATES: _refuse_for_rates,
     Need.ADDITIVE: _refuse_kinds(
         Kind.PRODUCT,

@@ -95,6 +95,82 @@ class BNTT(TemporalNorm):
         self.register_buffer("running_var", torch.ones(timesteps, channels))
 
 
+class PaddedNorm(nn.Module):
+    """Batch norm, then a border of one pixel with what the norm gives for an input of 0.
+
+    ::
+
+        border = bias - running_mean * weight / sqrt(running_var + eps)
+
+    without a gradient and from the running statistics, which in training the same forward has just
+    moved. A convolution behind it that pads nothing sees what it would see if the image were padded
+    with zeros in front of the norm, as the two are one layer after training. Source: Yao et al.
+    2024, ICLR (Spike-driven Transformer v2).
+
+    Its forward reads statistics beside its norm, so methods which run a time step again after later
+    ones have moved them refuse it (`bptt_ckpt`). In `rate_s`, whose statistics move at every step,
+    the pass over mean rates takes the border that the last step left.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        """Make the norm."""
+        super().__init__()
+        self.bn = nn.BatchNorm2d(whole("channels", channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[B, C, H + 2, W + 2]`` for ``[B, C, H, W]``."""
+        norm, inside = self.bn, self.bn(x)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        border = (norm.bias - norm.running_mean * scale).detach().view(1, -1, 1, 1)
+        return F.pad(inside - border, (1, 1, 1, 1)) + border
+
+
+class RateScale(nn.Module):
+    """Signals divided by the root of their running firing rate, of each head: ``x / sqrt(r n)``.
+
+    ::
+
+        r = mean of x over samples, time steps and all dimensions behind the heads
+        running_rate = r at the first batch, then 0.999 running_rate + 0.001 r
+
+    In training the running rate is moved and used, in evaluation used; no gradient goes through it.
+    A head that has never spiked is divided by the root of n alone. It is a norm: in the layout
+    "multi" the rate is over all time steps, in "single" it is moved by each. Source: Shi et al.
+    2024, CVPR (SpikingResformer), where the factor stands behind the product that `x` is in.
+
+    Args:
+        heads: how many rates there are.
+        momentum: share of the new rate in the running one.
+    """
+
+    running_rate: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, heads: int, momentum: float = 1e-3) -> None:
+        """Start without a rate."""
+        super().__init__()
+        self.momentum = number("momentum", momentum, 0, 1)
+        self.register_buffer("running_rate", torch.zeros(whole("heads", heads)))
+        self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``[B, heads, n, N]``, scaled."""
+        if self.training:
+            with torch.no_grad():
+                now = x.mean((0, 2, 3), dtype=self.running_rate.dtype)
+                first = self.num_batches_tracked == 0
+                moved = torch.lerp(self.running_rate, now, self.momentum)
+                self.running_rate.copy_(torch.where(first, now, moved))
+                self.num_batches_tracked.add_(1)
+        rate = torch.where(self.running_rate > 0, self.running_rate, 1.0).to(x.dtype)
+        return x * torch.rsqrt(rate * x.shape[2]).view(-1, 1, 1)
+
+
 def standardised(weight: Tensor, gain: Tensor, eps: float) -> Tensor:
     """Return the weight that scaled weight standardisation computes with, same shape.
 

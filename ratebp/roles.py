@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
 from ratebp.neurons import Neuron
+from ratebp.norms import RateScale
 
 
 class Role(Enum):
@@ -34,6 +35,7 @@ _ROLES: dict[type[nn.Module], Role | None] = {
     nn.GroupNorm: Role.NORM,
     nn.RMSNorm: Role.NORM,
     nn.LocalResponseNorm: Role.NORM,
+    RateScale: Role.NORM,
     _DropoutNd: Role.DROPOUT,
 }
 

@@ -13,14 +13,23 @@ from torch import nn
 
 from ratebp import neurons
 from ratebp.errors import OptionError
+from ratebp.legal import positive
 from ratebp.models.blocks import NORMS
+from ratebp.models.dvs_gesture import cifar10dvs_net, dvs_gesture_net
+from ratebp.models.e_spikeformer import e_spikeformer
+from ratebp.models.ms_resnet import ms_resnet18, ms_resnet34, ms_resnet104
 from ratebp.models.nf_resnet import nf_resnet34
 from ratebp.models.os import os_resnet19
 from ratebp.models.ottt import ottt_vgg11
 from ratebp.models.preact import preact_resnet34
+from ratebp.models.qkformer import qkformer
 from ratebp.models.resnet import resnet18, resnet19, tiny_resnet
+from ratebp.models.sdt import sdt
+from ratebp.models.sdt_v2 import sdt_v2
 from ratebp.models.sew import sew_resnet34
 from ratebp.models.sltt import sltt_resnet18, sltt_vgg11
+from ratebp.models.spikformer import spikformer
+from ratebp.models.spikingresformer import spikingresformer
 from ratebp.models.vgg import vgg11, vgg13, vggsnn
 
 _BUILDERS: tuple[Callable[..., nn.Module], ...] = (
@@ -37,6 +46,17 @@ _BUILDERS: tuple[Callable[..., nn.Module], ...] = (
     sltt_resnet18,
     sltt_vgg11,
     os_resnet19,
+    ms_resnet18,
+    ms_resnet34,
+    ms_resnet104,
+    spikformer,
+    sdt,
+    sdt_v2,
+    e_spikeformer,
+    qkformer,
+    spikingresformer,
+    dvs_gesture_net,
+    cifar10dvs_net,
 )
 
 
@@ -154,6 +174,23 @@ def _check_flag(place: str, value: object) -> None:
         raise OptionError(f"{place} is {value!r}. Legal: true or false.")
 
 
+def _check_name(place: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise OptionError(f"{place} is {value!r}. Legal: a name, see ratebp.models.get(...).")
+
+
+def _check_positive(place: str, value: object) -> None:
+    positive(place, value)
+
+
+def _check_pools(place: str, value: object) -> None:
+    if not isinstance(value, str) or len(value) != 4 or set(value) - {"0", "1"}:
+        raise OptionError(
+            f"{place} is {value!r}. Legal: four of 0 and 1 in a string such as '0011', 1 for each "
+            "convolution of the embedding with a max pool."
+        )
+
+
 _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "num_classes": _check_count,
     "in_channels": _check_count,
@@ -163,4 +200,14 @@ _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "timesteps": _check_count,
     "dropout": _check_share,
     "feedback": _check_flag,
+    "size": _check_name,
+    "image_size": _check_count,
+    "hidden": _check_count,
+    "attention_threshold": _check_positive,
+    "heads": _check_count,
+    "mlp_ratio": _check_positive,
+    "pools": _check_pools,
+    "dvs_mode": _check_flag,
+    "drop_path": _check_share,
+    "neuron_over": _check_name,
 }

@@ -67,7 +67,8 @@ def on(kind: str, cell: Cell) -> AbstractContextManager[Bench]:
 def figures(kind: str, method: str, model: str, T: int) -> tuple[Row, ...] | str:
     """Exact rows, or why the method refuses the network."""
     device = "meta" if kind == "meta" else "cpu"
-    small = Choice.make(model, {"width": 1 / 64})
+    sized = "size" in ratebp.models.get(model).options
+    small = Choice.make(model, {"size": "tiny"} if sized else {"width": 1 / 64})
     cell = Cell(Choice(method), small, DATA.get(model, "synthetic-3x16x16-4"), T, 2, device=device)
     try:
         with on(kind, cell) as bench:

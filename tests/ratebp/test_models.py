@@ -13,7 +13,11 @@ from ratebp import models
 from ratebp.neurons import LIF
 from ratebp.norms import ScaledWSConv2d
 
-EVERY = models.names()
+EVERY = [
+    name
+    for name in models.names()
+    if "width" in models.get(name).options and "hidden" not in models.get(name).options
+]
 
 # Parameters, neurons and batch norms at the default options.
 COUNTS = {
@@ -30,6 +34,9 @@ COUNTS = {
     "sltt_resnet18": (11_176_906, 17, 17),
     "sltt_vgg11": (9_476_298, 8, 8),
     "os_resnet19": (14_669_834, 17, 19),
+    "ms_resnet18": (11_693_736, 17, 21),
+    "ms_resnet34": (21_801_896, 33, 37),
+    "ms_resnet104": (77_350_504, 103, 107),
 }
 
 
@@ -93,6 +100,18 @@ MAPS = {
     "sltt_resnet18": (32, [(32, 64, 5), (16, 128, 4), (8, 256, 4), (4, 512, 4)]),
     "sltt_vgg11": (48, [(48, 64, 1), (24, 128, 1), (12, 256, 2), (6, 512, 2), (3, 512, 2)]),
     "os_resnet19": (32, [(32, 128, 7), (16, 256, 6), (8, 512, 4)]),
+    "ms_resnet18": (
+        224,
+        [(112, 64, 1), (56, 64, 4), (28, 128, 4), (14, 256, 4), (7, 512, 4)],
+    ),
+    "ms_resnet34": (
+        224,
+        [(112, 64, 1), (56, 64, 6), (28, 128, 8), (14, 256, 12), (7, 512, 6)],
+    ),
+    "ms_resnet104": (
+        224,
+        [(112, 64, 1), (56, 64, 6), (28, 128, 16), (14, 256, 64), (7, 512, 16)],
+    ),
 }
 
 
@@ -173,6 +192,7 @@ def before_neurons(name: str) -> dict[str, int]:
         ("sltt_resnet18", {"BatchNorm2d": 17}),
         ("sltt_vgg11", {"BatchNorm2d": 8}),
         ("os_resnet19", {"BatchNorm2d": 17}),
+        ("ms_resnet18", {"BatchNorm2d": 9, "add": 8}),
     ],
 )
 def test_what_feeds_the_neurons(name: str, expected: dict[str, int]) -> None:
@@ -201,7 +221,10 @@ def test_shortcuts_take_the_raw_input_of_the_block() -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_convolution_biases(name: str) -> None:
     first, *others = [conv.bias is not None for conv in of_type(meta(name), nn.Conv2d)]
-    plain = name in ("tiny_resnet", "resnet18", "resnet19")
+    plain = name in ("tiny_resnet", "resnet18", "resnet19", "ms_resnet18", "ms_resnet34")
+    if name == "ms_resnet104":  # the stem of three alone
+        assert [first, *others[:2]] == [True] * 3
+        first, others, plain = False, others[2:], True
     assert set(others) == {not plain}
     assert first == (not plain and name != "sltt_resnet18")
     assert all(linear.bias is not None for linear in of_type(meta(name), nn.Linear))

@@ -74,7 +74,7 @@ class BpttCkpt(Method):
         Identity("bptt_s", options={"over": "time", "segment": 9}),
         Identity("bptt_s", options={"over": "both", "segment": 2}),
     )
-    needs: ClassVar = (Need.STILL,)
+    needs: ClassVar = (Need.STILL, Need.UNREAD)
     neurons: ClassVar = (LIF, PLIF)
 
     over: str = option("layers", "layers", "time", "both")
