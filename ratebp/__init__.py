@@ -23,6 +23,7 @@ from ratebp.errors import (
     StaleViewError,
     UnboundError,
 )
+from ratebp.importers import from_spikingjelly
 from ratebp.inference import infer
 from ratebp.method import Binding, Bound, Identity, Info, Method, count, option
 from ratebp.neurons import (
@@ -81,6 +82,7 @@ __all__ = [
     "Wiring",
     "count",
     "direct",
+    "from_spikingjelly",
     "infer",
     "losses",
     "methods",
