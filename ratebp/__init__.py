@@ -37,6 +37,7 @@ from ratebp.neurons import (
     Neuron,
     Recurrent,
     SlidingPSN,
+    UndecayedLIF,
 )
 from ratebp.phases import StepContext
 from ratebp.roles import Role, register_role
@@ -78,6 +79,7 @@ __all__ = [
     "StaleViewError",
     "StepContext",
     "UnboundError",
+    "UndecayedLIF",
     "View",
     "Wiring",
     "count",

@@ -11,7 +11,7 @@ from functools import singledispatch
 from torch import nn
 
 from ratebp.errors import BindError
-from ratebp.neurons import ALIF, LIF, PLIF, PSN, Delay, Recurrent, SlidingPSN
+from ratebp.neurons import ALIF, LIF, PLIF, PSN, Delay, Recurrent, SlidingPSN, UndecayedLIF
 from ratebp.rules.adaptive import (
     ParallelPSN,
     ScanALIF,
@@ -25,6 +25,7 @@ from ratebp.rules.delay import StepDelay
 from ratebp.rules.looped import Looped
 from ratebp.rules.neuron import ScanLIF, StepLIF
 from ratebp.rules.recurrent import StepRecurrent
+from ratebp.rules.undecayed import ScanUndecayed, StepUndecayed
 from ratebp.views import Leaf
 
 
@@ -65,6 +66,11 @@ def _(neuron: PLIF, timesteps: int) -> Leaf:
 
 
 @scan_neuron.register
+def _(neuron: UndecayedLIF, timesteps: int) -> Leaf:
+    return ScanUndecayed(neuron, timesteps)
+
+
+@scan_neuron.register
 def _(neuron: ALIF, timesteps: int) -> Leaf:
     return ScanALIF(neuron, timesteps)
 
@@ -92,6 +98,11 @@ def _(neuron: LIF) -> Leaf:
 @step_neuron.register
 def _(neuron: PLIF) -> Leaf:
     return StepPLIF(neuron)
+
+
+@step_neuron.register
+def _(neuron: UndecayedLIF) -> Leaf:
+    return StepUndecayed(neuron)
 
 
 @step_neuron.register
