@@ -23,6 +23,7 @@ from ratebp.errors import (
     StaleViewError,
     UnboundError,
 )
+from ratebp.importers import from_spikingjelly
 from ratebp.inference import infer
 from ratebp.method import Binding, Bound, Identity, Info, Method, count, option
 from ratebp.neurons import (
@@ -36,6 +37,7 @@ from ratebp.neurons import (
     Neuron,
     Recurrent,
     SlidingPSN,
+    UndecayedLIF,
 )
 from ratebp.phases import StepContext
 from ratebp.roles import Role, register_role
@@ -77,10 +79,12 @@ __all__ = [
     "StaleViewError",
     "StepContext",
     "UnboundError",
+    "UndecayedLIF",
     "View",
     "Wiring",
     "count",
     "direct",
+    "from_spikingjelly",
     "infer",
     "losses",
     "methods",

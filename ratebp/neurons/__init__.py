@@ -8,6 +8,7 @@ from ratebp.neurons.parallel import PSN, MaskedPSN, SlidingPSN
 from ratebp.neurons.recurrent import Recurrent
 from ratebp.neurons.settings import KINDS, check, make, threshold
 from ratebp.neurons.threshold import TLIF
+from ratebp.neurons.undecayed import UndecayedLIF
 
 __all__ = [
     "ALIF",
@@ -21,6 +22,7 @@ __all__ = [
     "Neuron",
     "Recurrent",
     "SlidingPSN",
+    "UndecayedLIF",
     "check",
     "make",
     "threshold",

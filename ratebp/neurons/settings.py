@@ -15,12 +15,14 @@ from ratebp.neurons.base import Neuron
 from ratebp.neurons.lif import LIF
 from ratebp.neurons.parallel import PSN, MaskedPSN, SlidingPSN
 from ratebp.neurons.threshold import TLIF
+from ratebp.neurons.undecayed import UndecayedLIF
 
 KINDS: Mapping[str, type[Neuron]] = {
     "lif": LIF,
     "plif": PLIF,
     "alif": ALIF,
     "tlif": TLIF,
+    "undecayed_lif": UndecayedLIF,
     "psn": PSN,
     "masked_psn": MaskedPSN,
     "sliding_psn": SlidingPSN,

@@ -15,7 +15,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ratebp.neurons import ALIF, LIF, PLIF, PSN, TLIF, Delay, MaskedPSN, Recurrent, SlidingPSN
+from ratebp.neurons import (
+    ALIF,
+    LIF,
+    PLIF,
+    PSN,
+    TLIF,
+    Delay,
+    MaskedPSN,
+    Recurrent,
+    SlidingPSN,
+    UndecayedLIF,
+)
 from ratebp.norms import BNTT, TEBN
 from ratebp.surrogates import Surrogate
 from ratebp.verification.lockstep import Lockstep
@@ -76,6 +87,21 @@ def _plif(neuron: PLIF, carry: Carry) -> Callable[[Tensor], Tensor]:
         u = k * current
         if last is not None:
             u = u + (1 - k) * _left(d.reset, d.threshold, *last)
+        s = fire(u - d.threshold, d.surrogate)
+        last = carry(u), carry(s.detach() if d.detach_reset else s)
+        return s
+
+    return forward
+
+
+def _undecayed(neuron: UndecayedLIF, carry: Carry) -> Callable[[Tensor], Tensor]:
+    d, last = neuron.charging, None
+
+    def forward(current: Tensor) -> Tensor:
+        nonlocal last
+        u = current
+        if last is not None:
+            u = u + d.decay * last[0] - d.threshold * last[1]
         s = fire(u - d.threshold, d.surrogate)
         last = carry(u), carry(s.detach() if d.detach_reset else s)
         return s
@@ -171,6 +197,7 @@ _STEPS: dict[type[nn.Module], Callable[[Any, Carry], Callable[..., Any]]] = {
     PLIF: _plif,
     ALIF: _alif,
     TLIF: _tlif,
+    UndecayedLIF: _undecayed,
     SlidingPSN: _sliding,
     Delay: _delay,
     Recurrent: _recurrent,

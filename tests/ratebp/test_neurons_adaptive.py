@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import ratebp
-from ratebp import ALIF, LIF, PLIF
+from ratebp import ALIF, LIF, PLIF, UndecayedLIF
 from ratebp.errors import BindError, OptionError
 from ratebp.ops import using
 from ratebp.rules.neurons.exact import scan_neuron, step_neuron
@@ -66,10 +66,26 @@ def alif(kind: str, detach: bool) -> nn.Module:
     return ALIF(0.7, 0.8, kind, detach, "atan", 2.0, adaptation=0.3, adaptation_decay=0.6)
 
 
-CASES = [(plif, plif_loop), (alif, alif_loop)]
+def undecayed_loop(current: Tensor, neuron: Any) -> Tensor:
+    d = neuron.charging
+    u = s = torch.zeros_like(current[0])
+    spikes = []
+    for t in range(len(current)):
+        u = d.decay * u - d.threshold * (s.detach() if d.detach_reset else s) + current[t]
+        s = fire(u - d.threshold)
+        spikes.append(s)
+    return torch.stack(spikes)
 
 
-@pytest.mark.parametrize(("make", "loop"), CASES, ids=["plif", "alif"])
+def undecayed(kind: str, detach: bool) -> nn.Module:
+    return UndecayedLIF(0.7, 0.8, detach)
+
+
+CASES = [(plif, plif_loop), (alif, alif_loop), (undecayed, undecayed_loop)]
+NAMES = ["plif", "alif", "undecayed"]
+
+
+@pytest.mark.parametrize(("make", "loop"), CASES, ids=NAMES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize(("kind", "detach"), RESETS)
 def test_both_leaves_equal_the_loop(
@@ -90,7 +106,7 @@ def test_both_leaves_equal_the_loop(
         assert torch.equal(scan(current.flatten(0, 1)).view(shape), want[0])
 
 
-@pytest.mark.parametrize(("make", "loop"), CASES, ids=["plif", "alif"])
+@pytest.mark.parametrize(("make", "loop"), CASES, ids=NAMES)
 @pytest.mark.parametrize("method", ["bptt_m", "bptt_s"])
 def test_a_network_trains_by_exact_gradients(make: Any, loop: Any, method: str) -> None:
     case = with_neurons(lambda: make("soft", False), timesteps=4)
@@ -137,7 +153,7 @@ def test_checkpointing_recomputes_a_plif(over: dict[str, Any]) -> None:
     assert differences(network_gradients("bptt_ckpt", case, **over), want, 1e-12) == {}
 
 
-@pytest.mark.parametrize("make", [plif, alif], ids=["plif", "alif"])
+@pytest.mark.parametrize("make", [plif, alif, undecayed], ids=NAMES)
 def test_inference_is_the_plain_forward_with_frozen_norms(make: Any) -> None:
     case = with_neurons(lambda: make("soft", True), norm="frozen", timesteps=4)
     bound = ratebp.methods.get("bptt_m").bind(case.model, 4)
@@ -146,7 +162,7 @@ def test_inference_is_the_plain_forward_with_frozen_norms(make: Any) -> None:
     )
 
 
-@pytest.mark.parametrize("make", [plif, alif], ids=["plif", "alif"])
+@pytest.mark.parametrize("make", [plif, alif, undecayed], ids=NAMES)
 def test_the_reset_that_runs_under_autocast_integrates_in_float32(make: Any) -> None:
     case = with_neurons(lambda: make("soft", True), dtype=torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -156,7 +172,7 @@ def test_the_reset_that_runs_under_autocast_integrates_in_float32(make: Any) -> 
 
 
 @pytest.mark.parametrize("name", sorted(ratebp.methods.names()))
-@pytest.mark.parametrize("make", [plif, alif], ids=["PLIF", "ALIF"])
+@pytest.mark.parametrize("make", [plif, alif, undecayed], ids=NAMES)
 def test_every_method_trains_it_or_names_who_does(name: str, make: Any) -> None:
     case = with_neurons(lambda: make("soft", True))
     method = ratebp.methods.get(name)
@@ -199,3 +215,21 @@ def test_settings_make_neurons_and_checking_them_draws_nothing() -> None:
             assert type(ratebp.neurons.make(settings)) is cls
     assert type(ratebp.neurons.make({"decay": 0.5})) is LIF
     assert ratebp.neurons.threshold({}) == 1.0
+
+
+@pytest.mark.parametrize("detach", [True, False])
+def test_without_a_leak_an_undecayed_reset_is_a_soft_one(detach: bool) -> None:
+    case = with_neurons(lambda: UndecayedLIF(1.0, 0.8, detach), timesteps=4)
+    same = with_neurons(lambda: LIF(1.0, 0.8, "soft", detach, "atan", 2.0), timesteps=4)
+    for method in ("bptt_m", "bptt_s"):
+        with using("torch"):  # it has no kernels of its own
+            got, want = network_gradients(method, case), network_gradients(method, same)
+        assert differences(got, want, 1e-12) == {}
+        assert any(g.abs().max() > 0 for g in got.values())
+
+
+def test_an_undecayed_reset_by_hand() -> None:
+    """Decay 1/2, currents 1.5, 1, 0.5: u 1.5, .75 - 1 + 1, .375 + .5; a soft LIF has .25 + 1."""
+    current = torch.tensor([[1.5], [1.0], [0.5]])
+    assert scan_neuron(UndecayedLIF(0.5), 3)(current).flatten().tolist() == [1, 0, 0]
+    assert scan_neuron(LIF(0.5), 3)(current).flatten().tolist() == [1, 1, 0]

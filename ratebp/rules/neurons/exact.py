@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import BindError
-from ratebp.neurons import ALIF, LIF, PLIF, PSN, TLIF, Delay, Recurrent, SlidingPSN
+from ratebp.neurons import ALIF, LIF, PLIF, PSN, TLIF, Delay, Recurrent, SlidingPSN, UndecayedLIF
 from ratebp.rules.neurons.delay import StepDelay
 from ratebp.rules.neurons.lif import ScanLIF, StepLIF
 from ratebp.rules.neurons.others import (
@@ -26,6 +26,7 @@ from ratebp.rules.neurons.others import (
     StepTLIF,
 )
 from ratebp.rules.neurons.recurrent import StepRecurrent
+from ratebp.rules.neurons.undecayed import ScanUndecayed, StepUndecayed
 from ratebp.views import Leaf
 
 
@@ -84,6 +85,11 @@ def _(neuron: PLIF, timesteps: int) -> Leaf:
 
 
 @scan_neuron.register
+def _(neuron: UndecayedLIF, timesteps: int) -> Leaf:
+    return ScanUndecayed(neuron, timesteps)
+
+
+@scan_neuron.register
 def _(neuron: ALIF, timesteps: int) -> Leaf:
     return ScanALIF(neuron, timesteps)
 
@@ -116,6 +122,11 @@ def _(neuron: LIF) -> Leaf:
 @step_neuron.register
 def _(neuron: PLIF) -> Leaf:
     return StepPLIF(neuron)
+
+
+@step_neuron.register
+def _(neuron: UndecayedLIF) -> Leaf:
+    return StepUndecayed(neuron)
 
 
 @step_neuron.register

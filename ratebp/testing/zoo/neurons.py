@@ -7,7 +7,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ratebp.neurons import ALIF, PLIF, PSN, TLIF, Delay, MaskedPSN, Recurrent, SlidingPSN
+from ratebp.neurons import (
+    ALIF,
+    PLIF,
+    PSN,
+    TLIF,
+    Delay,
+    MaskedPSN,
+    Recurrent,
+    SlidingPSN,
+    UndecayedLIF,
+)
 from ratebp.norms import LearnedScale
 from ratebp.testing.zoo.base import CLASSES, Net, lif, network
 
@@ -84,6 +94,12 @@ def surrogates_differ() -> nn.Module:
 def plif() -> nn.Module:
     """PLIF: learned decays."""
     return _of(lambda: PLIF(threshold=0.3))
+
+
+@network(5)
+def undecayed_lif() -> nn.Module:
+    """UndecayedLIF: a reset after the leak."""
+    return _of(lambda: UndecayedLIF(0.6, 0.4, detach_reset=False))
 
 
 @network(5)

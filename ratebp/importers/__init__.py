@@ -1,0 +1,9 @@
+"""Models of other packages, as one-step models of ours, each proven by its spikes.
+
+None of the packages is imported here: an importer knows modules by their classes' names.
+"""
+
+from ratebp.importers.report import Proof, Row
+from ratebp.importers.spikingjelly import from_spikingjelly
+
+__all__ = ["Proof", "Row", "from_spikingjelly"]
