@@ -15,6 +15,7 @@ from ratebp.roles import Role
 from ratebp.rules.dropout import Masks
 from ratebp.rules.norms.repeated import repeated_rule
 from ratebp.rules.norms.temporal import norm_rule
+from ratebp.rules.pools import lean_pool
 from ratebp.views import Container, Rule, View, Wrap, view
 from ratebp.wiring import Wiring
 
@@ -109,7 +110,8 @@ class Binding:
             rules: role -> rule; roles without one have `defaults`. In the multi-step layout, what
                 they make of a norm before the first neurons may run one step in place of T
                 (`ratebp.rules.repeated`).
-            containers: what replaces parts of the model, see `ratebp.views.view`.
+            containers: what replaces parts of the model, see `ratebp.views.view`. Pools of torch
+                keep less (`ratebp.rules.pools`) where none replaces them.
             builds_graph: whether gradients will flow through this view.
 
         Raises:
@@ -118,10 +120,15 @@ class Binding:
         chosen = {**self.defaults, **rules}
         if self.layout == "multi":
             chosen[Role.NORM] = repeated_rule(chosen[Role.NORM], self.wiring, self.timesteps)
+        pools = {
+            path: lean_pool
+            for path, module in self.model.named_modules(remove_duplicate=False)
+            if isinstance(module, nn.MaxPool2d | nn.AvgPool2d)
+        }
         return view(
             self.model,
             chosen,
-            containers=containers,
+            containers={**pools, **(containers or {})},
             wiring=self.wiring,
             wrap=self.wrap,
             builds_graph=builds_graph,

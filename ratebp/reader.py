@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from ratebp.errors import BindError, StaleViewError
 from ratebp.folding import refuse_changes, refuse_numbers, refuse_samples
-from ratebp.graph import Graph, Recording, UnreadableError, Variables, read
+from ratebp.graph import Graph, Moves, Recording, UnreadableError, Variables, read
 from ratebp.needs import (
     Need,
     refuse_forward,
@@ -47,7 +48,7 @@ class Reader:
         self._model, self._method, self._needs = model, method, frozenset(needs)
         self._modules = [*model.modules()]
         self._given = given is not None
-        self._seen: set[tuple[object, ...]] = set()
+        self._seen: dict[tuple[object, ...], Mapping[str, Moves]] = {}
         self.graph: Graph | None = None
         self._code: Graph | None = None
         self._variables: Variables | None = None
@@ -95,18 +96,26 @@ class Reader:
         flags = tuple(module.training for module in self._modules)
         key = (x.shape[1:], x.dtype, flags)
         if key in self._seen:
-            return False
+            return self._move(self._seen[key])
         found = self._recorded(x)
         if found is None:
-            self._seen.add(key)
+            self._seen[key] = {}
             return False
         graph, batch = found
         self._refuse(graph)
         refuse_samples(self._method, self._needs, graph, batch)
-        changed = self._follow(wiring_of(graph))
+        wiring = wiring_of(graph, batch)
+        changed = self._follow(wiring)
         self.graph = graph
-        self._seen.add(key)
-        return changed
+        self._seen[key] = {} if self._given else wiring.moves
+        return self._move(self._seen[key]) or changed
+
+    def _move(self, moves: Mapping[str, Moves]) -> bool:
+        """Take the moves of these inputs, whose sizes others need not have."""
+        if self.wiring is None or self.wiring.moves == moves:
+            return False
+        self.wiring = replace(self.wiring, moves=moves)
+        return True
 
     def _refuse(self, graph: Graph) -> None:
         refuse_forward(self._model, graph)
@@ -177,7 +186,7 @@ def _samples(x: Tensor, batch: int) -> tuple[Tensor]:
 
 def _contradiction(held: Wiring, found: Wiring) -> str | None:
     """Return the first claim of `held` that does not hold in `found`, None if all do."""
-    for question in ("calls", "behind", "before", "sources", "readers"):
+    for question in ("calls", "behind", "before", "sources", "readers", "counts"):
         claims, facts = getattr(held, question), getattr(found, question)
         for path, claim in claims.items():
             if facts.get(path) != claim:

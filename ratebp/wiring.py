@@ -13,9 +13,23 @@ from typing import Any
 from torch import nn
 
 from ratebp.errors import BindError
-from ratebp.graph import Graph, Kind, Node, UnreadableError, read
-from ratebp.neurons import Recurrent
+from ratebp.graph import (
+    Count,
+    Graph,
+    Kind,
+    Moves,
+    Node,
+    Samples,
+    UnreadableError,
+    counts,
+    moves_before,
+    read,
+)
+from ratebp.neurons import ALIF, LIF, PLIF, Recurrent
 from ratebp.roles import Role
+
+BINARY = (LIF, PLIF, ALIF)
+"""Neurons whose output is 0 or 1; a subclass may give anything."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +57,10 @@ class Wiring:
             the mean of their input.
         measured: the leaves of whose output, alone or as a term of a sum, the forward asks for the
             shape or type.
+        counts: for a synapse whose input are spikes, or sums, products and averages of them, in
+            whatever shape: what values it can have.
+        moves: for a neuron that takes the output of one other leaf in another shape or order of
+            dimensions, and that nobody else takes: what lies between. Known with shapes alone.
         entrances: the modules that take the model's input as it is, if nothing else takes it; empty
             if anything else does, None if it is not known.
     """
@@ -56,11 +74,18 @@ class Wiring:
     once: frozenset[str] = frozenset()
     means: frozenset[str] = frozenset()
     measured: frozenset[str] = frozenset()
+    counts: Mapping[str, Count] = field(default_factory=dict)
+    moves: Mapping[str, Moves] = field(default_factory=dict)
     entrances: frozenset[str] | None = None
 
 
-def wiring_of(graph: Graph) -> Wiring:
-    """Return what `graph` says of the leaves."""
+def wiring_of(graph: Graph, batch: int | None = None) -> Wiring:
+    """Return what `graph` says of the leaves.
+
+    Args:
+        graph: of the model.
+        batch: the number of samples that it was read with; None where it has no shapes.
+    """
     leaves = [node for node in graph.leaves if node.role is not Role.DROPOUT]
     sums = _Sums(leaves)
     norms = {node.path for node in leaves if _feeds_only_norms(node)}
@@ -74,6 +99,8 @@ def wiring_of(graph: Graph) -> Wiring:
         once=_once(graph),
         measured=sums.measured(),
         means=frozenset(node.path for node in leaves if _takes_means(node, graph)),
+        counts=_counts(graph),
+        moves={} if batch is None else _moves(graph, batch),
         entrances=_entrances(graph),
     )
 
@@ -97,6 +124,25 @@ def _entrances(graph: Graph) -> frozenset[str]:
     readers = [user for node in inputs[:1] for user in node.users]
     calls = all(user.module is not None and user.args == (inputs[0],) for user in readers)
     return frozenset(user.path for user in readers) if calls else frozenset()
+
+
+def _counts(graph: Graph) -> dict[str, Count]:
+    known = counts(graph, lambda node: type(node.module) in BINARY)
+    taken: dict[str, set[Count | None]] = {}
+    for node in graph.leaves:
+        if node.role is Role.SYNAPSE:
+            source = node.args[0] if node.args else None
+            count = known.get(source) if isinstance(source, Node) else None
+            taken.setdefault(node.path, set()).add(count)
+    alike = {path: next(iter(found)) for path, found in taken.items() if len(found) == 1}
+    return {path: count for path, count in alike.items() if count is not None}
+
+
+def _moves(graph: Graph, batch: int) -> dict[str, Moves]:
+    samples, calls = Samples(graph, batch), graph.calls
+    neurons = [node for node in graph.leaves if node.role is Role.NEURON and calls[node.path] == 1]
+    found = {node.path: moves_before(node, samples) for node in neurons}
+    return {p: m for p, m in found.items() if m is not None and calls[m.source] == 1}
 
 
 def _feeds_only_norms(node: Node) -> bool:

@@ -5,7 +5,9 @@ values, with shapes. Both give a `Graph` of named operations, each of known kind
 """
 
 from ratebp.graph.batch import At, Lost, Samples
+from ratebp.graph.counts import Count, counts
 from ratebp.graph.graph import Graph
+from ratebp.graph.moving import Move, Moves, moves_before
 from ratebp.graph.names import MOVES, OUT_OF_PLACE, RANDOM_FACTORIES, SHAPED, VIEWS
 from ratebp.graph.node import Node
 from ratebp.graph.operations import Kind, kinds_of
@@ -21,16 +23,21 @@ __all__ = [
     "SHAPED",
     "VIEWS",
     "At",
+    "Count",
     "Graph",
     "Kind",
     "Lost",
+    "Move",
+    "Moves",
     "Node",
     "Recording",
     "Samples",
     "UnreadableError",
     "Variables",
     "changes_nothing_else",
+    "counts",
     "kinds_of",
+    "moves_before",
     "read",
     "record",
 ]

@@ -12,13 +12,13 @@ from ratebp.ops.bits import unpack
 
 @dataclass(frozen=True)
 class Counts:
-    """Spike counts of `timesteps` steps in any type; the input is the mean rate."""
+    """Counts of spikes in any type; the input is their mean over `parts` steps or places."""
 
-    timesteps: int
+    parts: int
 
     def restore(self, kept: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-        """Return ``kept / timesteps`` in `dtype`."""
-        return kept.to(dtype, copy=True).div_(self.timesteps)
+        """Return ``kept / parts`` in `dtype`."""
+        return kept.to(dtype, copy=True).div_(self.parts)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ its potential: three floats a neuron and time step. Here
 - the norm keeps ``xhat``, from which its backward follows;
 - the neuron keeps nothing: its input is ``weight * xhat + bias``, plus, at the end of a residual
   block, spikes or another such term, and potentials follow from the input;
-- spikes are kept once, at one bit each, for all synapses and neurons that take them.
+- spikes are kept once, at one bit each, for all synapses and neurons that take them; sums of them
+  at one byte each.
 
 Who shares with whom is read from the wiring (`rules`). For inputs narrower than the norm's
 parameters (autocast), and in graphs of torch.compile, whose partitioner decides what is kept,
@@ -15,15 +16,18 @@ leaves keep what they need themselves.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ratebp.graph import Count, Moves
 from ratebp.neurons import LIF
 from ratebp.ops import (
     Bits,
+    Counts,
     Normalised,
     Origin,
     Past,
@@ -120,6 +124,7 @@ class SharingLIF(ScanLIF):
         timesteps: int,
         terms: Sequence[RateRecord],
         readers: Sequence[RateRecord],
+        moves: Moves | None = None,
     ) -> None:
         """Share records.
 
@@ -128,19 +133,25 @@ class SharingLIF(ScanLIF):
             timesteps: T.
             terms: of the leaves whose outputs add up to the current; empty if they are not known.
             readers: of the leaves that keep these spikes as bits.
+            moves: between the one term and the neuron, which runs in front of them.
         """
         super().__init__(lif, timesteps)
         self.terms = terms
         self.readers = readers
+        self.moves = moves
 
     def forward(self, current: Tensor) -> Tensor:
         """Return spikes, shape of `current`."""
         terms = tuple(term for each in self.terms for term in each.take())
+        if self.moves is not None:
+            current = self.moves.back(current)
         if terms and len(terms) == len(self.terms) and torch.is_grad_enabled():
             steps = every_step(self.steps(current), self.timesteps)
             spikes = lif_scan_of(steps, self.dynamics, terms).flatten(0, 1)
         else:
             spikes = super().forward(current)
+        if self.moves is not None:
+            spikes = self.moves.there(spikes)
         show(spikes, self.readers)
         return spikes
 
@@ -158,6 +169,7 @@ class SharingStepLIF(StepLIF):
         timesteps: int | None,
         terms: Sequence[RateRecord],
         readers: Sequence[RateRecord],
+        moves: Moves | None = None,
     ) -> None:
         """Share records.
 
@@ -166,8 +178,10 @@ class SharingStepLIF(StepLIF):
             timesteps: T, after which the potential is dropped; None if it must stay.
             terms: of the leaves whose outputs add up to the current; empty if they are not known.
             readers: of the leaves that keep these spikes as bits.
+            moves: between the one term and the neuron, which runs in front of them.
         """
         super().__init__(lif)
+        self.moves = moves
         self.timesteps = timesteps
         self.terms = terms
         self.readers = readers
@@ -178,6 +192,8 @@ class SharingStepLIF(StepLIF):
         """Return the spikes of this step, shape of `current`."""
         if torch.compiler.is_compiling():  # nothing is shared; counted steps compile one by one
             return super().forward(current)
+        if self.moves is not None:
+            current = self.moves.back(current)
         terms = tuple(term for each in self.terms for term in each.take())
         shared = terms and len(terms) == len(self.terms) and torch.is_grad_enabled()
         if shared:
@@ -185,6 +201,8 @@ class SharingStepLIF(StepLIF):
         else:
             self.past = None
             spikes = super().forward(current)
+        if self.moves is not None:
+            spikes = self.moves.there(spikes)
         show(spikes, self.readers)
         self.step += 1
         if self.step == self.timesteps:
@@ -235,6 +253,67 @@ def show(spikes: Tensor, readers: Sequence[RateRecord]) -> None:
         packed = Spikes(pack(spikes.detach()))
         for each in readers:
             each.put(packed)
+
+
+def fits(count: Count) -> bool:
+    """Say whether the whole numbers of `count` fit into one byte."""
+    return count.largest <= torch.iinfo(torch.uint8).max
+
+
+class Packing:
+    """What synapses keep of signals of small whole numbers: made once where they take the same."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._signal: weakref.ref[Tensor] | None = None
+        self._kept: Tensor | None = None
+
+    def of(self, x: Tensor, count: Count) -> Tensor:
+        """Return the whole numbers of `x`: as bits where they are 0 and 1, else as bytes."""
+        if self._signal is None or self._signal() is not x:
+            with torch.no_grad():
+                whole = x if count.parts == 1 else x * count.parts
+                self._kept = pack(whole) if count.largest == 1 else whole.to(torch.uint8)
+            # Nothing is held here for longer than the signal itself.
+            self._signal = weakref.ref(x, self._forget)
+        assert self._kept is not None
+        return self._kept
+
+    def _forget(self, signal: weakref.ref[Tensor]) -> None:
+        if signal is self._signal:
+            self._signal = self._kept = None
+
+
+class CountSynapse(Leaf):
+    """A synapse whose input are spikes, or sums or averages of them, kept as bits or as bytes."""
+
+    once = True
+
+    def __init__(self, layer: nn.Module, count: Count, packing: Packing) -> None:
+        """Take the layer.
+
+        Args:
+            layer: the synapse.
+            count: what values its input has.
+            packing: of the synapses of this view.
+        """
+        super().__init__()
+        self.layer = layer
+        self.count = count
+        self.packing = packing
+        self.geometry = geometry_of(layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the layer's output."""
+        if self.geometry is None or torch.compiler.is_compiling() or not torch.is_grad_enabled():
+            out: Tensor = self.layer(x)
+            return out
+        weight, bias = self.layer.weight, self.layer.bias
+        assert isinstance(weight, Tensor)
+        assert bias is None or isinstance(bias, Tensor)
+        kept = self.packing.of(x, self.count)
+        stored = Bits() if self.count.largest == 1 else Counts(self.count.parts)
+        return synapse(x, weight, bias, self.geometry, source=kept, stored=stored)
 
 
 class BitSynapse(Leaf):

@@ -2,7 +2,8 @@
 
 Leaves share where nothing but leaves and functional additions takes an output: nobody else can
 change it in place. A neuron takes its current from one or two leaves, batch norms and LIFs, of
-which one is a norm; a synapse keeps as bits the spikes of the one LIF before it.
+which one is a norm; or from one norm whose output only changed its shape. A synapse keeps as bits
+the spikes of the one LIF before it, and as bits or bytes any input of small whole numbers.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ratebp.graph import Moves
 from ratebp.neurons import LIF
 from ratebp.ops import Spikes, geometry_of
 from ratebp.roles import Role
@@ -24,18 +26,21 @@ from ratebp.rules.rate.flow import RateFlow
 from ratebp.rules.record import RateRecord
 from ratebp.rules.sharing.leaves import (
     BitSynapse,
+    CountSynapse,
+    Packing,
     SharingLIF,
     SharingNorm,
     SharingStepLIF,
     ShowingNeuron,
+    fits,
 )
 from ratebp.rules.sharing.remaking import InputSynapse, RemakingNorm
 from ratebp.rules.synapses import GatheringSynapse
 from ratebp.views import Leaf, Rule
 from ratebp.wiring import Wiring
 
-MakeSharing = Callable[[LIF, Sequence[RateRecord], Sequence[RateRecord]], Leaf]
-"""``make(lif, terms, readers) -> leaf``, see `SharingLIF`."""
+MakeSharing = Callable[[LIF, Sequence[RateRecord], Sequence[RateRecord], Moves | None], Leaf]
+"""``make(lif, terms, readers, moves) -> leaf``, see `SharingLIF`."""
 
 
 class Sharing:
@@ -76,6 +81,7 @@ class Sharing:
         self._gathers = gathers
         self._follows = follows
         self._records: defaultdict[tuple[str, str], RateRecord] = defaultdict(RateRecord)
+        self._packing = Packing()
 
     def rules(self) -> dict[Role, Rule]:
         """Return the rules by role; norms have one only if neurons take from them."""
@@ -100,7 +106,24 @@ class Sharing:
         kind = type(self._modules[path])
         return path in self._wiring.readers and (kind is LIF or kind in BATCH_NORMS)
 
+    def _moves(self, path: str) -> Moves | None:
+        """Return what lies between the norm before the neuron at `path` and that neuron, if it
+        runs in the norm's shape."""
+        found = self._wiring.moves.get(path)
+        if found is None or self._sharing is None or type(self._modules[path]) is not LIF:
+            return None
+        return found if type(self._modules[found.source]) in BATCH_NORMS else None
+
+    def _takers(self, path: str) -> frozenset[str]:
+        """Return the leaves that take the output of the leaf at `path`, moved or as it is."""
+        moved = (each for each, m in self._wiring.moves.items() if m.source == path)
+        behind = frozenset(each for each in moved if self._moves(each) is not None)
+        return self._wiring.readers.get(path, frozenset()) | behind
+
     def _terms(self, path: str) -> tuple[str, ...]:
+        moves = self._moves(path)
+        if moves is not None:
+            return (moves.source,)
         sources = self._wiring.sources.get(path, ())
         takes = self._sharing is not None and type(self._modules[path]) is LIF
         alone = len(set(sources)) == len(sources)  # a term added to itself is kept once
@@ -122,14 +145,17 @@ class Sharing:
         readers = [self._records[path, r] for r in takers if self._takes_bits(path, r)]
         if before and self._sharing is not None:
             assert isinstance(leaf, LIF)
-            return self._sharing(leaf, before, readers)
+            return self._sharing(leaf, before, readers, self._moves(path))
         made = self._plain(leaf)
         return ShowingNeuron(made, readers) if readers else made
 
     def _synapse(self, leaf: nn.Module, path: str) -> nn.Module:
         source = self._spikes(path)
+        count = self._wiring.counts.get(path)
         if source is not None:
             leaf = BitSynapse(leaf, source)
+        elif count is not None and fits(count) and geometry_of(leaf) is not None:
+            leaf = CountSynapse(leaf, count, self._packing)
         return GatheringSynapse(leaf) if self._gathers else leaf
 
     def _spikes(self, path: str) -> RateRecord | None:
@@ -139,7 +165,7 @@ class Sharing:
         return self._records[source, path] if alone else None
 
     def _norm(self, leaf: nn.Module, path: str) -> nn.Module:
-        takers = self._wiring.readers.get(path, ())
+        takers = sorted(self._takers(path))
         readers = [self._records[path, r] for r in takers if path in self._terms(r)]
         if not readers:
             return self._norm_rule(leaf, path)
@@ -147,7 +173,7 @@ class Sharing:
 
     def _beside(self, path: str) -> list[_BatchNorm] | None:
         """Return the norms that are added to norm `path`; None if its value is read."""
-        takers = self._wiring.readers[path]
+        takers = self._takers(path)
         if self._reads or any(path not in self._terms(each) for each in takers):
             return None
         around = {source for each in takers for source in self._terms(each)}
@@ -199,7 +225,7 @@ def scan_sharing(model: nn.Module, wiring: Wiring, timesteps: int, norm_rule: Ru
         model,
         wiring,
         lambda neuron: scan_neuron(neuron, timesteps),
-        lambda lif, terms, readers: SharingLIF(lif, timesteps, terms, readers),
+        lambda lif, terms, readers, moves: SharingLIF(lif, timesteps, terms, readers, moves),
         norm_rule,
         reads=False,
     )
@@ -226,7 +252,7 @@ def step_sharing(
         model,
         wiring,
         step_neuron,
-        lambda lif, terms, readers: SharingStepLIF(lif, timesteps, terms, readers),
+        lambda lif, terms, readers, moves: SharingStepLIF(lif, timesteps, terms, readers, moves),
         norm_rule,
         gathers=True,
         follows=follows,
