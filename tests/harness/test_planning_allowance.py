@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.planning.allowance import DEFAULT, Allowance, calibrate, load
@@ -14,6 +14,7 @@ from harness.planning.cards import CARDS
 PAIRS = st.lists(st.tuples(st.integers(1, 10**11), st.integers(1, 2 * 10**11)), max_size=8)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.integers(0, 2**30), st.floats(0, 2), st.integers(0, 2**38))
 def test_room_is_the_largest_count_whose_need_fits(fixed: int, share: float, usable: int) -> None:
     allowance = Allowance(fixed, share, 0, "")
@@ -21,6 +22,7 @@ def test_room_is_the_largest_count_whose_need_fits(fixed: int, share: float, usa
     assert allowance.need(room) <= usable < allowance.need(room + 1)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(PAIRS)
 def test_no_published_run_needs_more_than_the_calibration_says(
     pairs: list[tuple[int, int]],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.planning.search import SearchAxis, by_law, largest
@@ -23,6 +23,7 @@ def _brute(count: Callable[[int], int], room: int, cap: int = CAP) -> int:
     return max((point for point in range(1, cap + 1) if count(point) <= room), default=0)
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(lines=LINES, rooms=st.lists(st.integers(0, 9000), min_size=1, max_size=6))
 def test_the_answer_is_that_of_brute_force(lines: list[tuple[int, int]], rooms: list[int]) -> None:
     count = _convex(lines)
@@ -36,6 +37,7 @@ def test_the_answer_is_that_of_brute_force(lines: list[tuple[int, int]], rooms: 
         assert found.rises
 
 
+@settings(deadline=None)  # a busy machine is no fault
 @given(st.lists(st.integers(0, 9), min_size=CAP, max_size=CAP), st.integers(0, 3000))
 def test_counts_of_any_shape_that_rises_are_searched_too(steps: list[int], room: int) -> None:
     def count(point: int) -> int:
