@@ -11,7 +11,17 @@ from functools import singledispatch
 from torch import nn
 
 from ratebp.errors import BindError
-from ratebp.neurons import ALIF, LIF, PLIF, PSN, Delay, Recurrent, SlidingPSN
+from ratebp.neurons import (
+    ALIF,
+    LI,
+    LIF,
+    PLIF,
+    PSN,
+    Delay,
+    HeterogeneousLIF,
+    Recurrent,
+    SlidingPSN,
+)
 from ratebp.rules.adaptive import (
     ParallelPSN,
     ScanALIF,
@@ -22,6 +32,7 @@ from ratebp.rules.adaptive import (
     StepPLIF,
 )
 from ratebp.rules.delay import StepDelay
+from ratebp.rules.heterogeneous import StepHeterogeneousLIF, StepLI
 from ratebp.rules.looped import Looped
 from ratebp.rules.neuron import ScanLIF, StepLIF
 from ratebp.rules.recurrent import StepRecurrent
@@ -82,6 +93,26 @@ def _(neuron: SlidingPSN, timesteps: int) -> Leaf:
 @scan_neuron.register
 def _(neuron: Recurrent, timesteps: int) -> Leaf:
     return Looped(StepRecurrent(neuron, step_neuron(neuron.neuron)), timesteps)
+
+
+@scan_neuron.register
+def _(neuron: HeterogeneousLIF, timesteps: int) -> Leaf:
+    return Looped(StepHeterogeneousLIF(neuron), timesteps)
+
+
+@scan_neuron.register
+def _(neuron: LI, timesteps: int) -> Leaf:
+    return Looped(StepLI(neuron), timesteps)
+
+
+@step_neuron.register
+def _(neuron: HeterogeneousLIF) -> Leaf:
+    return StepHeterogeneousLIF(neuron)
+
+
+@step_neuron.register
+def _(neuron: LI) -> Leaf:
+    return StepLI(neuron)
 
 
 @step_neuron.register
