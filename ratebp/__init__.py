@@ -28,11 +28,13 @@ from ratebp.inference import infer
 from ratebp.method import Binding, Bound, Identity, Info, Method, count, option
 from ratebp.neurons import (
     ALIF,
+    LI,
     LIF,
     PLIF,
     PSN,
     TLIF,
     Delay,
+    HeterogeneousLIF,
     MaskedPSN,
     Neuron,
     Recurrent,
@@ -53,6 +55,7 @@ except _PackageNotFoundError:  # a checkout on the path of an offline machine
 
 __all__ = [
     "ALIF",
+    "LI",
     "LIF",
     "PLIF",
     "PSN",
@@ -62,6 +65,7 @@ __all__ = [
     "Bound",
     "Check",
     "Delay",
+    "HeterogeneousLIF",
     "Identity",
     "Info",
     "InputError",

@@ -11,6 +11,7 @@ With logits ``o[t]`` of T steps, ``CE`` and ``MSE`` as means over batch (and cla
     per step         (1/T) sum_t CE(o[t], y)                    >= that of the mean output
     mix              (1 - weight) CE(o, y) + weight MSE(o, target)
     tet              (1/T) sum_t mix(o[t]),  target 1 for all classes
+    sum_output       CE(sum_t o[t], y): of a network that ends in a softmax, SHD's softmax sum
 
 Sources: Deng et al. 2022, arXiv 2202.11946 (TET); Xiao et al. 2022, arXiv 2210.04195 (mix with
 one-hot targets); Meng et al. 2023, arXiv 2302.14311 (mix with the constant 1).
@@ -27,7 +28,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ratebp.errors import OptionError
-from ratebp.legal import is_number, number, one_of
+from ratebp.legal import is_number, number, one_of, whole
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -95,6 +96,21 @@ class Mix:
         return (logits - self.target).pow(2).mean()
 
 
+@dataclass(frozen=True)
+class OfTheSum:
+    """Cross entropy of the sum over T steps, which is handed over as their mean."""
+
+    timesteps: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is no number of steps."""
+        whole("timesteps of the loss sum_output", self.timesteps)
+
+    def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Return the loss of mean outputs ``[B, K]``."""
+        return F.cross_entropy(self.timesteps * logits, y)
+
+
 def cross_entropy() -> Loss:
     """Cross entropy of whatever the method hands over: what `step` uses by default."""
     return F.cross_entropy
@@ -120,6 +136,11 @@ def tet(weight: float = 1e-3, target: float = 1.0) -> Loss:
     return Scoped("per_step", Mix(weight, target))
 
 
+def sum_output(timesteps: int) -> Loss:
+    """Cross entropy of the sum of the outputs of T steps; methods that see one step refuse it."""
+    return Scoped("mean", OfTheSum(timesteps))
+
+
 def refuse_no_loss(loss: object) -> None:
     """Raise OptionError for a loss that cannot be called with logits: a name, or a class."""
     if isinstance(loss, type):
@@ -134,7 +155,7 @@ def refuse_no_loss(loss: object) -> None:
 
 
 _MAKERS: dict[str, Callable[..., Loss]] = {
-    maker.__name__: maker for maker in (cross_entropy, mean_output, per_step, mix, tet)
+    maker.__name__: maker for maker in (cross_entropy, mean_output, per_step, mix, tet, sum_output)
 }
 
 

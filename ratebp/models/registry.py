@@ -27,6 +27,7 @@ from ratebp.models.resnet import resnet18, resnet19, tiny_resnet
 from ratebp.models.sdt import sdt
 from ratebp.models.sdt_v2 import sdt_v2
 from ratebp.models.sew import sew_resnet34
+from ratebp.models.shd import shd_net
 from ratebp.models.sltt import sltt_resnet18, sltt_vgg11
 from ratebp.models.spikformer import spikformer
 from ratebp.models.spikingresformer import spikingresformer
@@ -57,6 +58,7 @@ _BUILDERS: tuple[Callable[..., nn.Module], ...] = (
     spikingresformer,
     dvs_gesture_net,
     cifar10dvs_net,
+    shd_net,
 )
 
 
@@ -203,6 +205,8 @@ _CHECKS: Mapping[str, Callable[[str, object], None]] = {
     "size": _check_name,
     "image_size": _check_count,
     "hidden": _check_count,
+    "recurrent": _check_flag,
+    "softmax": _check_flag,
     "attention_threshold": _check_positive,
     "heads": _check_count,
     "mlp_ratio": _check_positive,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from ratebp.neurons import PSN, Delay, Recurrent
+from ratebp.norms import RateScale
 from ratebp.roles import Role, role_of
 from ratebp.schedules import Loss
 from ratebp.verification import plain
@@ -156,7 +157,7 @@ def _install(
             own = None if neurons is None or isinstance(leaf, Delay) else neurons(leaf, path)
             call = own or plain.neuron(leaf, path, carry, lockstep)
             meets |= isinstance(leaf, PSN)
-        elif isinstance(leaf, _NormBase):
+        elif isinstance(leaf, _NormBase | RateScale):
             over_all = layout == "multi" and leaf.training
             call = plain.norm(leaf, timesteps, lockstep if over_all else None)
             meets |= over_all

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 
 from ratebp.neurons import (
     ALIF,
+    LI,
     LIF,
     PLIF,
     PSN,
     TLIF,
     Delay,
+    HeterogeneousLIF,
     MaskedPSN,
     Recurrent,
     SlidingPSN,
@@ -78,12 +80,15 @@ def _left(reset: str, threshold: Any, u: Tensor, s: Tensor) -> Tensor:
     return u - threshold * s if reset == "soft" else u * (1 - s)
 
 
-def _plif(neuron: PLIF, carry: Carry) -> Callable[[Tensor], Tensor]:
+def _plif(neuron: PLIF | HeterogeneousLIF, carry: Carry) -> Callable[[Tensor], Tensor]:
     d, last = neuron.undecayed, None
 
     def forward(current: Tensor) -> Tensor:
         nonlocal last
-        k = torch.sigmoid(neuron.w)
+        if isinstance(neuron, PLIF):
+            k = torch.sigmoid(neuron.w)
+        else:
+            k = 1 - _own_decays(neuron, current)
         u = k * current
         if last is not None:
             u = u + (1 - k) * _left(d.reset, d.threshold, *last)
@@ -107,6 +112,24 @@ def _undecayed(neuron: UndecayedLIF, carry: Carry) -> Callable[[Tensor], Tensor]
         return s
 
     return forward
+
+
+def _li(neuron: LI, carry: Carry) -> Callable[[Tensor], Tensor]:
+    last: Tensor | None = None
+
+    def forward(current: Tensor) -> Tensor:
+        nonlocal last
+        decay = _own_decays(neuron, current)
+        u = (1 - decay) * current + (0 if last is None else decay * last)
+        last = carry(u)
+        return u
+
+    return forward
+
+
+def _own_decays(neuron: HeterogeneousLIF | LI, current: Tensor) -> Tensor:
+    decay = neuron.decay.clamp(neuron.fastest, neuron.slowest)
+    return decay.reshape(len(decay), *[1] * (current.dim() - 2))
 
 
 def _alif(neuron: ALIF, carry: Carry) -> Callable[[Tensor], Tensor]:
@@ -198,6 +221,8 @@ _STEPS: dict[type[nn.Module], Callable[[Any, Carry], Callable[..., Any]]] = {
     ALIF: _alif,
     TLIF: _tlif,
     UndecayedLIF: _undecayed,
+    HeterogeneousLIF: _plif,
+    LI: _li,
     SlidingPSN: _sliding,
     Delay: _delay,
     Recurrent: _recurrent,

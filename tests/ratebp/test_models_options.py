@@ -64,7 +64,7 @@ def test_the_catalogue_names_summary_and_options() -> None:
         assert 20 < len(entry.summary) <= 100
         assert "\n" not in entry.summary
         if name not in EVERY:
-            assert entry.options[:4] == ("size", "num_classes", "in_channels", "neuron")
+            assert entry.options[:3] == ("size", "num_classes", "in_channels")
             continue
         if "hidden" in entry.options:
             assert entry.options[4:] == ("image_size", "hidden", "dropout")

@@ -63,7 +63,11 @@ COUNTS: dict[tuple[str, str], tuple[int, int, int]] = {
     ("e_spikeformer", "tiny"): (86_122, 0, 40),
     ("spikingresformer", "tiny"): (93_960, 0, 38),
 }
-SIZED = [name for name in models.names() if "size" in models.get(name).options]
+SIZED = [
+    name
+    for name in models.names()
+    if "size" in models.get(name).options and name != "shd_net"  # which has a file of its own
+]
 LOW = {"decay": 0.5, "threshold": 0.5}
 # Options of a small network, and the side of its images.
 SMALL: dict[str, tuple[dict[str, Any], int]] = {

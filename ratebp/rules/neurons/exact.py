@@ -12,8 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import BindError
-from ratebp.neurons import ALIF, LIF, PLIF, PSN, TLIF, Delay, Recurrent, SlidingPSN, UndecayedLIF
+from ratebp.neurons import (
+    ALIF,
+    LI,
+    LIF,
+    PLIF,
+    PSN,
+    TLIF,
+    Delay,
+    HeterogeneousLIF,
+    Recurrent,
+    SlidingPSN,
+    UndecayedLIF,
+)
 from ratebp.rules.neurons.delay import StepDelay
+from ratebp.rules.neurons.heterogeneous import StepHeterogeneousLIF, StepLI
 from ratebp.rules.neurons.lif import ScanLIF, StepLIF
 from ratebp.rules.neurons.others import (
     ParallelPSN,
@@ -112,6 +125,26 @@ def _(neuron: TLIF, timesteps: int) -> Leaf:
 @scan_neuron.register
 def _(neuron: Recurrent, timesteps: int) -> Leaf:
     return Looped(StepRecurrent(neuron, step_neuron(neuron.neuron)), timesteps)
+
+
+@scan_neuron.register
+def _(neuron: HeterogeneousLIF, timesteps: int) -> Leaf:
+    return Looped(StepHeterogeneousLIF(neuron), timesteps)
+
+
+@scan_neuron.register
+def _(neuron: LI, timesteps: int) -> Leaf:
+    return Looped(StepLI(neuron), timesteps)
+
+
+@step_neuron.register
+def _(neuron: HeterogeneousLIF) -> Leaf:
+    return StepHeterogeneousLIF(neuron)
+
+
+@step_neuron.register
+def _(neuron: LI) -> Leaf:
+    return StepLI(neuron)
 
 
 @step_neuron.register
