@@ -4,6 +4,7 @@ None of the packages is imported here: an importer knows modules by their classe
 """
 
 from ratebp.importers.report import Proof, Row
+from ratebp.importers.snntorch import from_snntorch
 from ratebp.importers.spikingjelly import from_spikingjelly
 
-__all__ = ["Proof", "Row", "from_spikingjelly"]
+__all__ = ["Proof", "Row", "from_snntorch", "from_spikingjelly"]
