@@ -23,7 +23,7 @@ from ratebp.errors import (
     StaleViewError,
     UnboundError,
 )
-from ratebp.importers import from_spikingjelly
+from ratebp.importers import from_nir, from_snntorch, from_spikingjelly, to_nir
 from ratebp.inference import infer
 from ratebp.method import Binding, Bound, Identity, Info, Method, count, option
 from ratebp.neurons import (
@@ -88,6 +88,8 @@ __all__ = [
     "Wiring",
     "count",
     "direct",
+    "from_nir",
+    "from_snntorch",
     "from_spikingjelly",
     "infer",
     "losses",
@@ -96,6 +98,7 @@ __all__ = [
     "norms",
     "option",
     "register_role",
+    "to_nir",
     "verify",
     "view",
 ]

@@ -105,10 +105,17 @@ def _refuse_calls(graph: Graph) -> None:
             )
         if node.role is Role.NEURON and graph.calls[node.path] > 1:
             raise BindError(
-                f"`{node.path}` is called {graph.calls[node.path]} times in one forward, but it "
-                "keeps one state. Give each place its own module (two LIF() objects, not one used "
-                "twice); a forward is written for one time step, so take out a loop over time."
+                f"`{node.path}` is called {graph.calls[node.path]} times in one forward"
+                f"{_lines(graph, node)}, but it keeps one state. Give each place its own module "
+                "(two LIF() objects, not one used twice); a forward is written for one time step, "
+                "so take out a loop over time. ratebp.from_spikingjelly and from_snntorch rewrite "
+                "such loops in their packages' models."
             )
+
+
+def _lines(graph: Graph, leaf: Node) -> str:
+    lines = dict.fromkeys(n.where for n in graph.leaves if n.path == leaf.path and n.where)
+    return f" ({', '.join(lines)})" if lines else ""
 
 
 def _refuse_unlike_a_layer(node: Node) -> None:

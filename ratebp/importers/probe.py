@@ -49,7 +49,8 @@ def probe(
             with torch.no_grad():
                 runs(apart(model).eval(), drawn)
         except Exception as error:
-            tried.append(f"{[*shape]}: {type(error).__name__}")
+            words = str(error).splitlines() or [type(error).__name__]
+            tried.append(f"{[*shape]}: {words[0]}")
             continue
         return drawn
     raise InputError(

@@ -196,14 +196,21 @@ def _run_source(
     modules = dict(net.named_modules())
     for pair in pairs:
 
-        def keep(module: nn.Module, inputs: Any, out: Any, pair: Pair = pair) -> None:
-            found.setdefault(pair.path, []).extend(each.double() for each in pair.steps(out))
+        def keep(module: nn.Module, inputs: Any, out: Any, pair: Pair = pair) -> Any:
+            wide = in_float64(out)
+            found.setdefault(pair.path, []).extend(pair.steps(wide))
+            return wide
 
         modules[pair.path].register_forward_pre_hook(drive.hook(pair, sets=True))
         modules[pair.path].register_forward_hook(keep)
     with torch.no_grad():
         output = run(net, x)
     return _Run(_stacked(found), {}, output)
+
+
+def in_float64(out: Any) -> Any:
+    """Return what a neuron gave, in float64; some spike functions give float32 of it."""
+    return tuple(map(in_float64, out)) if isinstance(out, tuple) else out.double()
 
 
 def _run_made(made: nn.Module, pairs: Sequence[Pair], x: Tensor, drive: _Drive) -> _Run:
@@ -219,8 +226,15 @@ def _run_made(made: nn.Module, pairs: Sequence[Pair], x: Tensor, drive: _Drive) 
 
         modules[pair.path].register_forward_pre_hook(drive.hook(pair, sets=False))
         modules[pair.path].register_forward_hook(keep)
-    with torch.no_grad(), net.sequence():
-        output = torch.stack([net(now) for now in x.unbind(0)]).sum(0)
+    try:
+        with torch.no_grad(), net.sequence():
+            output = torch.stack([net(now) for now in x.unbind(0)]).sum(0)
+    except Exception as error:
+        raise BindError(
+            f"the imported {type(made).__name__} does not run for one time step {[*x.shape[1:]]} "
+            f"({type(error).__name__}: {error}). Let the forward treat the time axis as the "
+            "package's own layers do, or write it for one time step."
+        ) from error
     return _Run(_stacked(spikes), _stacked(currents), output)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from ratebp.importers.layers import Gain
-from ratebp.neurons import LIF, PLIF, Neuron
+from ratebp.neurons import LIF, PLIF, Neuron, UndecayedLIF
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,13 @@ def brief(module: nn.Module) -> str:
         d, decay = neuron.dynamics, f"decay={neuron.dynamics.decay:.4g}, "
     elif isinstance(neuron, PLIF):
         d, decay = neuron.undecayed, ""
+    elif isinstance(neuron, UndecayedLIF):
+        d, decay = neuron.charging, f"decay={neuron.charging.decay:.4g}, "
     else:
         return repr(neuron)
     gains = [each.factor for each in module.modules() if isinstance(each, Gain)]
     gain = "".join(f"{factor:.4g} * " for factor in gains)
     surrogate = f"{d.surrogate.name} {d.surrogate.alpha:.4g}"
+    reset = "undecayed" if isinstance(neuron, UndecayedLIF) else d.reset
     name, detached = type(neuron).__name__, "detached" if d.detach_reset else "attached"
-    return f"{gain}{name}({decay}threshold={d.threshold:.4g}, {d.reset}, {detached}, {surrogate})"
+    return f"{gain}{name}({decay}threshold={d.threshold:.4g}, {reset}, {detached}, {surrogate})"

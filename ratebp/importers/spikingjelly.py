@@ -15,13 +15,14 @@ from torch import Tensor, nn
 
 from ratebp.errors import BindError
 from ratebp.importers.layers import Voting
+from ratebp.importers.loops import follow
 from ratebp.importers.pair import Pair
 from ratebp.importers.probe import probe
 from ratebp.importers.proof import prove
 from ratebp.importers.report import Proof
 from ratebp.importers.spikingjelly_neurons import NEURONS, pair_of
 from ratebp.importers.tree import recast, twin
-from ratebp.importers.unrolled import OneStep, Tracer, without_copies, written
+from ratebp.importers.unrolled import Steps, Tracer, of_length, without_time, written
 
 PACKAGE = "spikingjelly"
 _SEQUENTIALS = ("MultiStepContainer", "SeqToANNContainer", "StepModeContainer")
@@ -75,15 +76,16 @@ def proven(
     """
     instead, pairs = _counterparts(model)
     made = twin(model, instead)
-    step = _one_step(made)
-    if step is not None:
-        made = written(made, step.graph)
-    run = _runner(model, step)
+    multi = _is_multi_step(model)
+    steps = _one_step(made, multi, timesteps if x is None else len(x))
+    if steps is not None:
+        made = written(made, steps.step.graph)
+    run = _runner(multi, steps)
     batch = probe(model, x, input_shape, timesteps, run)
-    if step is not None and step.timesteps is not None:
-        batch = batch[:1].expand(step.timesteps, *batch.shape[1:])
+    if steps is not None and steps.step.timesteps is not None:
+        batch = of_length(batch, steps.step.timesteps, constant=not steps.timed)
     title = f"{type(model).__name__} of SpikingJelly"
-    return made, prove(model, made, pairs, run, batch, title, [*_notes(model, step)])
+    return made, prove(model, made, pairs, run, batch, title, [*_notes(model, multi, steps)])
 
 
 def _of_package(module: nn.Module) -> str:
@@ -131,7 +133,7 @@ def _keeps_its_forward(module: nn.Module) -> bool:
     network = cls.__module__.startswith((f"{PACKAGE}.activation_based.model",))
     parts = next(module.children(), None) is not None
     example = cls.__module__.startswith(f"{PACKAGE}.activation_based.examples")
-    stateless = not getattr(module, "_memories", None) and not isinstance(module, nn.Sequential)
+    stateless = not module.__dict__.get("_memories") and not isinstance(module, nn.Sequential)
     return (network or example or own) and parts and stateless
 
 
@@ -157,40 +159,43 @@ def _layer(path: str, module: nn.Module, name: str) -> nn.Module:
     )
 
 
-def _one_step(made: nn.Module) -> OneStep | None:
-    """Let blocks of the copy run single-step; return its forward anew where it copies time."""
+def _one_step(made: nn.Module, multi: bool, timesteps: int) -> Steps | None:
+    """Let blocks of the copy run single-step; return its forward anew where it holds time."""
     for module in made.modules():
-        if getattr(module, "_step_mode", "s") != "s":
+        if module.__dict__.get("_step_mode", "s") != "s":
             module.__dict__["_step_mode"] = "s"
     try:
         graph = Tracer().trace(made)
     except Exception:
+        graph = None  # it may loop over its input
+    found = None if graph is None else without_time(graph, multi=multi)
+    if found is not None or multi:
+        return found
+    try:
+        return follow(made, frozenset(), timesteps)
+    except BindError:
+        if graph is not None:
+            raise
         return None  # it runs as it is written, and the proof judges
-    return without_copies(graph)
 
 
-def _runner(model: nn.Module, step: OneStep | None) -> Callable[[nn.Module, Tensor], Tensor]:
-    """Return what runs a copy of the source and sums its outputs over time."""
-    held = None if step is None else step.timesteps
-    multi = _is_multi_step(model)
+def _runner(multi: bool, steps: Steps | None) -> Callable[[nn.Module, Tensor], Any]:
+    """Return what runs a copy of the source from rest and sums its outputs over time."""
+    held = None if steps is None else steps.step.timesteps
 
     def run(net: nn.Module, x: Tensor) -> Any:
         for module in net.modules():
-            if getattr(module, "_memories", None):
+            if module.__dict__.get("_memories"):
                 module.reset()  # type: ignore[operator]
-        if held is not None:
-            out = net(x[0])
-            return _summed(out, held)
-        if multi:
-            return _summed(net(x), len(x))
-        return torch.stack([net(now) for now in x.unbind(0)]).sum(0)
+        if held is None and not multi:
+            return torch.stack([net(now) for now in x.unbind(0)]).sum(0)
+        timed = steps is None or steps.timed or held is None
+        out = net(x if timed else x[0])
+        if isinstance(out, list | tuple):
+            out = torch.stack([*out])
+        return out.sum(0) if steps is None or steps.stacked else out * len(x)
 
     return run
-
-
-def _summed(out: Any, timesteps: int) -> Any:
-    """Sum an output over time, whether it has the steps or is their mean already."""
-    return out.sum(0) if out.dim() > 2 else out * timesteps
 
 
 def _is_multi_step(model: nn.Module) -> bool:
@@ -217,12 +222,11 @@ def _outside_of_containers(model: nn.Module, path: str = "") -> Iterator[tuple[s
         yield from _outside_of_containers(child, f"{path}.{name}" if path else name)
 
 
-def _notes(model: nn.Module, step: OneStep | None) -> Iterator[str]:
-    if step is not None:
-        yield f"its forward {step.style}; rewritten for one time step"
+def _notes(model: nn.Module, multi: bool, steps: Steps | None) -> Iterator[str]:
+    if steps is not None:
+        yield f"its forward {steps.step.style}; rewritten for one time step"
     if any(isinstance(module, nn.Dropout) for module in model.modules()):
         yield "nn.Dropout draws a mask for each step there, and one for the sequence in ratebp"
-    multi = _is_multi_step(model)
     if any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
         scope, method = ("T*B", "bptt_m") if multi else ("each step's batch", "bptt_s")
         yield f"batch norm there is over {scope}: {method} trains the same"

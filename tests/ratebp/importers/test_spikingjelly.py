@@ -10,49 +10,11 @@ from torch import nn
 
 import ratebp
 from ratebp.importers.spikingjelly import from_spikingjelly, proven
+from tests.ratebp.importers.jelly import B, T, batch, body, functional, layer, lif, neuron
 from tests.ratebp.importers.packages import package
 
-neuron = package("spikingjelly.activation_based.neuron")
-layer = package("spikingjelly.activation_based.layer")
-functional = package("spikingjelly.activation_based.functional")
 surrogate = package("spikingjelly.activation_based.surrogate")
-
-T, B = 4, 3
 RESETS = {"zero": 0.0, "below": -0.25, "soft": None}
-
-
-def lif(**settings):
-    return neuron.LIFNode(**settings)
-
-
-def body(node, mode="m"):
-    """A small network with every kind of layer."""
-    net = nn.Sequential(
-        layer.Conv2d(1, 4, 3, padding=1, bias=False),
-        layer.BatchNorm2d(4),
-        node(),
-        layer.MaxPool2d(2),
-        layer.SeqToANNContainer(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4))
-        if mode == "m"
-        else nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)),
-        node(),
-        layer.AvgPool2d(2),
-        layer.Flatten(),
-        layer.Dropout(0.5),
-        layer.Linear(16, 20),
-        node(),
-        layer.VotingLayer(5),
-    )
-    functional.set_step_mode(net, mode)
-    with torch.no_grad():
-        for p in net.parameters():
-            p.mul_(3)
-    return net
-
-
-def batch():
-    torch.manual_seed(1)
-    return torch.rand(T, B, 1, 8, 8) * 3
 
 
 SETTINGS = [
@@ -154,58 +116,6 @@ def test_single_step_models_train_as_bptt_s():
     functional.reset_net(source)
     theirs = torch.stack([source(now) for now in batch().double()]).mean(0)
     torch.testing.assert_close(ratebp.infer(ours, batch().double()), theirs.detach())
-
-
-class Copies(nn.Module):
-    """SpikingJelly's habit: an image is copied over T, and the mean taken behind."""
-
-    def __init__(self, copy_it, mean=lambda x: x.mean(0)):
-        super().__init__()
-        self.body, self.copy_it, self.mean = body(lif), copy_it, mean
-
-    def forward(self, x):
-        return self.mean(self.body(self.copy_it(x)))
-
-
-COPIES = {
-    "repeat": lambda x: x.unsqueeze(0).repeat(T, 1, 1, 1, 1),
-    "repeat alone": lambda x: x.repeat(T, 1, 1, 1, 1),
-    "expand": lambda x: x.unsqueeze(0).expand(T, -1, -1, -1, -1),
-    "stack": lambda x: torch.stack([x] * T),
-}
-MEANS = {
-    "mean": lambda x: x.mean(0),
-    "function": lambda x: torch.mean(x, dim=0),
-    "quotient": lambda x: x.sum(0) / T,
-    "steps": lambda x: x,
-    "sum": lambda x: x.sum(0),
-}
-
-
-@pytest.mark.parametrize("copied", COPIES)
-@pytest.mark.parametrize("mean", MEANS)
-def test_a_forward_that_copies_its_input_is_written_for_one_step(copied, mean):
-    torch.manual_seed(0)
-    source = Copies(COPIES[copied], MEANS[mean])
-    ours, proof = proven(source, batch())
-    assert "copies its input 4 times" in proof.notes[0]
-    assert list(ours.state_dict()) == list(source.state_dict())
-    image = batch()[0].double()
-    functional.reset_net(source)
-    source, ours = source.double().eval(), ours.double().eval()
-    theirs = source(image)
-    wanted = theirs.mean(0) if mean == "steps" else theirs
-    got = ratebp.infer(ours, ratebp.direct(image, T))
-    torch.testing.assert_close(got, wanted.detach())
-    for method in ("bptt_m", "rate_m", "bptt_s"):
-        bound = ratebp.methods.get(method).bind(ours.train(), T)
-        bound.step(ratebp.direct(image, T), torch.tensor([0, 1, 2]), loss=F.cross_entropy)
-
-
-def test_the_last_step_alone_is_refused():
-    source = Copies(COPIES["repeat"], lambda x: x[-1])
-    with pytest.raises(ratebp.BindError, match="output"):
-        imported(source)
 
 
 class Weaker(neuron.IFNode):
