@@ -87,9 +87,9 @@ def e_spikeformer(
     """E-SpikeFormer (SDT-v3) of 2.7, 5.1, 10 or 19 million parameters, for integer neurons.
 
     The published code has no time axis: a neuron gives ``round(clip(u, 0, 4)) / 4``. That is what
-    `sfa` makes of the neurons here (threshold 4, no leak, soft reset) at T = 4 with
-    ``levels="nearest"``. The published neuron before the head is not divided by 4; here it is, and
-    the head's weights take that up.
+    ``ratebp.methods.get("sfa", rounding="nearest", inference="integers")`` makes of the neurons
+    here (threshold 4, no leak, soft reset) at T = 4. The published neuron before the head is not
+    divided by 4; here it is, and the head's weights take that up.
     """
     shape = chosen(
         "e_spikeformer",

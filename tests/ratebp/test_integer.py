@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -124,3 +125,48 @@ def test_norms_that_depend_on_their_input_at_inference_are_refused(norm: nn.Modu
     case.model.norm0 = norm
     with pytest.raises(BindError, match=rf"unfold {type(norm).__name__} at `norm0`.*t1"):
         SFA.bind(case.model, 3)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 4])
+def test_rounding_to_the_nearest_level_unfolds_from_half_a_threshold(levels: int) -> None:
+    lif = LIF(threshold=0.75)
+    u = torch.linspace(-1, 2, 301, dtype=torch.float64).unsqueeze(0) * 0.75
+    near = IntegerNeuron(lif, levels, 0.5)(u)
+    exact = (levels * u / 0.75).clamp(0, levels)
+    off = (exact + 0.5 - (exact + 0.5).round()).abs() > 1e-9  # ties aside
+    assert torch.equal(near[off], exact.round()[off] / levels)
+    leaf = UnfoldedNeuron(lif, levels, 0.5)
+    spikes = leaf(u.repeat(levels, 1)).unflatten(0, (levels, -1))
+    assert torch.equal(spikes.mean(0)[off], near[off])
+
+
+def test_e_spikeformer_is_its_published_forward_and_gradient() -> None:
+    """``round(clip(u, 0, 4)) / 4`` in every neuron, its gradient 1/4 within the clip."""
+    torch.manual_seed(0)
+    model = ratebp.models.build("e_spikeformer", size="tiny").double()
+    x, y = torch.randn(3, 3, 32, 32, dtype=torch.float64), torch.arange(3)
+    with torch.no_grad():
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.weight.uniform_(1, 3)
+    plain = copy.deepcopy(model)
+    for path, _ in [(p, m) for p, m in model.named_modules() if isinstance(m, LIF)]:
+        plain.set_submodule(path, MultiSpike())
+    loss = nn.functional.cross_entropy(plain(x), y)
+    loss.backward()
+    method = ratebp.methods.get("sfa", rounding="nearest", inference="integers")
+    bound = method.bind(model, 4)
+    result = bound.step(ratebp.direct(x, 4), y)
+    torch.testing.assert_close(result.loss, loss.detach(), rtol=1e-12, atol=0)
+    largest = max(float(p.grad.norm()) for p in plain.parameters())
+    for (name, got), want in zip(model.named_parameters(), plain.parameters(), strict=True):
+        assert float((got.grad - want.grad).norm()) < 1e-12 * largest, name
+    with torch.no_grad():
+        torch.testing.assert_close(bound.infer(ratebp.direct(x, 4)), plain.eval()(x))
+    with pytest.raises(BindError, match="product of signals"):
+        SFA.bind(model, 4)
+
+
+class MultiSpike(nn.Module):
+    def forward(self, u: Tensor) -> Tensor:
+        clipped = u.clamp(0, 4)
+        return (clipped + (clipped.round() - clipped).detach()) / 4

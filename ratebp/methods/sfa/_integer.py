@@ -20,22 +20,33 @@ class IntegerNeuron(Leaf):
 
     ::
 
-        r = floor(clip(D u / threshold, 0, D)) / D
+        r = floor(clip(D u / threshold, 0, D) + start) / D
         dr/du = 1 / threshold  where 0 <= u <= threshold,  else 0
     """
 
-    def __init__(self, lif: LIF, levels: int) -> None:
-        """Take the threshold of `lif`; `levels` is D."""
+    def __init__(self, lif: LIF, levels: int, start: float = 0.0, *, even: bool = False) -> None:
+        """Take the threshold of `lif`.
+
+        Args:
+            lif: the neuron.
+            levels: D.
+            start: a part of a level, in [0, 1).
+            even: whether to round to the nearest level, ties to the even one, whatever `start`.
+        """
         super().__init__()
         self.threshold = lif.dynamics.threshold
         self.levels = levels
+        self.start = start
+        self.even = even
 
     def forward(self, current: Tensor) -> Tensor:
         """Return the activations, shape of `current`."""
         charge = self.levels * current.to(widened(current.dtype))
         x = (charge / self.threshold).clamp(0, self.levels)
         # The value is the floor to the bit: x - x is zero.
-        level = x.detach().floor() + (x - x.detach())
+        kept = x.detach()
+        whole = kept.round() if self.even else (kept + self.start).floor()
+        level = whole + (x - kept)
         return (level / self.levels).to(current.dtype)
 
 
@@ -44,16 +55,18 @@ class UnfoldedNeuron(Leaf):
 
     It gathers the currents of all D steps and then fires, without a leak::
 
-        v[1] = sum_d I[d],   s[d] = 1 if v[d] >= threshold else 0,   v[d+1] = v[d] - threshold s[d]
+        v[1] = start threshold + sum_d I[d]
+        s[d] = 1 if v[d] >= threshold else 0,   v[d+1] = v[d] - threshold s[d]
 
     Its spikes come first and its silence last, so their mean is the activation of `IntegerNeuron`.
     """
 
     stateful = True
 
-    def __init__(self, lif: LIF, levels: int) -> None:
-        """Take the threshold of `lif`; `levels` is D."""
+    def __init__(self, lif: LIF, levels: int, start: float = 0.0) -> None:
+        """Take the threshold of `lif`; `levels` is D, `start` that of `IntegerNeuron`."""
         super().__init__()
+        self.start = start * lif.dynamics.threshold
         self.unfolded = Dynamics(decay=1.0, threshold=lif.dynamics.threshold)
         self.levels = levels
 
@@ -61,7 +74,7 @@ class UnfoldedNeuron(Leaf):
         """Return the spikes, shape of `current`."""
         steps = current.unflatten(0, (self.levels, -1))
         charge = torch.zeros_like(steps, dtype=widened(steps.dtype))
-        charge[0] = steps.sum(0, dtype=charge.dtype)
+        charge[0] = steps.sum(0, dtype=charge.dtype) + self.start
         return lif_scan(charge, self.unfolded).flatten(0, 1).to(current.dtype)
 
 

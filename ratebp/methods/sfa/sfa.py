@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ratebp.controls import Control
-from ratebp.method import Binding, Identity, Info
+from ratebp.method import Binding, Identity, Info, option
 from ratebp.methods.sfa._integer import IntegerNeuron, UnfoldedNeuron, frozen_affine
 from ratebp.needs import Need
 from ratebp.network import Network
@@ -42,8 +42,16 @@ class Sfa(Control):
     Luo et al., ECCV 2024, arXiv 2407.20708. Divided, biases need no share per step. Deviations: u
     is the current of each of the D steps, as a spiking model means it, so that levels are threshold
     / D apart (there: a threshold apart in the current of all steps; a norm takes up the factor);
-    the codes round, a start from half the threshold, here the start is at rest; one integer step,
-    where theirs may have several with a leak between them; D is not an option of its own.
+    the codes round, which is an option here; one integer step, where theirs may have several with a
+    leak between them; D is not an option of its own.
+
+    Options:
+        rounding: "floor" starts the unfolded neurons at rest; "nearest", as the codes have it,
+            starts them at half a threshold: levels are rounded, a tie up, or where nothing is
+            unfolded to the even level, as in the codes.
+        inference: "spikes" predicts by the unfolded network; "integers" by the integers themselves,
+            as the codes for static images do. That allows products of signals, as in attention,
+            which single spikes do not unfold to: the product of means is no mean of products.
     """
 
     info: ClassVar = Info(
@@ -63,26 +71,40 @@ class Sfa(Control):
     )
     needs: ClassVar = (Need.LEVELS,)
 
+    rounding: str = option("floor", "floor", "nearest")
+    inference: str = option("spikes", "spikes", "integers")
+
+    def __post_init__(self) -> None:
+        """Check the options; what is not unfolded may hold any operation."""
+        super().__post_init__()
+        if self.inference == "integers":
+            object.__setattr__(self, "needs", ())
+
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the view of the integers, and that of the spikes that they unfold to."""
         refuse_hard_reset("sfa", binding.model)
         levels = binding.timesteps
         norm: Rule = frozen_affine
-        integers: Rule = lambda lif, _: IntegerNeuron(lif, levels)  # noqa: E731
-        unfolded: Rule = lambda lif, _: UnfoldedNeuron(lif, levels)  # noqa: E731
-        return {
-            "net": replace(binding, timesteps=1).view({Role.NEURON: integers, Role.NORM: norm}),
-            "spikes": binding.view({Role.NEURON: unfolded, Role.NORM: norm}, builds_graph=False),
-        }
+        start = 0.5 if self.rounding == "nearest" else 0.0
+        even = self.rounding == "nearest" and self.inference == "integers"
+        integers: Rule = lambda lif, _: IntegerNeuron(lif, levels, start, even=even)  # noqa: E731
+        unfolded: Rule = lambda lif, _: UnfoldedNeuron(lif, levels, start)  # noqa: E731
+        net = replace(binding, timesteps=1).view({Role.NEURON: integers, Role.NORM: norm})
+        if self.inference == "integers":
+            return {"net": net}
+        spikes = binding.view({Role.NEURON: unfolded, Role.NORM: norm}, builds_graph=False)
+        return {"net": net, "spikes": spikes}
 
     def network(self, binding: Binding, views: dict[str, View]) -> Network:
-        """Return the network of integers; the unfolded one predicts, for the mean input."""
-        net = views["spikes"]
+        """Return the network of integers; that of `inference` predicts, for the mean input."""
+        whole = self.inference == "integers"
+        net = views["net" if whole else "spikes"]
 
         def predict(x: Tensor) -> Tensor:
             net.refresh()
             net.module.eval()
-            steps = self.frames(x).expand(binding.timesteps, *x.shape[1:])
+            frames = self.frames(x)
+            steps = frames if whole else frames.expand(binding.timesteps, *x.shape[1:])
             with torch.no_grad():
                 return torch.stack(layer_by_layer(net, steps)).mean(0)
 
