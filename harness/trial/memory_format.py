@@ -8,7 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from harness.errors import AbsentError
+
 _IMAGE_DIM: Final = 4
+_FEWEST_CHANNELS: Final = 8
+"""Of a strided 1x1 convolution on a CPU, in float32: with fewer, the backward that torch takes from
+oneDNN wrote beyond its memory (torch 2.13, AVX-512; 2 to 6 channels were seen to)."""
 _CONVOLUTION: Final = torch.ops.aten.convolution.default
 
 
@@ -20,6 +25,7 @@ def arrange(model: nn.Module, memory_format: str) -> None:
     """
     if memory_format != "channels_last":
         return
+    _refuse_what_breaks_memory(model)
     seen: dict[int, nn.Parameter] = {}
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
@@ -27,6 +33,26 @@ def arrange(model: nn.Module, memory_format: str) -> None:
                 if id(parameter) not in seen:
                     seen[id(parameter)] = nn.Parameter(images(parameter.detach(), memory_format))
                 setattr(module, name, seen[id(parameter)])
+
+
+def _refuse_what_breaks_memory(model: nn.Module) -> None:
+    """Refuse what torch cannot run in this layout: figures behind it could be anything.
+
+    Raises:
+        AbsentError: for a strided 1x1 convolution of few channels in float32 on a CPU.
+    """
+    for path, layer in model.named_modules():
+        if not isinstance(layer, nn.Conv2d) or layer.weight.device.type != "cpu":
+            continue
+        strided = layer.kernel_size == (1, 1) and max(layer.stride) > 1
+        few = layer.in_channels < _FEWEST_CHANNELS and layer.weight.dtype == torch.float32
+        if strided and few:
+            raise AbsentError(
+                f"`{path}`, a 1x1 convolution with a stride and {layer.in_channels} input "
+                "channels, is not safe in channels_last on a CPU: torch's backward of it writes "
+                f"beyond its memory. Use {_FEWEST_CHANNELS} channels or more (a larger width), "
+                "memory_format = 'contiguous', or float64."
+            )
 
 
 def images(batch: Tensor, memory_format: str) -> Tensor:

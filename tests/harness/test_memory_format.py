@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from harness.errors import AbsentError
 from harness.spec import Cell, Choice
 from harness.trial import memory_format, trial
 from harness.trial.bench import build, virtual
@@ -83,3 +84,14 @@ def test_what_is_shared_stays_shared_and_other_data_is_left_alone() -> None:
     assert is_channels_last(first.weight)
     flat = torch.rand(2, 6)
     assert memory_format.images(flat, "channels_last") is flat
+
+
+def test_what_torch_cannot_run_in_channels_last_is_refused_by_name() -> None:
+    """Torch's backward of a strided 1x1 convolution of few channels corrupts memory on a CPU."""
+    few, enough = nn.Conv2d(4, 8, 1, stride=2), nn.Conv2d(8, 8, 1, stride=2)
+    with pytest.raises(AbsentError, match=r"`1`, a 1x1 convolution with a stride and 4 input"):
+        memory_format.arrange(nn.Sequential(enough, few), "channels_last")
+    for fine in (enough, few.double(), nn.Conv2d(4, 8, 3, stride=2), nn.Conv2d(4, 8, 1)):
+        memory_format.arrange(nn.Sequential(fine), "channels_last")
+        assert fine.weight.is_contiguous(memory_format=torch.channels_last)
+    memory_format.arrange(nn.Sequential(few), "contiguous")

@@ -123,7 +123,9 @@ def test_fake_tensors_count_the_cpp_program_as_real_ones_do(method: str) -> None
     def rows(bench: Bench) -> tuple[Row, ...]:
         return tier.measure(bench).rows
 
-    for fields in ({}, {"memory_format": "channels_last"}, {"dtype": "float64"}):
+    wide = Choice.make("tiny_resnet", {"width": 0.5})  # see harness.trial.memory_format
+    last = {"memory_format": "channels_last", "model": wide}
+    for fields in ({}, last, {"dtype": "float64"}):
         asked = cell(method, **fields)
         real = rows(build(asked))
         with virtual(asked) as fake:
