@@ -278,6 +278,7 @@ def _model(cell: Cell, device: torch.device, facts: data.Facts, drawn: torch.dty
     dtype = _DTYPES[cell.dtype]
     if device.type != "cpu" or next(model.parameters()).dtype != dtype:  # `to` refuses fakes
         model = model.to(device, dtype)
+    memory_format.refuse_unsafe(model, cell.memory_format)
     return model
 
 

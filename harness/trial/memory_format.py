@@ -25,7 +25,6 @@ def arrange(model: nn.Module, memory_format: str) -> None:
     """
     if memory_format != "channels_last":
         return
-    _refuse_what_breaks_memory(model)
     seen: dict[int, nn.Parameter] = {}
     for module in model.modules():
         for name, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
@@ -35,13 +34,17 @@ def arrange(model: nn.Module, memory_format: str) -> None:
                 setattr(module, name, seen[id(parameter)])
 
 
-def _refuse_what_breaks_memory(model: nn.Module) -> None:
+def refuse_unsafe(model: nn.Module, memory_format: str) -> None:
     """Refuse what torch cannot run in this layout: figures behind it could be anything.
+
+    Args:
+        model: on its device and of its type.
+        memory_format: of the cell.
 
     Raises:
         AbsentError: for a strided 1x1 convolution of few channels in float32 on a CPU.
     """
-    for path, layer in model.named_modules():
+    for path, layer in model.named_modules() if memory_format == "channels_last" else ():
         if not isinstance(layer, nn.Conv2d) or layer.weight.device.type != "cpu":
             continue
         strided = layer.kernel_size == (1, 1) and max(layer.stride) > 1

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ratebp.errors import BindError
+from ratebp.errors import BindError, InputError
 from ratebp.importers.pair import Pair, Stepper
 from ratebp.importers.refusals import ATOL, RTOL, network_differs, other_shape, refuse_other_neuron
 from ratebp.importers.report import Proof, Row, brief
@@ -203,8 +203,15 @@ def _run_source(
 
         modules[pair.path].register_forward_pre_hook(drive.hook(pair, sets=True))
         modules[pair.path].register_forward_hook(keep)
-    with torch.no_grad():
-        output = run(net, x)
+    try:
+        with torch.no_grad():
+            output = run(net, x)
+    except Exception as error:
+        raise InputError(
+            f"the source {type(source).__name__} does not run on the probe batch {[*x.shape]} "
+            f"({type(error).__name__}: {error}). Give a probe batch x=[T, B, ...] that it takes, "
+            "time steps first."
+        ) from error
     return _Run(_stacked(found), {}, output)
 
 

@@ -90,8 +90,7 @@ def test_what_torch_cannot_run_in_channels_last_is_refused_by_name() -> None:
     """Torch's backward of a strided 1x1 convolution of few channels corrupts memory on a CPU."""
     few, enough = nn.Conv2d(4, 8, 1, stride=2), nn.Conv2d(8, 8, 1, stride=2)
     with pytest.raises(AbsentError, match=r"`1`, a 1x1 convolution with a stride and 4 input"):
-        memory_format.arrange(nn.Sequential(enough, few), "channels_last")
+        memory_format.refuse_unsafe(nn.Sequential(enough, few), "channels_last")
+    memory_format.refuse_unsafe(nn.Sequential(few), "contiguous")
     for fine in (enough, few.double(), nn.Conv2d(4, 8, 3, stride=2), nn.Conv2d(4, 8, 1)):
-        memory_format.arrange(nn.Sequential(fine), "channels_last")
-        assert fine.weight.is_contiguous(memory_format=torch.channels_last)
-    memory_format.arrange(nn.Sequential(few), "contiguous")
+        memory_format.refuse_unsafe(nn.Sequential(fine), "channels_last")

@@ -175,3 +175,10 @@ def test_a_shape_is_found_where_none_is_given():
     source = nn.Sequential(layer.Flatten(), layer.Linear(12, 3), lif())
     functional.set_step_mode(source, "m")
     assert proven(source)[1].probe == (4, 2, 12)
+
+
+def test_a_probe_that_the_source_does_not_take_is_refused():
+    with pytest.raises(ratebp.InputError, match="does not run on the probe batch"):
+        from_spikingjelly(body(lif), torch.rand(T, B, 2, 8, 8), show=None)
+    with pytest.raises(ratebp.InputError, match=r"must be \[T, B, ...\]"):
+        from_spikingjelly(body(lif), torch.rand(B, 8), show=None)
