@@ -285,8 +285,7 @@ _WITHOUT_SHAPES: dict[Need, Callable[[str, Graph], None]] = {
     Need.RATES: _refuse_for_rates,
     Need.ADDITIVE: _refuse_kinds(
         Kind.PRODUCT,
-        because="represents neurons by their mean currents, which products of signals are not made "
-        "of",
+        because="represents neurons by their mean currents, of which no product is made",
         remedy=f"Train with rate_m, which records products, or {EXACT}.",
     ),
     Need.LEVELS: _refuse_kinds(

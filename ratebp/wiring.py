@@ -25,7 +25,7 @@ from ratebp.graph import (
     moves_before,
     read,
 )
-from ratebp.neurons import ALIF, LIF, PLIF, Recurrent
+from ratebp.neurons import ALIF, LIF, PLIF
 from ratebp.roles import Role
 
 BINARY = (LIF, PLIF, ALIF)
@@ -275,29 +275,3 @@ def _union(pairs: Iterable[tuple[str, frozenset[str]]]) -> dict[str, frozenset[s
     for path, found in pairs:
         merged[path] = merged.get(path, frozenset()) | found
     return merged
-
-
-def _lif_at(neuron: Any) -> Any:
-    return neuron.neuron if isinstance(neuron, Recurrent) else neuron
-
-
-def common_decay(model: nn.Module, neurons: Iterable[str], at: str) -> float | None:
-    """Return the one decay that all `neurons` share, or None when there are none.
-
-    Args:
-        model: the model that holds the neurons.
-        neurons: paths of LIF leaves, or of Recurrent ones of LIF.
-        at: path of the leaf that asks, for the message.
-
-    Raises:
-        BindError: when the decays differ, since one trace cannot have two decays.
-    """
-    modules: dict[str, Any] = dict(model.named_modules())
-    decays = {path: _lif_at(modules[path]).dynamics.decay for path in neurons}
-    if len(set(decays.values())) > 1:
-        listed = ", ".join(f"`{path}` {decay}" for path, decay in sorted(decays.items()))
-        raise BindError(
-            f"synapse `{at}` feeds neurons of different decay ({listed}), so it has no single "
-            "presynaptic trace. Give these neurons one decay, or train with sltt or bptt_s."
-        )
-    return next(iter(decays.values()), None)

@@ -147,15 +147,14 @@ def refused(method: Method) -> list[str]:
 
 def limits(name: str, method: Method) -> list[str]:
     """Return the row of the second table."""
-    cls = type(method)
-    needs = []
+    cls, needs = type(method), []
     if method.info.updates == "time step":
         needs.append("`StepContext(optimizer)`")
     if cls.network not in (Method.network, Control.network):
         needs.append("`Bound.infer` to predict")
     equal = "<br>".join(str(identity) for identity in cls.identities)
-    nothing = "nothing of these"
-    return [f"`{name}`", equal, ", ".join(refused(method)) or nothing, ", ".join(needs)]
+    declined = ", ".join(refused(method)) or "nothing of these"
+    return [f"`{name}`", equal, declined, ", ".join(needs)]
 
 
 class Between(nn.Module):

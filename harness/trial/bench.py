@@ -248,9 +248,8 @@ def _device(name: str) -> torch.device:
 def _settle(seed: int) -> None:
     torch.set_num_threads(1)
     torch.backends.cudnn.benchmark = False  # its trial runs need memory, and its choice is luck
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+    for draw in (random.seed, np.random.seed, torch.manual_seed):
+        draw(seed)
 
 
 @contextmanager

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from ratebp.errors import BindError
+from ratebp.neurons import Recurrent
 from ratebp.ops import at_once, geometry_of, naive_synapse, synapse
 from ratebp.roles import Role, role_of
 from ratebp.rules.neurons.delay import detached_neuron
 from ratebp.views import Leaf, Rule
-from ratebp.wiring import Wiring, common_decay
+from ratebp.wiring import Wiring
 
 
 class Trace:
@@ -168,3 +172,29 @@ def _decay(model: nn.Module, wiring: Wiring, placement: str, path: str) -> float
     if (placement == "spiking" and readout) or (placement == "published" and first):
         return None
     return common_decay(model, behind or before, path)
+
+
+def _lif_at(neuron: Any) -> Any:
+    return neuron.neuron if isinstance(neuron, Recurrent) else neuron
+
+
+def common_decay(model: nn.Module, neurons: Iterable[str], at: str) -> float | None:
+    """Return the one decay that all `neurons` share, or None when there are none.
+
+    Args:
+        model: the model that holds the neurons.
+        neurons: paths of LIF leaves, or of Recurrent ones of LIF.
+        at: path of the leaf that asks, for the message.
+
+    Raises:
+        BindError: when the decays differ, since one trace cannot have two decays.
+    """
+    modules: dict[str, Any] = dict(model.named_modules())
+    decays = {path: _lif_at(modules[path]).dynamics.decay for path in neurons}
+    if len(set(decays.values())) > 1:
+        listed = ", ".join(f"`{path}` {decay}" for path, decay in sorted(decays.items()))
+        raise BindError(
+            f"synapse `{at}` feeds neurons of different decay ({listed}), so it has no single "
+            "presynaptic trace. Give these neurons one decay, or train with sltt or bptt_s."
+        )
+    return next(iter(decays.values()), None)

@@ -21,7 +21,7 @@ from ratebp.neurons import PSN, Delay, Recurrent
 from ratebp.norms import RateScale
 from ratebp.roles import Role, role_of
 from ratebp.schedules import Loss
-from ratebp.verification import plain
+from ratebp.verification import plain, plain_layers
 from ratebp.verification.lockstep import Lockstep
 
 Neurons = Callable[[nn.Module, str], Callable[..., Any]]
@@ -56,8 +56,8 @@ def prepared(model: nn.Module) -> nn.Module:
     """Return a copy of `model` in float64 whose dropouts draw from generators of their own."""
     twin = copy.deepcopy(model).double()
     for path, leaf in twin.named_modules():
-        if type(leaf) in plain.DROPOUTS:
-            plain.draw_alone(leaf, path)
+        if type(leaf) in plain_layers.DROPOUTS:
+            plain_layers.draw_alone(leaf, path)
     return twin
 
 
@@ -159,10 +159,10 @@ def _install(
             meets |= isinstance(leaf, PSN)
         elif isinstance(leaf, _NormBase | RateScale):
             over_all = layout == "multi" and leaf.training
-            call = plain.norm(leaf, timesteps, lockstep if over_all else None)
+            call = plain_layers.norm(leaf, timesteps, lockstep if over_all else None)
             meets |= over_all
-        elif isinstance(leaf, plain.DROPOUTS):
-            call = plain.masked(leaf)
+        elif isinstance(leaf, plain_layers.DROPOUTS):
+            call = plain_layers.masked(leaf)
         if call is not None:
             leaf.__dict__["forward"] = call
     return meets

@@ -14,6 +14,7 @@ from ratebp.errors import OperandError
 from ratebp.ops.alif import Adaptation, alif_scan, naive_alif_scan
 from ratebp.ops.plif import naive_plif_scan, plif_scan
 from ratebp.ops.psn import naive_psn, psn
+from ratebp.ops.undecayed import naive_undecayed_scan, undecayed_scan
 from ratebp.surrogates import Surrogate
 
 SHAPES = [(1, 1), (5, 3, 7), (4, 2, 3, 5, 1), (6, 0, 3)]
@@ -78,6 +79,18 @@ def test_alif(shape: tuple[int, ...], reset: str, detach: bool, dtype: torch.dty
     assert_both_equal(
         lambda c: alif_scan(c, layer, adaptation),
         lambda c: naive_alif_scan(c, layer, adaptation),
+        2 * torch.randn(shape, dtype=dtype),
+    )
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("detach", [True, False])
+def test_undecayed(shape: tuple[int, ...], detach: bool, dtype: torch.dtype) -> None:
+    layer = Dynamics(0.7, 0.8, "soft", detach, ATAN)
+    assert_both_equal(
+        lambda c: undecayed_scan(c, layer),
+        lambda c: naive_undecayed_scan(c, layer),
         2 * torch.randn(shape, dtype=dtype),
     )
 

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 import ratebp
 from ratebp.errors import BindError
+from ratebp.rules.synapses import common_decay
 from ratebp.testing import problem
-from ratebp.wiring import common_decay, trace
+from ratebp.wiring import trace
 
 
 def test_the_residual_problem() -> None:

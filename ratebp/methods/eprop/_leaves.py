@@ -16,9 +16,8 @@ from ratebp.roles import Role
 from ratebp.rules.neurons.entrance import entrances, linear_within
 from ratebp.rules.neurons.lif import StepLIF
 from ratebp.rules.neurons.recurrent import heard, refuse_unless_synapse
-from ratebp.rules.synapses import Trace
+from ratebp.rules.synapses import Trace, common_decay
 from ratebp.views import Leaf
-from ratebp.wiring import common_decay
 
 _INSTEAD = "bptt_m or bptt_s"
 

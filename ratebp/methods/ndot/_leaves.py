@@ -20,9 +20,8 @@ from ratebp.neurons import LIF
 from ratebp.ops import last_spike
 from ratebp.roles import Role
 from ratebp.rules.neurons.lif import DetachedLIF
-from ratebp.rules.synapses import Trace, TracedSynapse
+from ratebp.rules.synapses import Trace, TracedSynapse, common_decay
 from ratebp.views import Rule
-from ratebp.wiring import common_decay
 
 
 def bounded_ratio(now: Tensor, last: Tensor, decay: float) -> Tensor:

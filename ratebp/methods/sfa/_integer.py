@@ -45,7 +45,8 @@ class IntegerNeuron(Leaf):
         x = (charge / self.threshold).clamp(0, self.levels)
         # The value is the floor to the bit: x - x is zero.
         kept = x.detach()
-        whole = kept.round() if self.even else (kept + self.start).floor()
+        started = kept + self.start if self.start else kept
+        whole = kept.round() if self.even else started.floor()
         level = whole + (x - kept)
         return (level / self.levels).to(current.dtype)
 
@@ -74,7 +75,9 @@ class UnfoldedNeuron(Leaf):
         """Return the spikes, shape of `current`."""
         steps = current.unflatten(0, (self.levels, -1))
         charge = torch.zeros_like(steps, dtype=widened(steps.dtype))
-        charge[0] = steps.sum(0, dtype=charge.dtype) + self.start
+        charge[0] = steps.sum(0, dtype=charge.dtype)
+        if self.start:
+            charge[0] += self.start
         return lif_scan(charge, self.unfolded).flatten(0, 1).to(current.dtype)
 
 

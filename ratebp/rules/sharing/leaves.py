@@ -16,37 +16,30 @@ leaves keep what they need themselves.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from ratebp.graph import Count, Moves
+from ratebp.graph import Moves
 from ratebp.neurons import LIF
 from ratebp.ops import (
-    Bits,
-    Counts,
     Normalised,
-    Origin,
     Past,
-    Spikes,
     Term,
     affine,
     backend,
     every_step,
-    geometry_of,
     lif_scan_of,
     lif_step_of,
     norm_replay,
-    pack,
-    synapse,
 )
 from ratebp.rules.neurons.lif import ScanLIF, StepLIF
 from ratebp.rules.norms.batch_norm import BATCH_NORMS, by_module, normalised
 from ratebp.rules.norms.inputs import uses_batch
 from ratebp.rules.record import RateRecord, unread
+from ratebp.rules.sharing.synapses import show
 from ratebp.views import Leaf
 
 STRETCH = 8
@@ -245,109 +238,3 @@ class ShowingNeuron(Leaf):
         spikes: Tensor = self.leaf(current)
         show(spikes, self.readers)
         return spikes
-
-
-def show(spikes: Tensor, readers: Sequence[RateRecord]) -> None:
-    """Hand `spikes` to the `readers`, packed once; nothing if no graph is built."""
-    if readers and torch.is_grad_enabled():
-        packed = Spikes(pack(spikes.detach()))
-        for each in readers:
-            each.put(packed)
-
-
-def fits(count: Count) -> bool:
-    """Say whether the whole numbers of `count` fit into one byte."""
-    return count.largest <= torch.iinfo(torch.uint8).max
-
-
-class Packing:
-    """What synapses keep of signals of small whole numbers: made once where they take the same."""
-
-    def __init__(self) -> None:
-        """Start with nothing."""
-        self._signal: weakref.ref[Tensor] | None = None
-        self._kept: Tensor | None = None
-
-    def of(self, x: Tensor, count: Count) -> Tensor:
-        """Return the whole numbers of `x`: as bits where they are 0 and 1, else as bytes."""
-        if self._signal is None or self._signal() is not x:
-            with torch.no_grad():
-                whole = x if count.parts == 1 else x * count.parts
-                self._kept = pack(whole) if count.largest == 1 else whole.to(torch.uint8)
-            # Nothing is held here for longer than the signal itself.
-            self._signal = weakref.ref(x, self._forget)
-        assert self._kept is not None
-        return self._kept
-
-    def _forget(self, signal: weakref.ref[Tensor]) -> None:
-        if signal is self._signal:
-            self._signal = self._kept = None
-
-
-class CountSynapse(Leaf):
-    """A synapse whose input are spikes, or sums or averages of them, kept as bits or as bytes."""
-
-    once = True
-
-    def __init__(self, layer: nn.Module, count: Count, packing: Packing) -> None:
-        """Take the layer.
-
-        Args:
-            layer: the synapse.
-            count: what values its input has.
-            packing: of the synapses of this view.
-        """
-        super().__init__()
-        self.layer = layer
-        self.count = count
-        self.packing = packing
-        self.geometry = geometry_of(layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the layer's output."""
-        if self.geometry is None or torch.compiler.is_compiling() or not torch.is_grad_enabled():
-            out: Tensor = self.layer(x)
-            return out
-        weight, bias = self.layer.weight, self.layer.bias
-        assert isinstance(weight, Tensor)
-        assert bias is None or isinstance(bias, Tensor)
-        kept = self.packing.of(x, self.count)
-        stored = Bits() if self.count.largest == 1 else Counts(self.count.parts)
-        return synapse(x, weight, bias, self.geometry, source=kept, stored=stored)
-
-
-class BitSynapse(Leaf):
-    """A synapse that keeps its input spikes at one bit each."""
-
-    stateful = True
-
-    def __init__(
-        self, layer: nn.Module, source: RateRecord, origin: RateRecord | None = None
-    ) -> None:
-        """Share records.
-
-        Args:
-            layer: the synapse.
-            source: of the neuron before.
-            origin: where the norm behind finds how to compute this output again; None where none
-                asks.
-        """
-        super().__init__()
-        self.layer = layer
-        self.source = source
-        self.origin = origin
-        self.geometry = geometry_of(layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the layer's output for spikes `x`."""
-        kept = self.source.take()
-        if not kept or self.geometry is None:
-            out: Tensor = self.layer(x)
-            return out
-        weight, bias = self.layer.weight, self.layer.bias
-        assert isinstance(weight, Tensor)
-        assert bias is None or isinstance(bias, Tensor)
-        bits = kept[0].bits
-        if self.origin is not None:
-            self.origin.put(Origin(bits, Bits(), x.shape, weight, bias, self.geometry))
-        return synapse(x, weight, bias, self.geometry, source=bits, stored=Bits())

@@ -24,17 +24,9 @@ from ratebp.rules.norms.batch_norm import BATCH_NORMS
 from ratebp.rules.norms.inputs import as_it_is
 from ratebp.rules.rate.flow import RateFlow
 from ratebp.rules.record import RateRecord
-from ratebp.rules.sharing.leaves import (
-    BitSynapse,
-    CountSynapse,
-    Packing,
-    SharingLIF,
-    SharingNorm,
-    SharingStepLIF,
-    ShowingNeuron,
-    fits,
-)
+from ratebp.rules.sharing.leaves import SharingLIF, SharingNorm, SharingStepLIF, ShowingNeuron
 from ratebp.rules.sharing.remaking import InputSynapse, RemakingNorm
+from ratebp.rules.sharing.synapses import BitSynapse, CountSynapse, Packing, fits
 from ratebp.rules.synapses import GatheringSynapse
 from ratebp.views import Leaf, Rule
 from ratebp.wiring import Wiring
