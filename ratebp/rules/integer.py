@@ -45,9 +45,13 @@ class IntegerNeuron(Leaf):
         x = (charge / self.threshold).clamp(0, self.levels)
         # The value is the floor to the bit: x - x is zero.
         kept = x.detach()
-        whole = kept.round() if self.even else (kept + self.start).floor()
-        level = whole + (x - kept)
+        level = self._rounded(kept) + (x - kept)
         return (level / self.levels).to(current.dtype)
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        if self.even:
+            return x.round()
+        return (x + self.start if self.start else x).floor()
 
 
 class UnfoldedNeuron(Leaf):
@@ -74,7 +78,9 @@ class UnfoldedNeuron(Leaf):
         """Return the spikes, shape of `current`."""
         steps = current.unflatten(0, (self.levels, -1))
         charge = torch.zeros_like(steps, dtype=widened(steps.dtype))
-        charge[0] = steps.sum(0, dtype=charge.dtype) + self.start
+        charge[0] = steps.sum(0, dtype=charge.dtype)
+        if self.start:
+            charge[0] += self.start
         return lif_scan(charge, self.unfolded).flatten(0, 1).to(current.dtype)
 
 
