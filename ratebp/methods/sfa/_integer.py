@@ -45,10 +45,13 @@ class IntegerNeuron(Leaf):
         x = (charge / self.threshold).clamp(0, self.levels)
         # The value is the floor to the bit: x - x is zero.
         kept = x.detach()
-        started = kept + self.start if self.start else kept
-        whole = kept.round() if self.even else started.floor()
-        level = whole + (x - kept)
+        level = self._rounded(kept) + (x - kept)
         return (level / self.levels).to(current.dtype)
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        if self.even:
+            return x.round()
+        return (x + self.start if self.start else x).floor()
 
 
 class UnfoldedNeuron(Leaf):
