@@ -15,7 +15,7 @@ from ratebp.ops import every_step, lif_scan
 from ratebp.oracles import curve_of_mean_current
 from ratebp.phases import StepContext
 from ratebp.roles import Role
-from ratebp.rules.record import widened
+from ratebp.rules.handover import widened
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
 from ratebp.views import Folded, View
 

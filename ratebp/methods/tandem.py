@@ -13,9 +13,9 @@ from ratebp.ops import every_step, lif_scan
 from ratebp.oracles import rectified_rates
 from ratebp.phases import StepContext
 from ratebp.rules import RecordNormScan, RecordSynapseScan, rate_views
+from ratebp.rules.handover import widened
 from ratebp.rules.neurons.lif import refuse_hard_reset
 from ratebp.rules.rate.neurons import RecordNeuronScan
-from ratebp.rules.record import widened
 from ratebp.schedules import Loss, Result, layer_by_layer, two_pass
 from ratebp.views import View
 

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 import ratebp
 from ratebp.roles import Role
 from ratebp.rules import DetachedLIF, RecordNormScan, RecordNormStep, Trace, TracedSynapse
+from ratebp.rules.handover import Handover
 from ratebp.rules.rate.norms import RecordNormLastStep, ReplayNorm
-from ratebp.rules.record import RateRecord
 from ratebp.schedules import online
 from ratebp.testing import Problem, problem
 from ratebp.testing.contracts import differences, gradients
@@ -160,7 +160,7 @@ def test_e16_both_layouts_of_bptt_agree_where_norms_do(norm: str, mode: str) -> 
 
 def test_e17_the_norm_of_the_mean_is_centred_no_wider_than_the_whole_and_passes_no_sum() -> None:
     torch.manual_seed(0)
-    record, norm = RateRecord(), nn.BatchNorm2d(3).double()
+    record, norm = Handover(), nn.BatchNorm2d(3).double()
     nn.init.uniform_(norm.weight, 0.5, 2)
     c = torch.randn(4, 5, 3, 2, 3, dtype=torch.float64) + torch.arange(4.0).view(4, 1, 1, 1, 1)
     RecordNormScan(norm, record, 4, "norm")(c.flatten(0, 1))
@@ -199,13 +199,13 @@ def averages_of_norms(seed: int) -> dict[str, tuple[float, float]]:
     true = torch.stack(torch.autograd.grad((mean * upstream).sum(), steps)).sum(0)
 
     def recorded(leaf: type[RecordNormStep]) -> tuple[Tensor, ...]:
-        spike_pass = leaf(norm, record := RateRecord(), len(steps), "norm")
+        spike_pass = leaf(norm, record := Handover(), len(steps), "norm")
         for c in steps:
             spike_pass(c.detach())
         return record.take()
 
     def compared(xhat: Tensor, inv_std: Tensor) -> tuple[float, float]:
-        record, rates = RateRecord(), torch.stack(steps).detach().mean(0).requires_grad_()
+        record, rates = Handover(), torch.stack(steps).detach().mean(0).requires_grad_()
         record.put(xhat, inv_std)
         out = ReplayNorm(norm, record, centred=False, unread=False)(rates)
         (got,) = torch.autograd.grad((out * upstream).sum(), rates)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 import ratebp
+from ratebp.rules.handover import Handover
 from ratebp.rules.rate.beside import Beside
 from ratebp.rules.rate.flow import RateFlow
-from ratebp.rules.record import RateRecord
 from ratebp.views import Leaf
 from ratebp.wiring import trace
 
@@ -111,7 +111,7 @@ class Seen(Leaf):
 def test_a_sum_is_made_in_its_real_valued_term(order: Callable[..., tuple[Tensor, Tensor]]) -> None:
     real, spikes = torch.randn(2, 3), torch.tensor([[0, 1, 1], [1, 0, 0]], dtype=torch.uint8)
     want = real + spikes
-    terms, reader = [RateRecord(), RateRecord()], RateRecord()
+    terms, reader = [Handover(), Handover()], Handover()
     for record, term in zip(terms, order(real, spikes), strict=True):
         record.put(term)
     inner = Seen(torch.ones(2, 3))
@@ -125,7 +125,7 @@ def test_a_sum_is_made_in_its_real_valued_term(order: Callable[..., tuple[Tensor
 
 
 def test_an_unknown_reader_sees_the_value() -> None:
-    inner, reader = Seen(torch.ones(2, 3)), RateRecord()
+    inner, reader = Seen(torch.ones(2, 3)), Handover()
     assert Beside(inner, [], [reader], seen=True)(torch.zeros(2, 3)) is inner.out
     assert reader.take()[0] is inner.out
 

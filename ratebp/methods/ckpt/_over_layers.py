@@ -21,7 +21,7 @@ from ratebp.errors import BindError
 from ratebp.graph import Graph
 from ratebp.methods.ckpt._cut import Layer, cut
 from ratebp.ops import Spikes, pack, unpack
-from ratebp.rules.record import unread
+from ratebp.rules.handover import unread
 from ratebp.rules.rerun import Part, Surroundings, edge_of, leaf_of, pull, refuse_changed, segments
 from ratebp.rules.sharing.rules import Sharing
 from ratebp.views import View

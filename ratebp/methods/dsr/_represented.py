@@ -21,9 +21,9 @@ from torch import Tensor
 from ratebp.dynamics import Dynamics
 from ratebp.neurons import LIF, TLIF
 from ratebp.ops import every_step, lif_scan
+from ratebp.rules.handover import widened
 from ratebp.rules.neurons.exact import Looped
 from ratebp.rules.neurons.others import StepTLIF, bounded
-from ratebp.rules.record import widened
 from ratebp.views import Folded
 
 Slope = Callable[[Tensor, Dynamics], Tensor]

@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.errors import BindError
+from ratebp.rules.handover import widened
 from ratebp.rules.norms.batch_norm import BATCH_NORMS
 from ratebp.rules.norms.inputs import refuse_input
-from ratebp.rules.record import widened
 from ratebp.views import Leaf
 
 FALLBACKS = ("plain", "published")

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ratebp.neurons import LIF
 from ratebp.ops import spike
-from ratebp.rules.record import widened
+from ratebp.rules.handover import widened
 from ratebp.views import Leaf
 
 MOMENTUM = 0.1

@@ -28,7 +28,7 @@ from ratebp.graph import Graph, Kind, Node
 from ratebp.neurons import LIF
 from ratebp.ops import geometry_of, spike
 from ratebp.roles import Role
-from ratebp.rules.record import widened
+from ratebp.rules.handover import widened
 from ratebp.views import Leaf, View
 
 

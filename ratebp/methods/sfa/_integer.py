@@ -9,9 +9,9 @@ from ratebp.dynamics import Dynamics
 from ratebp.errors import BindError
 from ratebp.neurons import LIF
 from ratebp.ops import lif_scan
+from ratebp.rules.handover import widened
 from ratebp.rules.norms.batch_norm import BATCH_NORMS
 from ratebp.rules.norms.inputs import as_it_is
-from ratebp.rules.record import widened
 from ratebp.views import Leaf
 
 

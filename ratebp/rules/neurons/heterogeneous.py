@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ratebp.neurons import LI, HeterogeneousLIF
 from ratebp.ops.plif import plif_step
+from ratebp.rules.handover import widened
 from ratebp.rules.neurons.lif import StepLIF
-from ratebp.rules.record import widened
 from ratebp.views import Leaf
 
 

@@ -11,8 +11,8 @@ from ratebp.ops.alif import Adaptation, AlifState, alif_scan, alif_step
 from ratebp.ops.plif import plif_scan, plif_step
 from ratebp.ops.psn import psn
 from ratebp.ops.spike import spike
+from ratebp.rules.handover import widened
 from ratebp.rules.neurons.lif import StepLIF
-from ratebp.rules.record import widened
 from ratebp.views import Leaf
 
 

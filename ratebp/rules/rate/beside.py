@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ratebp.ops import pieces
-from ratebp.rules.record import RateRecord
+from ratebp.rules.handover import Handover
 from ratebp.views import Leaf
 
 
@@ -28,8 +28,8 @@ class Beside(Leaf):
     def __init__(
         self,
         leaf: Leaf,
-        terms: Sequence[RateRecord],
-        readers: Sequence[RateRecord],
+        terms: Sequence[Handover],
+        readers: Sequence[Handover],
         *,
         seen: bool,
     ) -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ratebp.neurons import LIF
 from ratebp.ops import RateState, advance, at_rest, every_step, rate_scan, replay_rate
-from ratebp.rules.record import RateRecord, unread, widened
+from ratebp.rules.handover import Handover, unread, widened
 from ratebp.views import Folded, Leaf
 
 
@@ -18,9 +18,7 @@ class _RateNeuron(Leaf):
 
     stateful = True
 
-    def __init__(
-        self, lif: LIF, record: RateRecord, timesteps: int, *, narrow: bool = False
-    ) -> None:
+    def __init__(self, lif: LIF, record: Handover, timesteps: int, *, narrow: bool = False) -> None:
         """Take the constants of `lif`.
 
         Args:
@@ -53,9 +51,7 @@ class RecordNeuronScan(_RateNeuron, Folded):
 class RecordNeuronStep(_RateNeuron):
     """One time step a call, ``[B, ...]``, recording the rate statistics."""
 
-    def __init__(
-        self, lif: LIF, record: RateRecord, timesteps: int, *, narrow: bool = False
-    ) -> None:
+    def __init__(self, lif: LIF, record: Handover, timesteps: int, *, narrow: bool = False) -> None:
         """Take the constants of `lif`, at rest."""
         super().__init__(lif, record, timesteps, narrow=narrow)
         self.state: RateState | None = None
@@ -87,7 +83,7 @@ class ReplayNeuron(Leaf):
     stateful = True
 
     def __init__(
-        self, record: RateRecord, timesteps: int, counts: Sequence[RateRecord], *, unread: bool
+        self, record: Handover, timesteps: int, counts: Sequence[Handover], *, unread: bool
     ) -> None:
         """Share the records.
 

@@ -8,9 +8,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.errors import BindError
 from ratebp.ops import affine_, along_channels, norm_recomputed, norm_replay, sum_of_steps
+from ratebp.rules.handover import Handover, unread, widened
 from ratebp.rules.norms.batch_norm import BATCH_NORMS, normalised
 from ratebp.rules.norms.inputs import refuse_input, uses_batch
-from ratebp.rules.record import RateRecord, unread, widened
 from ratebp.views import Folded, Leaf
 
 
@@ -22,7 +22,7 @@ class _RateNorm(Leaf):
     def __init__(
         self,
         norm: nn.Module,
-        record: RateRecord,
+        record: Handover,
         timesteps: int,
         path: str,
         *,
@@ -133,7 +133,7 @@ class ReplayNorm(Leaf):
 
     stateful = True
 
-    def __init__(self, norm: nn.Module, record: RateRecord, *, centred: bool, unread: bool) -> None:
+    def __init__(self, norm: nn.Module, record: Handover, *, centred: bool, unread: bool) -> None:
         """Share `record` with the twin in the spike pass.
 
         Args:
@@ -172,7 +172,7 @@ class ReplayRecomputedNorm(Leaf):
 
     stateful = True
 
-    def __init__(self, norm: nn.Module, record: RateRecord, origin: RateRecord) -> None:
+    def __init__(self, norm: nn.Module, record: Handover, origin: Handover) -> None:
         """Share `record` with a `RecordStatistics`, `origin` with the synapse before."""
         super().__init__()
         assert isinstance(norm, _BatchNorm)

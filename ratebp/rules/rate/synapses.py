@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.ops import AsItIs, Counts, Origin, Stored, geometry_of, naive_synapse, pieces, synapse
-from ratebp.rules.record import RateRecord, unread
+from ratebp.rules.handover import Handover, unread
 from ratebp.views import Folded, Leaf
 
 
@@ -18,7 +18,7 @@ class _RateSynapse(Leaf):
     """Pieces of a large input."""
 
     def __init__(
-        self, layer: nn.Module, record: RateRecord, timesteps: int, *, keep_value: bool
+        self, layer: nn.Module, record: Handover, timesteps: int, *, keep_value: bool
     ) -> None:
         """Share `record` with the twin; `keep_value` is False if nobody reads the mean."""
         super().__init__()
@@ -70,7 +70,7 @@ class RecordSynapseStep(_RateSynapse):
     """One time step a call, ``[B, ...]``."""
 
     def __init__(
-        self, layer: nn.Module, record: RateRecord, timesteps: int, *, keep_value: bool
+        self, layer: nn.Module, record: Handover, timesteps: int, *, keep_value: bool
     ) -> None:
         """Start with nothing recorded."""
         super().__init__(layer, record, timesteps, keep_value=keep_value)
@@ -104,10 +104,10 @@ class ReplaySynapse(Leaf):
     def __init__(
         self,
         layer: nn.Module,
-        record: RateRecord,
+        record: Handover,
         timesteps: int,
-        counts: RateRecord | None,
-        origin: RateRecord | None,
+        counts: Handover | None,
+        origin: Handover | None,
     ) -> None:
         """Share the records.
 

@@ -9,6 +9,7 @@ from torch import nn
 from ratebp.bindable import Bindable
 from ratebp.neurons import LIF
 from ratebp.roles import Role
+from ratebp.rules.handover import Handover
 from ratebp.rules.rate.beside import Beside
 from ratebp.rules.rate.flow import RateFlow
 from ratebp.rules.rate.neurons import RecordNeuronScan, RecordNeuronStep, ReplayNeuron
@@ -21,7 +22,6 @@ from ratebp.rules.rate.norms import (
     ReplayRecomputedNorm,
 )
 from ratebp.rules.rate.synapses import RecordSynapseScan, RecordSynapseStep, ReplaySynapse
-from ratebp.rules.record import RateRecord
 from ratebp.views import Leaf, Rule, View
 
 
@@ -79,10 +79,10 @@ class _Twins:
         self.synapse = synapse
         self.norm = norm
         self.recompute = recompute
-        self.records: defaultdict[str, RateRecord] = defaultdict(RateRecord)
-        self._counts: defaultdict[str, RateRecord] = defaultdict(RateRecord)
-        self._origins: defaultdict[str, RateRecord] = defaultdict(RateRecord)
-        self._handed: defaultdict[tuple[str, str], RateRecord] = defaultdict(RateRecord)
+        self.records: defaultdict[str, Handover] = defaultdict(Handover)
+        self._counts: defaultdict[str, Handover] = defaultdict(Handover)
+        self._origins: defaultdict[str, Handover] = defaultdict(Handover)
+        self._handed: defaultdict[tuple[str, str], Handover] = defaultdict(Handover)
 
     def _remade(self, path: str) -> bool:
         return self.recompute and self.flow.remakable(path)

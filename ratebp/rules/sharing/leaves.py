@@ -35,10 +35,10 @@ from ratebp.ops import (
     lif_step_of,
     norm_replay,
 )
+from ratebp.rules.handover import Handover, unread
 from ratebp.rules.neurons.lif import ScanLIF, StepLIF
 from ratebp.rules.norms.batch_norm import BATCH_NORMS, by_module, normalised
 from ratebp.rules.norms.inputs import uses_batch
-from ratebp.rules.record import RateRecord, unread
 from ratebp.rules.sharing.synapses import show
 from ratebp.views import Leaf
 
@@ -59,7 +59,7 @@ class SharingNorm(Leaf):
     def __init__(
         self,
         norm: nn.Module,
-        readers: Sequence[RateRecord],
+        readers: Sequence[Handover],
         *,
         follows: bool = True,
         beside: Sequence[_BatchNorm] | None = None,
@@ -115,8 +115,8 @@ class SharingLIF(ScanLIF):
         self,
         lif: LIF,
         timesteps: int,
-        terms: Sequence[RateRecord],
-        readers: Sequence[RateRecord],
+        terms: Sequence[Handover],
+        readers: Sequence[Handover],
         moves: Moves | None = None,
     ) -> None:
         """Share records.
@@ -160,8 +160,8 @@ class SharingStepLIF(StepLIF):
         self,
         lif: LIF,
         timesteps: int | None,
-        terms: Sequence[RateRecord],
-        readers: Sequence[RateRecord],
+        terms: Sequence[Handover],
+        readers: Sequence[Handover],
         moves: Moves | None = None,
     ) -> None:
         """Share records.
@@ -227,7 +227,7 @@ class ShowingNeuron(Leaf):
     stateful = True
     once = True
 
-    def __init__(self, neuron: Leaf, readers: Sequence[RateRecord]) -> None:
+    def __init__(self, neuron: Leaf, readers: Sequence[Handover]) -> None:
         """Share `readers` with the synapses that keep these spikes as bits."""
         super().__init__()
         self.leaf = neuron

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.ops import AsItIs, Origin, geometry_of, norm_recomputed
+from ratebp.rules.handover import Handover
 from ratebp.rules.norms.batch_norm import BATCH_NORMS, normalised
 from ratebp.rules.norms.inputs import refuse_input, uses_batch
-from ratebp.rules.record import RateRecord
 from ratebp.views import Leaf
 
 
@@ -17,7 +17,7 @@ class InputSynapse(Leaf):
 
     stateful = True
 
-    def __init__(self, layer: nn.Module, origin: RateRecord) -> None:
+    def __init__(self, layer: nn.Module, origin: Handover) -> None:
         """Share `origin`, where the norm behind finds how to compute this output again."""
         super().__init__()
         self.layer = layer
@@ -40,7 +40,7 @@ class RemakingNorm(Leaf):
 
     stateful = True
 
-    def __init__(self, norm: nn.Module, origin: RateRecord) -> None:
+    def __init__(self, norm: nn.Module, origin: Handover) -> None:
         """Share `origin` with the synapse before, whose output nobody else takes."""
         super().__init__()
         assert isinstance(norm, BATCH_NORMS)

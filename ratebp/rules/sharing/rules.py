@@ -19,11 +19,11 @@ from ratebp.graph import Moves
 from ratebp.neurons import LIF
 from ratebp.ops import Spikes, geometry_of
 from ratebp.roles import Role
+from ratebp.rules.handover import Handover
 from ratebp.rules.neurons.exact import scan_neuron, step_neuron
 from ratebp.rules.norms.batch_norm import BATCH_NORMS
 from ratebp.rules.norms.inputs import as_it_is
 from ratebp.rules.rate.flow import RateFlow
-from ratebp.rules.record import RateRecord
 from ratebp.rules.sharing.leaves import SharingLIF, SharingNorm, SharingStepLIF, ShowingNeuron
 from ratebp.rules.sharing.remaking import InputSynapse, RemakingNorm
 from ratebp.rules.sharing.synapses import BitSynapse, CountSynapse, Packing, fits
@@ -31,7 +31,7 @@ from ratebp.rules.synapses import GatheringSynapse
 from ratebp.views import Leaf, Rule
 from ratebp.wiring import Wiring
 
-MakeSharing = Callable[[LIF, Sequence[RateRecord], Sequence[RateRecord], Moves | None], Leaf]
+MakeSharing = Callable[[LIF, Sequence[Handover], Sequence[Handover], Moves | None], Leaf]
 """``make(lif, terms, readers, moves) -> leaf``, see `SharingLIF`."""
 
 
@@ -72,7 +72,7 @@ class Sharing:
         self._norm_rule = norm_rule
         self._gathers = gathers
         self._follows = follows
-        self._records: defaultdict[tuple[str, str], RateRecord] = defaultdict(RateRecord)
+        self._records: defaultdict[tuple[str, str], Handover] = defaultdict(Handover)
         self._packing = Packing()
 
     def rules(self) -> dict[Role, Rule]:
@@ -150,7 +150,7 @@ class Sharing:
             leaf = CountSynapse(leaf, count, self._packing)
         return GatheringSynapse(leaf) if self._gathers else leaf
 
-    def _spikes(self, path: str) -> RateRecord | None:
+    def _spikes(self, path: str) -> Handover | None:
         """Return where the bits for the synapse at `path` arrive; None if it gets none."""
         (source, *others) = self._wiring.sources.get(path, ("",))
         alone = not others and source and self._takes_bits(source, path)
@@ -188,7 +188,7 @@ class Remaking(Sharing):
         """Start with empty records."""
         super().__init__(model, wiring, neuron)
         self._flow = RateFlow(model, wiring)
-        self._origins: defaultdict[str, RateRecord] = defaultdict(RateRecord)
+        self._origins: defaultdict[str, Handover] = defaultdict(Handover)
 
     def rules(self) -> dict[Role, Rule]:
         """Return the rules by role."""

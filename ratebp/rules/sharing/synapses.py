@@ -10,11 +10,11 @@ from torch import Tensor, nn
 
 from ratebp.graph import Count
 from ratebp.ops import Bits, Counts, Origin, Spikes, geometry_of, pack, synapse
-from ratebp.rules.record import RateRecord
+from ratebp.rules.handover import Handover
 from ratebp.views import Leaf
 
 
-def show(spikes: Tensor, readers: Sequence[RateRecord]) -> None:
+def show(spikes: Tensor, readers: Sequence[Handover]) -> None:
     """Hand `spikes` to the `readers`, packed once; nothing if no graph is built."""
     if readers and torch.is_grad_enabled():
         packed = Spikes(pack(spikes.detach()))
@@ -88,9 +88,7 @@ class BitSynapse(Leaf):
 
     stateful = True
 
-    def __init__(
-        self, layer: nn.Module, source: RateRecord, origin: RateRecord | None = None
-    ) -> None:
+    def __init__(self, layer: nn.Module, source: Handover, origin: Handover | None = None) -> None:
         """Share records.
 
         Args:

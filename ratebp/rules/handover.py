@@ -1,8 +1,8 @@
-"""What a leaf of rate-based backpropagation hands from its spike pass to its rate pass.
+"""What one leaf hands another beside the model's own data flow.
 
-The two passes are two views. A leaf of the spike view and its twin in the rate view share one
-`RateRecord` and nothing else: the spike pass fills it, the rate pass takes it, so that no tensor
-outlives the step.
+A leaf puts what it kept, another takes it: a leaf of the spike pass and its twin in the rate pass,
+or a norm and the neuron behind it in one pass of exact training. What is taken is gone, so that no
+tensor outlives the step.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 from ratebp.views import Record
 
 
-class RateRecord(Record):
-    """What one leaf keeps for another that runs later in the same step."""
+class Handover(Record):
+    """Between one leaf that puts and one that takes later in the same step."""
 
     def __init__(self) -> None:
         """Start empty."""
