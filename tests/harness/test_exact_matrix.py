@@ -26,7 +26,9 @@ STEPS = (1, 2, 4, 8)
 IMAGES = [name for name in ratebp.models.names() if name != "shd_net"]
 SMALL, USUAL = "tiny_resnet", "rate_m"
 MAX_POOLED = {(method, "sew_resnet34") for method in ("ndot_a", "ndot_o")}  # behind spikes
-DATA = {"sltt_vgg11": "synthetic-3x32x32-4"}  # halves the map five times
+DATA = dict.fromkeys(  # they halve the map five times
+    ("sltt_vgg11", "dvs_gesture_net", "cifar10dvs_net"), "synthetic-3x32x32-4"
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -69,7 +71,9 @@ def figures(kind: str, method: str, model: str, T: int) -> tuple[Row, ...] | str
     """Exact rows, or why the method refuses the network."""
     device = "meta" if kind == "meta" else "cpu"
     sized = "size" in ratebp.models.get(model).options
-    small = Choice.make(model, {"size": "tiny"} if sized else {"width": 1 / 64})
+    voting = "image_size" in ratebp.models.get(model).options
+    options = {"size": "tiny"} if sized else {"width": 1 / 64}
+    small = Choice.make(model, options | ({"image_size": 32} if voting else {}))
     cell = Cell(Choice(method), small, DATA.get(model, "synthetic-3x16x16-4"), T, 2, device=device)
     try:
         with on(kind, cell) as bench:
@@ -87,6 +91,7 @@ def test_real_fake_and_meta_tensors_agree(method: str, model: str, T: int) -> No
     assert figures("fake", method, model, T) == real
     assert figures("meta", method, model, T) == real
     if isinstance(real, str):  # saf_* and their like name the norm that they cannot train
-        assert (method, model) in MAX_POOLED or not ratebp.methods.get(method).info.norms, real
+        expected = (method, model) in MAX_POOLED or model == "spikingresformer"
+        assert expected or not ratebp.methods.get(method).info.norms, real
     else:
         assert {row.metric for row in real} >= {"mem.live_peak", "ops.flops", "mem.saved"}
