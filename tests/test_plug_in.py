@@ -54,6 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "results" / "runs" / "dropped"
 
 
+@pytest.mark.deep
 def test_in_a_sweep_and_its_tables(folder: Path) -> None:
     trials = (folder / "trials.csv").read_text().splitlines()
     assert sum(",last_step," in line for line in trials) == 2
@@ -63,6 +64,7 @@ def test_in_a_sweep_and_its_tables(folder: Path) -> None:
     assert sum(",ok," in line for line in trials) == 2 * (1 + len(methods) - refusing)
 
 
+@pytest.mark.deep
 def test_in_the_plots(folder: Path) -> None:
     page = (folder / "report.html").read_text()
     block = re.search(r'<script type="application/gzip" id="g0">(.*?)</script>', page, re.S)

@@ -65,6 +65,7 @@ def test_both_axes_on_several_cards_against_the_formula_of_the_fake() -> None:
     assert [limit.reach.beyond for limit in found["batch"] if limit.reach] == [False, False, True]
 
 
+@pytest.mark.deep
 def test_a_real_network_on_a_small_card_against_brute_force() -> None:
     tiny = Choice.make("tiny_resnet", {"width": 0.25})
     base = Cell(Choice.make("bptt_m"), tiny, "digits", 2, 3)

@@ -12,6 +12,7 @@ def test_there_are_checks() -> None:
     assert len(CHECKS) >= 5
 
 
+@pytest.mark.deep
 @pytest.mark.skipif(not INSTALLED, reason=MISSING)
 def test_in_the_interpreter() -> None:
     run_checks(TRITON_INTERPRET="1", OMP_NUM_THREADS="1")
