@@ -104,14 +104,13 @@ class Binding:
         containers: Mapping[str, Container] | None = None,
         builds_graph: bool = True,
     ) -> View:
-        """Return a view of the model, with `wrap` around it.
+        """Return a view of the model, with `wrap` around it, whose pools keep little.
 
         Args:
             rules: role -> rule; roles without one have `defaults`. In the multi-step layout, what
                 they make of a norm before the first neurons may run one step in place of T
-                (`ratebp.rules.repeated`).
-            containers: what replaces parts of the model, see `ratebp.views.view`. Pools of torch
-                keep less (`ratebp.rules.pools`) where none replaces them.
+                (`ratebp.rules.norms.repeated`).
+            containers: what replaces parts of the model, see `ratebp.views.view`.
             builds_graph: whether gradients will flow through this view.
 
         Raises:
@@ -120,16 +119,14 @@ class Binding:
         chosen = {**self.defaults, **rules}
         if self.layout == "multi":
             chosen[Role.NORM] = repeated_rule(chosen[Role.NORM], self.wiring, self.timesteps)
-        pools = {
-            path: lean_pool
-            for path, module in self.model.named_modules(remove_duplicate=False)
-            if isinstance(module, nn.MaxPool2d | nn.AvgPool2d)
-        }
-        return view(
+        made = view(
             self.model,
             chosen,
-            containers={**pools, **(containers or {})},
+            containers=containers,
             wiring=self.wiring,
             wrap=self.wrap,
             builds_graph=builds_graph,
         )
+        for module in made.module.modules():
+            lean_pool(module)
+        return made

@@ -17,7 +17,7 @@ class LeanMaxPool(nn.MaxPool2d):
 
     def forward(self, x: Tensor) -> Any:
         """Return the maxima, ``[..., C, H', W']``."""
-        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        if torch.compiler.is_compiling() or not (torch.is_grad_enabled() and x.requires_grad):
             return super().forward(x)
         return max_pool(x, self.windows)
 
@@ -29,13 +29,17 @@ class LeanAvgPool(nn.AvgPool2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the means, ``[..., C, H', W']``."""
-        if torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        if torch.compiler.is_compiling() or not (torch.is_grad_enabled() and x.requires_grad):
             return super().forward(x)
         return avg_pool(x, self.windows, padding_counts=self.count_include_pad)
 
 
-def lean_pool(pool: nn.Module) -> nn.Module:
-    """Let a view's own copy of a pool of torch keep less; others, and subclasses, stay."""
+def lean_pool(pool: nn.Module) -> None:
+    """Let a view's own copy of a pool of torch keep less; others, and subclasses, stay.
+
+    The copy changes its class in place, so it is the same module under all its names and in
+    whatever holds it.
+    """
     if type(pool) is nn.MaxPool2d and _pair(pool.dilation) == (1, 1) and not pool.return_indices:
         windows = _windows(pool)
         if windows.kernel[0] * windows.kernel[1] <= torch.iinfo(torch.uint8).max + 1:
@@ -44,7 +48,6 @@ def lean_pool(pool: nn.Module) -> nn.Module:
     elif type(pool) is nn.AvgPool2d and pool.divisor_override is None:
         pool.__class__ = LeanAvgPool
         pool.__dict__["windows"] = _windows(pool)
-    return pool
 
 
 def _windows(pool: nn.MaxPool2d | nn.AvgPool2d) -> Windows:

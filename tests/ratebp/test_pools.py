@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import ratebp
 from ratebp import LIF
 from ratebp.ops.pool import Windows, avg_pool, max_pool, naive_avg_pool, naive_max_pool
+from ratebp.roles import _ROLES, Role, register_role
 from ratebp.rules.pools import LeanAvgPool, LeanMaxPool, lean_pool
 
 SHAPES = [(2, 3, 7, 9), (3, 8, 8), (1, 1, 2, 2), (2, 4, 16, 5)]
@@ -110,9 +111,9 @@ def test_a_byte_an_output_is_kept_or_nothing() -> None:
 )
 def test_what_a_byte_cannot_say_stays_torchs(pool: nn.Module, lean: type[nn.Module]) -> None:
     plain = repr(pool)
-    made = lean_pool(pool)
-    assert type(made) is lean
-    assert repr(made).partition("(")[2] == plain.partition("(")[2]
+    lean_pool(pool)
+    assert type(pool) is lean
+    assert repr(pool).partition("(")[2] == plain.partition("(")[2]
 
 
 class Mine(nn.MaxPool2d):
@@ -128,3 +129,50 @@ def test_views_have_lean_pools_and_the_model_its_own() -> None:
     tree = bound.views(torch.rand(2, 3, 2, 8, 8))["net"].module
     assert [type(tree[n]) for n in (2, 5)] == [LeanMaxPool, Mine]  # type: ignore[index]
     assert [type(model[n]) for n in (2, 5)] == [nn.MaxPool2d, Mine]
+
+
+class TwoNames(nn.Module):
+    """One pool under two names, and called twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.s, self.b, self.t = (
+            nn.Conv2d(2, 4, 1),
+            LIF(0.5, 0.3),
+            nn.Conv2d(4, 4, 1),
+            LIF(),
+        )
+        self.pool = nn.MaxPool2d(2)
+        self.again, self.head = self.pool, nn.Linear(16, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.t(self.b(self.pool(self.s(self.a(x)))))
+        return self.head(self.again(spikes).flatten(1))
+
+
+class Pooled(nn.Module):
+    """A synapse of a user's own, with a pool inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.pool = nn.Conv2d(2, 4, 1), nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.conv(x))
+
+
+@pytest.fixture
+def pooled() -> Iterator[nn.Module]:
+    register_role(Pooled, Role.SYNAPSE)
+    yield nn.Sequential(Pooled(), LIF(0.5, 0.3), nn.Flatten(), nn.Linear(64, 3))
+    del _ROLES[Pooled]
+
+
+@pytest.mark.parametrize("method", ratebp.methods.names())
+def test_a_pool_may_have_two_names_or_stand_inside_a_synapse(
+    method: str, pooled: nn.Module
+) -> None:
+    torch.manual_seed(0)
+    for model in (TwoNames(), pooled):
+        found = ratebp.verify(model, method, torch.rand(3, 2, 2, 8, 8), torch.tensor([0, 1]))
+        assert found.ok, str(found)

@@ -99,8 +99,7 @@ class Sharing:
         return path in self._wiring.readers and (kind is LIF or kind in BATCH_NORMS)
 
     def _moves(self, path: str) -> Moves | None:
-        """Return what lies between the norm before the neuron at `path` and that neuron, if it
-        runs in the norm's shape."""
+        """Return what lies between a neuron and the norm in whose shape it runs, if it does."""
         found = self._wiring.moves.get(path)
         if found is None or self._sharing is None or type(self._modules[path]) is not LIF:
             return None
