@@ -122,7 +122,7 @@ def _equal(sides: Sides, x: Tensor, promise: Promise) -> Finding:
     if want.draws and promise.layout == "multi" and len(x) > 1:
         return Finding((), APPROXIMATE, DRAWS)
     scale = 1 / len(x) if promise.inverse_t else 1.0
-    names = None if promise.over == "all" else in_last_spiking(sides.model, x, want)
+    names = None if promise.over == "all" else in_last_spiking(*sides.copied(x), want)
     differences = (
         *forward_differences(side.run, want),
         *gradient_differences(side.run, want, names, scale),
@@ -189,7 +189,7 @@ def _unlike_kin(
         if theirs is None:
             continue
         scale = 1 / len(x) if identity.scale == "inverse_t" else 1.0
-        names = None if identity.over == "all" else in_last_spiking(sides.model, x, want)
+        names = None if identity.over == "all" else in_last_spiking(*sides.copied(x), want)
         beside = replace(want, gradients=theirs, input_gradient=None)
         for each in gradient_differences(side.run, beside, names, scale):
             yield replace(each, what=f"{each.what}, beside that of {identity},")

@@ -177,8 +177,8 @@ def in_last_spiking(model: nn.Module, x: Tensor, want: Run) -> list[str]:
     """Return the names of the parameters of the synapses into the last spiking layer.
 
     Args:
-        model: the user's.
-        x: its inputs ``[T, B, ...]``.
+        model: a float64 copy of the user's.
+        x: its inputs ``[T, B, ...]``, likewise.
         want: of the plain loop, which says what is read at all.
     """
     wiring = wiring_of(Recording(model).of((x[0],)))
