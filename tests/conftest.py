@@ -19,12 +19,8 @@ EVERY = 12
 CONTRACT = frozenset(["test_two_processes_equal_one", "test_compiles_as_one_graph"])
 
 
-def _long_of_the_contract() -> frozenset[str]:
-    return frozenset(sorted(zoo.entries())) - frozenset(sorted(zoo.entries())[::EVERY])
-
-
 def _long(items: list[pytest.Item]) -> Iterator[pytest.Item]:
-    networks = _long_of_the_contract()
+    networks = {*zoo.entries()} - {*sorted(zoo.entries())[::EVERY]}
     for item in items:
         words = {*re.split(r"[\[\]-]", item.name)}
         if any(words.isdisjoint(mark.args) for mark in item.iter_markers("deep_but")):

@@ -17,8 +17,8 @@ import ratebp
 from harness.trial.exact.tracker import LiveBytes
 from ratebp.errors import BindError, OptionError
 from ratebp.testing import Problem, problem, seeded_step
-from ratebp.testing.contracts import differences, gradients
 from ratebp.testing.distributed import gradients_of_two_processes
+from ratebp.testing.gradients import differences, gradients
 
 RTOL = 1e-12
 RESETS = tuple(itertools.product(("soft", "hard"), (True, False)))

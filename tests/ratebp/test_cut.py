@@ -12,7 +12,7 @@ import ratebp
 from ratebp.errors import BindError
 from ratebp.norms import LearnedScale
 from ratebp.testing import Problem, problem
-from ratebp.testing.contracts import differences, gradients
+from ratebp.testing.gradients import differences, gradients
 
 
 def scaled() -> Problem:

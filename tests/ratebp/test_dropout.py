@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import ratebp
 from ratebp.errors import BindError
 from ratebp.testing import Problem, problem
-from ratebp.testing.contracts import differences, gradients
+from ratebp.testing.gradients import differences, gradients
 
 P = 0.4
 

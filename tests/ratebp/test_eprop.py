@@ -17,7 +17,7 @@ from ratebp.ops import spike
 from ratebp.rules import DetachedLIF, Trace, TracedSynapse
 from ratebp.rules.neurons.exact import step_neuron
 from ratebp.testing import seeded_step
-from ratebp.testing.contracts import differences
+from ratebp.testing.gradients import differences
 
 DECAY = 0.6
 

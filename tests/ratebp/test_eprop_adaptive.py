@@ -17,7 +17,7 @@ from ratebp.methods.eprop._feedback import feedback_matrix
 from ratebp.methods.eprop._leaves import EpropLeaves
 from ratebp.rules.neurons.exact import step_neuron
 from ratebp.testing import seeded_step
-from ratebp.testing.contracts import differences
+from ratebp.testing.gradients import differences
 
 CONSTANTS = {"decay": 0.6, "threshold": 0.9, "adaptation": 0.4, "adaptation_decay": 0.8}
 

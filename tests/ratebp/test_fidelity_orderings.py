@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import ratebp
-from ratebp.testing.contracts import gradients_of
+from ratebp.testing.gradients import gradients_of
 
 RECORDED = sorted((Path(__file__).parents[2] / "results" / "published").glob("fidelity-*"))
 SIZES = (7, 11, 9, 8, 5)

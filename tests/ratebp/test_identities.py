@@ -16,7 +16,7 @@ import ratebp
 from ratebp.dynamics import Dynamics
 from ratebp.ops import lif_scan, naive_lif_scan, norm_replay, spike
 from ratebp.testing import problem, seeded_step
-from ratebp.testing.contracts import gradients_of
+from ratebp.testing.gradients import gradients_of
 
 SIZES = (7, 11, 9, 8, 5)
 

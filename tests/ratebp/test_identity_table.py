@@ -25,7 +25,7 @@ from ratebp.rules.handover import Handover
 from ratebp.rules.rate.norms import RecordNormLastStep, ReplayNorm
 from ratebp.schedules import online
 from ratebp.testing import Problem, problem
-from ratebp.testing.contracts import differences, gradients
+from ratebp.testing.gradients import differences, gradients
 from ratebp.views import view
 
 TESTS = Path(__file__).parents[1]

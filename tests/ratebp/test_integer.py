@@ -14,7 +14,7 @@ from ratebp.errors import BindError
 from ratebp.methods.sfa._integer import IntegerNeuron, UnfoldedNeuron
 from ratebp.neurons import LIF
 from ratebp.testing import Problem, problem
-from ratebp.testing.contracts import differences, gradients
+from ratebp.testing.gradients import differences, gradients
 
 SFA = ratebp.methods.get("sfa")
 

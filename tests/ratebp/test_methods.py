@@ -15,7 +15,7 @@ from torch import nn
 import ratebp
 from ratebp.errors import BindError, OptionError
 from ratebp.testing import problem, seeded_step
-from ratebp.testing.contracts import differences, gradients
+from ratebp.testing.gradients import differences, gradients
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "last_step.py"
 

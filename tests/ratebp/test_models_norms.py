@@ -16,7 +16,7 @@ from ratebp.errors import BindError
 from ratebp.models.nf_resnet import NFBlock
 from ratebp.neurons import LIF
 from ratebp.norms import BNTT, TEBN, Scale, ScaledWSConv2d, ScaledWSLinear
-from ratebp.testing.contracts import differences
+from ratebp.testing.gradients import differences
 
 FREE = [name for name in models.names() if "norm" in models.get(name).options]
 CLASSES = {

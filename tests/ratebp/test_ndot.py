@@ -19,7 +19,7 @@ from ratebp.methods.ndot._trace_paths import TracePath, trace_paths
 from ratebp.models.blocks import parts
 from ratebp.models.sew import SEWBlock
 from ratebp.ops import spike
-from ratebp.testing.contracts import gradients_of
+from ratebp.testing.gradients import gradients_of
 
 DECAY, THRESHOLD = 0.6, 0.9
 lif = partial(ratebp.LIF, decay=DECAY, threshold=THRESHOLD)

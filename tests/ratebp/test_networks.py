@@ -185,6 +185,19 @@ def test_at_one_step_they_equal_bptt(name: str) -> None:
         assert {n: e for n, e in found.items() if not e < 1e-12} == {}, method
 
 
+UNTRAINED = {
+    "spikformer": "dsr ndot_a ndot_o ostl rga saf_e saf_f sfa stllr tandem",
+    "sdt": "dsr ndot_a ndot_o ostl rga saf_e saf_f sfa stllr tandem",
+    "qkformer": "dsr ndot_a ndot_o ostl rga saf_e saf_f sfa stllr tandem",
+    "sdt_v2": "bptt_ckpt dsr eprop ostl rga saf_e saf_f sfa stllr tandem",
+    "e_spikeformer": "dsr rga saf_e saf_f sfa stllr",
+    "spikingresformer": "bptt_ckpt dsr fptt os ostl rate_m rate_s rga saf_e saf_f sfa stllr tandem",
+    "ms_resnet18": "dsr eprop ostl saf_e saf_f sfa stllr tandem",
+    "dvs_gesture_net": "eprop ndot_a ndot_o saf_e saf_f stllr",
+}
+"""The methods that refuse a network, by name; all others train it."""
+
+
 def every_method_on_every_network() -> list[Any]:
     """One method on every network and every method on one run by default, the others as matrix."""
     found = []
@@ -195,12 +208,13 @@ def every_method_on_every_network() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "method"), every_method_on_every_network())
-def test_every_method_trains_them_or_says_why_not(name: str, method: str) -> None:
+def test_every_method_trains_them_but_those_that_refuse(name: str, method: str) -> None:
     model, x, y = small(name, 2)
-    try:
-        bound = ratebp.methods.get(method).bind(model, len(x))
-        result = bound.step(x, y, context=Updating(model))
-    except ratebp.BindError as refusal:
-        pytest.skip(str(refusal))
+    if method in UNTRAINED[name].split():
+        with pytest.raises(ratebp.BindError):
+            ratebp.methods.get(method).bind(model, len(x)).views(x)
+        return
+    bound = ratebp.methods.get(method).bind(model, len(x))
+    result = bound.step(x, y, context=Updating(model))
     assert torch.isfinite(result.loss)
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())

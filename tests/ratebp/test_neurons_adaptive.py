@@ -14,7 +14,7 @@ from ratebp import ALIF, LIF, PLIF, UndecayedLIF
 from ratebp.errors import BindError, OptionError
 from ratebp.ops import using
 from ratebp.rules.neurons.exact import scan_neuron, step_neuron
-from ratebp.testing.contracts import differences
+from ratebp.testing.gradients import differences
 
 from .reference_neurons import (
     SHAPES,

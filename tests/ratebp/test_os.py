@@ -14,7 +14,7 @@ from ratebp.errors import BindError, OptionError
 from ratebp.methods.os._stabilised import FrozenLIF, StabilisedLIF
 from ratebp.ops import spike
 from ratebp.testing import problem, seeded_step
-from ratebp.testing.contracts import differences, gradients
+from ratebp.testing.gradients import differences, gradients
 
 
 def currents(shape: tuple[int, ...], timesteps: int = 1) -> list[Tensor]:

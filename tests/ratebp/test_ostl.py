@@ -14,7 +14,7 @@ import ratebp
 from ratebp import LIF, Recurrent
 from ratebp.errors import BindError
 from ratebp.testing import seeded_step
-from ratebp.testing.contracts import differences
+from ratebp.testing.gradients import differences
 
 from .test_recurrent import data, lif, linear, loop, network
 

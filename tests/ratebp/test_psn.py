@@ -15,7 +15,7 @@ from ratebp.errors import BindError, OptionError
 from ratebp.ops.psn import naive_psn, psn
 from ratebp.rules.neurons.exact import scan_neuron, step_neuron
 from ratebp.surrogates import Surrogate
-from ratebp.testing.contracts import differences
+from ratebp.testing.gradients import differences
 
 from .reference_neurons import (
     SHAPES,

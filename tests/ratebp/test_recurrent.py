@@ -16,7 +16,7 @@ from ratebp.activity import firing_rates
 from ratebp.errors import BindError, OptionError, UnboundError
 from ratebp.rules.neurons.exact import scan_neuron, step_neuron
 from ratebp.testing import Problem, seeded_step
-from ratebp.testing.contracts import differences
+from ratebp.testing.gradients import differences
 from ratebp.testing.kept import kept_bytes
 
 from .reference_neurons import assert_equal, fire, gradients_of

@@ -17,7 +17,7 @@ from ratebp.methods.saf._accumulation import AccumulatedLIF, AccumulatedSynapse
 from ratebp.roles import Role
 from ratebp.rules import StepLIF
 from ratebp.testing import problem, seeded_step
-from ratebp.testing.contracts import differences
+from ratebp.testing.gradients import differences
 from ratebp.views import view
 
 SIZES = (7, 11, 9, 5)

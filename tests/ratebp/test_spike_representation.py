@@ -18,7 +18,7 @@ from ratebp.methods.dsr._represented import FORMS, RepresentedLIF, recent_weight
 from ratebp.methods.rga import fitted
 from ratebp.ops import lif_scan
 from ratebp.testing import problem, seeded_step
-from ratebp.testing.contracts import differences
+from ratebp.testing.gradients import differences
 
 THRESHOLD = 0.8
 SIZES = (7, 11, 9, 5)

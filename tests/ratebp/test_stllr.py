@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import ratebp
 from ratebp.errors import BindError, OptionError
 from ratebp.testing import seeded_step
-from ratebp.testing.contracts import differences
+from ratebp.testing.gradients import differences
 
 DECAY, THRESHOLD = 0.6, 0.9
 OPTIONS = {"alpha_post": 1.5, "alpha_pre": -0.7, "lambda_x": 0.8, "lambda_y": 0.3}

@@ -12,7 +12,7 @@ from torch import nn
 
 from ratebp import ALIF, LIF, PLIF, TLIF, Recurrent, SlidingPSN
 from ratebp.rules.neurons.exact import step_neuron
-from ratebp.testing.contracts import gradients_of
+from ratebp.testing.gradients import gradients_of
 
 NEURONS = [
     LIF,

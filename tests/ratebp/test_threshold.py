@@ -16,7 +16,7 @@ from ratebp.methods.dsr._represented import recent_weights
 from ratebp.norms import LearnedScale
 from ratebp.ops import lif_scan, spike
 from ratebp.testing import Problem
-from ratebp.testing.contracts import differences, gradients
+from ratebp.testing.gradients import differences, gradients
 
 THRESHOLD = 0.75  # without rounding in float32, in which parameters start
 

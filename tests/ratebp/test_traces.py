@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import ratebp
 from ratebp import LIF
 from ratebp.rules import Trace, TracedSynapse
-from ratebp.testing.contracts import gradients_of
+from ratebp.testing.gradients import gradients_of
 
 
 class Block(nn.Module):
