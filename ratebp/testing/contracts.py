@@ -105,7 +105,7 @@ class MethodContract:
         result = seeded_step(method.bind(case.model, case.timesteps), case.x, case.y)
         assert result.loss.shape == ()
         assert result.logits.shape == infer(case.model, case.x).shape
-        assert not (result.loss.requires_grad or result.logits.requires_grad)
+        assert not any(each.requires_grad for each in (result.loss, result.logits))
 
     def test_the_model_is_untouched(self, method: Method) -> None:
         """Types, keys, attributes, hooks, modes and parameter values stay as they were."""
