@@ -7,6 +7,7 @@ from generators that are not torch's. A reading must leave none of it behind.
 from __future__ import annotations
 
 import copy
+import pickle
 import random
 import sys
 from collections.abc import Iterator, Mapping
@@ -203,7 +204,7 @@ def _generators() -> tuple[Any, Any, Tensor]:
 
 def _marks(generators: tuple[Any, Any, Tensor]) -> tuple[Any, ...]:
     python, numpy, torchs = generators
-    return python, repr(numpy), torchs.tolist()
+    return python, pickle.dumps(numpy), torchs.numpy().tobytes()
 
 
 def _of_a_library(module: nn.Module) -> bool:
