@@ -96,14 +96,14 @@ def interval(differences: ArrayLike, alpha: float = ALPHA) -> tuple[float, float
     Infinite where no bound exists: 2.5 % needs six pairs, 0.5 % eight.
     """
     found, n = averages(differences), int(np.size(differences))
-    cut = _cut(n, alpha)
-    if cut < 0:
+    critical = _critical_value(n, alpha)
+    if critical < 0:
         return -math.inf, math.inf
-    return float(found[cut]), float(found[-1 - cut])
+    return float(found[critical]), float(found[-1 - critical])
 
 
 @cache
-def _cut(pairs: int, alpha: float) -> int:
+def _critical_value(pairs: int, alpha: float) -> int:
     """The largest c with P(W <= c) <= alpha; -1 if there is none."""
     below = 0
     for total, number in enumerate(counts(pairs)):

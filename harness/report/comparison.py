@@ -135,10 +135,10 @@ def figure(rows: Changes, quantity: Quantity, methods: Sequence[str], looks: Loo
                 "hovertext": [_hover(row, quantity) for row in mine],
             }
         )
-    layout = axes.layout("time steps T", f"{quantity.label}, second / first")
-    layout["xaxis"] |= axes.steps(sorted({row["T"] for row in rows}), "log")
-    layout["shapes"].append(axes.line_at_one())
-    return {"data": traces, "layout": layout}
+    frame = axes.frame("time steps T", f"{quantity.label}, second / first")
+    frame["xaxis"] |= axes.steps(sorted({row["T"] for row in rows}), "log")
+    frame["shapes"].append(axes.line_at_one())
+    return {"data": traces, "layout": frame}
 
 
 def table(rows: Changes, quantity: Quantity) -> pd.DataFrame:

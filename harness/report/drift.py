@@ -88,10 +88,10 @@ def figure(points: Points, key: str, text: str, methods: list[str], looks: Looks
                     ],
                 }
             )
-    layout = axes.layout("order of the trials in the run", text)
+    frame = axes.frame("order of the trials in the run", text)
     if key in SERIES:
-        layout["shapes"].append(axes.line_at_one())
-    return {"data": traces, "layout": layout}
+        frame["shapes"].append(axes.line_at_one())
+    return {"data": traces, "layout": frame}
 
 
 def table(points: Points, methods: list[str]) -> pd.DataFrame:

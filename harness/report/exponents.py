@@ -71,15 +71,15 @@ def figure(
     """Exponents as markers with bars, a line per method; open markers where nothing grows."""
     known = rows.set_index("method")
     shown = [method for method in reversed(methods) if method in known.index]
-    layout = axes.layout("exponent p of T", "")
-    layout["xaxis"] |= {"rangemode": "tozero"}
-    layout["yaxis"] |= {"showgrid": False, "ticksuffix": "  "}
-    layout |= {"showlegend": False, "height": axes.height(len(shown))}
+    frame = axes.frame("exponent p of T", "")
+    frame["xaxis"] |= {"rangemode": "tozero"}
+    frame["yaxis"] |= {"showgrid": False, "ticksuffix": "  "}
+    frame |= {"showlegend": False, "height": axes.height(len(shown))}
     traces = [
         _marker(method, known.loc[method], laws[method].words(quantity.unit), looks[method])
         for method in shown
     ]
-    return {"data": traces, "layout": layout}
+    return {"data": traces, "layout": frame}
 
 
 def _marker(method: str, law: Any, text: str, look: Look) -> Trace:

@@ -109,16 +109,16 @@ def figure(
         mine = [row for row in rows if row["method"] == method]
         if mine:
             traces.append(_line(method, mine, x, looks))
-    layout = axes.layout("time steps T" if x == "T" else "", label(metric))
+    frame = axes.frame("time steps T" if x == "T" else "", label(metric))
     if x == "T":
-        layout["xaxis"] |= axes.steps(sorted({row["T"] for row in rows}), "log")
+        frame["xaxis"] |= axes.steps(sorted({row["T"] for row in rows}), "log")
     else:
         layers = list(dict.fromkeys(row["layer"] for row in rows))
-        layout["xaxis"] |= axes.names(layers)
-        layout["height"] = axes.HEIGHT + 60
+        frame["xaxis"] |= axes.names(layers)
+        frame["height"] = axes.HEIGHT + 60
     if topic.perfect is not None:
-        layout["shapes"].append(axes.line_at_one())
-    return {"data": traces, "layout": layout}
+        frame["shapes"].append(axes.line_at_one())
+    return {"data": traces, "layout": frame}
 
 
 def table(rows: Rows, x: str) -> pd.DataFrame:

@@ -87,10 +87,10 @@ def figure(rows: Sequence[Limit], axis: str, methods: Sequence[str], looks: Look
         trace["marker"]["symbol"] = [f"{symbol}-open" if r["beyond"] else symbol for r in mine]
         trace["marker"]["line"] = {"color": looks[method].colour, "width": 1.5}
         traces.append(trace)
-    layout = axes.layout("card", f"largest {axis} that fits")
-    layout["xaxis"] |= {"type": "category"}
-    layout["yaxis"] |= axes.values([y for trace in traces for y in trace["y"]], "log")
-    return {"data": traces, "layout": layout}
+    frame = axes.frame("card", f"largest {axis} that fits")
+    frame["xaxis"] |= {"type": "category"}
+    frame["yaxis"] |= axes.values([y for trace in traces for y in trace["y"]], "log")
+    return {"data": traces, "layout": frame}
 
 
 def table(rows: Sequence[Limit], methods: Sequence[str]) -> pd.DataFrame:

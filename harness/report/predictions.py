@@ -72,10 +72,10 @@ def figure(points: pd.DataFrame, quantity: Quantity, methods: list[str], looks: 
         mine = points[points["method"] == method].sort_values("T")
         if len(mine):
             traces.append(_markers(method, records(mine), looks[method]))
-    layout = axes.layout("predicted (MiB)", f"{quantity.label} (MiB)")
-    layout["xaxis"] |= axes.values(points["predicted"], "log")
-    layout["yaxis"] |= axes.values(points["measured"], "log")
-    return {"data": traces, "layout": layout}
+    frame = axes.frame("predicted (MiB)", f"{quantity.label} (MiB)")
+    frame["xaxis"] |= axes.values(points["predicted"], "log")
+    frame["yaxis"] |= axes.values(points["measured"], "log")
+    return {"data": traces, "layout": frame}
 
 
 def _markers(method: str, rows: list[dict[str, Any]], look: Look) -> Trace:

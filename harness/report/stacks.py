@@ -128,12 +128,12 @@ def figure(rows: pd.DataFrame, stack: Stack) -> Figure:
     cells = records(rows)[::-1]
     traces = [_bars(phase, stack, cells) for phase in stack.phases]
     traces += [_bar_note(row) for row in cells if row["status"] != "ok"]
-    layout = axes.layout(f"{stack.label.lower()} of a step ({stack.unit})", "")
-    layout["xaxis"] |= {"rangemode": "tozero"}
-    layout["yaxis"] |= {"showgrid": False, "ticksuffix": "  "}
-    layout["legend"] |= {"traceorder": "normal"}
-    layout |= {"barmode": "stack", "bargap": 0.32, "height": axes.height(len(cells))}
-    return {"data": traces, "layout": layout}
+    frame = axes.frame(f"{stack.label.lower()} of a step ({stack.unit})", "")
+    frame["xaxis"] |= {"rangemode": "tozero"}
+    frame["yaxis"] |= {"showgrid": False, "ticksuffix": "  "}
+    frame["legend"] |= {"traceorder": "normal"}
+    frame |= {"barmode": "stack", "bargap": 0.32, "height": axes.height(len(cells))}
+    return {"data": traces, "layout": frame}
 
 
 def table(rows: pd.DataFrame, stack: Stack) -> pd.DataFrame:

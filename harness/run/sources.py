@@ -177,7 +177,7 @@ class Sources:
             (_label(file, module.folder), file)
             for module in found.values()
             if module.is_package
-            for file in _beside(module.file.parent)
+            for file in _other_files(module.file.parent)
         )
         return {**named, **dict(beside)}, frozenset(foreign)
 
@@ -251,14 +251,14 @@ def _label(file: Path, folder: Path) -> str:
     return file.relative_to(folder).as_posix()
 
 
-def _beside(package: Path) -> Iterator[Path]:
+def _other_files(package: Path) -> Iterator[Path]:
     """What a package holds beside its Python, documentation and other packages left out."""
     for entry in sorted(package.iterdir()):
         if entry.name.startswith((".", "__pycache__")) or entry.name.endswith("~"):
             continue
         if entry.is_dir():
             if not (entry / "__init__.py").is_file():
-                yield from _beside(entry)
+                yield from _other_files(entry)
         elif entry.suffix not in (".py", *_DOCUMENTS, *EXTENSION_SUFFIXES):
             yield entry
 

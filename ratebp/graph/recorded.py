@@ -115,13 +115,13 @@ class _Recorder(TorchFunctionMode):
         self._memory = Memory(self._made)
         self._forwards: list[tuple[nn.Module, Callable[..., Any]]] = []
         self._depth = 0
-        twins = dict(tree.named_modules())
+        copies = dict(tree.named_modules())
         self._buffers = [*tree.named_buffers()]
         for name, tensor in (*tree.named_parameters(), *tree.named_buffers()):
             node = Node("parameter", path=name, shape=tuple(tensor.shape))
             node.dtype = tensor.dtype
             self._memory.note(tensor, node)
-        for path, module in twins.items():
+        for path, module in copies.items():
             if role_of(module) is not None or _is_torchs(module):
                 self._intercept(path, module)
 

@@ -163,8 +163,8 @@ def _open_folder(file: Path) -> None:
     if folder not in sys.path:
         sys.path.append(folder)
     for name in _imported(file):
-        beside = [file.with_name(f"{name}.py"), file.with_name(name) / "__init__.py"]
-        there = next((each.resolve() for each in beside if each.is_file()), None)
+        candidates = [file.with_name(f"{name}.py"), file.with_name(name) / "__init__.py"]
+        there = next((each.resolve() for each in candidates if each.is_file()), None)
         found = importlib.util.find_spec(name) if there else None
         if found is not None and Path(found.origin or "").resolve() != there:
             raise ValueError(

@@ -68,7 +68,7 @@ class Sides:
             RefusedError: when the method refuses it, which then comes first.
         """
         try:
-            twin = oracle.prepared(self.model)
+            prepared = oracle.prepared(self.model)
         except Exception as error:
             try:
                 self.method.bind(self.model, len(x))
@@ -80,7 +80,7 @@ class Sides:
             ) from error
         constant = x.dim() > 0 and x.stride(0) == 0
         own = x.detach()[:1].clone().expand_as(x) if constant else x.detach().clone()
-        return twin, own.requires_grad_(x.requires_grad)
+        return prepared, own.requires_grad_(x.requires_grad)
 
     def by_method(self, x: Tensor, *, plain: bool = False, watched: bool = False) -> Side:
         """Run one step by the method.
