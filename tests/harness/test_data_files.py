@@ -77,7 +77,7 @@ def write_cifar(
     return written
 
 
-@pytest.mark.parametrize("layout", ["FashionMNIST/raw", "fashion-mnist"])
+@pytest.mark.parametrize("file_set", ["FashionMNIST/raw", "fashion-mnist"])
 def test_fashion_mnist_from_either_file_set(file_set: str, tmp_path: Path) -> None:
     written = write_fashion(tmp_path, file_set)
     loaded = data.load("fashion-mnist", root=tmp_path)
