@@ -11,7 +11,7 @@ GRADES: Final[tuple[Grade, ...]] = ("good", "fair", "bad")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Examination:
     """One examined thing.
 
     Attributes
@@ -39,6 +39,6 @@ def graded(value: float, fair: float, bad: float) -> Grade:
     return "fair" if value < bad else "bad"
 
 
-def worst(findings: list[Finding]) -> Grade:
+def worst(findings: list[Examination]) -> Grade:
     """The verdict on the whole machine; "good" for an empty list."""
     return max((finding.verdict for finding in findings), key=GRADES.index, default="good")

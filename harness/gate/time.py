@@ -25,7 +25,7 @@ from harness.gate.claims import choose, without
 from harness.gate.measuring import METRIC, Arm, Job, Value
 from harness.gate.statistics import Shift
 from harness.gate.verdict import Change, Exit, GateReport, Span, Verdict
-from harness.gate.worktrees import Sides, checkouts
+from harness.gate.worktrees import Versions, checkouts
 from harness.run.executors import Executor
 from harness.run.executors.local import LocalExecutor
 from harness.run.provenance import here
@@ -96,7 +96,7 @@ def run(request: TimeRequest, listener: RunListener) -> GateReport:
 
 
 def compare(
-    sides: Sides,
+    sides: Versions,
     request: TimeRequest,
     listener: RunListener,
     executor: Callable[[tuple[str, ...]], Executor] = LocalExecutor,
@@ -181,7 +181,7 @@ def _decide(job: Job, arms: Mapping[str, Arm]) -> Decision:
     return decide([name for name in arms if name != PLACEBO], measure)
 
 
-def _unequal(sides: Sides) -> str | None:
+def _unequal(sides: Versions) -> str | None:
     """Why the two sides' ratios are different metrics; None if they are not."""
     for module, name in _VERSIONS:
         before, after = (side.version(module, name) for side in (sides.base, sides.head))

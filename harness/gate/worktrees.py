@@ -38,7 +38,7 @@ class SideError(HarnessError):
 
 
 @dataclass(frozen=True)
-class Side:
+class Version:
     """One version of the code.
 
     Attributes
@@ -103,16 +103,16 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Sides:
+class Versions:
     """What is compared: base with head, and base with base again as a placebo."""
 
-    base: Side
-    again: Side
-    head: Side
+    base: Version
+    again: Version
+    head: Version
 
 
 @contextlib.contextmanager
-def checkouts(base: str, head: str | None, repository: Path = Path()) -> Iterator[Sides]:
+def checkouts(base: str, head: str | None, repository: Path = Path()) -> Iterator[Versions]:
     """Check base and head out into temporary folders, which are gone afterwards.
 
     They go on Ctrl-C, SIGTERM and SIGHUP too, which are raised as `KeyboardInterrupt`.
@@ -135,7 +135,7 @@ def checkouts(base: str, head: str | None, repository: Path = Path()) -> Iterato
         place = Path(folder).resolve()
         try:
             commit = _commit(root, base)
-            sides = Sides(
+            sides = Versions(
                 base=_worktree(root, base, commit, place / "base"),
                 again=_worktree(root, base, commit, place / "again"),
                 head=(
@@ -153,12 +153,12 @@ def checkouts(base: str, head: str | None, repository: Path = Path()) -> Iterato
                     _git(root, "worktree", "remove", "--force", str(place / name))
 
 
-def _worktree(root: Path, name: str, commit: str, folder: Path) -> Side:
+def _worktree(root: Path, name: str, commit: str, folder: Path) -> Version:
     _git(root, "worktree", "add", "--detach", str(folder), commit)
-    return Side(name, commit[:10], folder)
+    return Version(name, commit[:10], folder)
 
 
-def _copy(root: Path, folder: Path) -> Side:
+def _copy(root: Path, folder: Path) -> Version:
     """The packages of the checkout as they are, committed or not, without what git ignores."""
     listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", *PACKAGES)
     for name in filter(None, listed.split("\0")):
@@ -167,10 +167,10 @@ def _copy(root: Path, folder: Path) -> Side:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     dirty = "+" if _git(root, "status", "--porcelain", *PACKAGES) else ""
-    return Side("the working tree", _commit(root, "HEAD")[:10] + dirty, folder)
+    return Version("the working tree", _commit(root, "HEAD")[:10] + dirty, folder)
 
 
-def _check(side: Side) -> None:
+def _check(side: Version) -> None:
     """Be sure that the side's processes import the side's code."""
     for package in PACKAGES:
         if not (side.folder / package / "__init__.py").is_file():

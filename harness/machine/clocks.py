@@ -25,7 +25,7 @@ _GUEST: Final = 8
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class ClockReading:
     """The CPU at one moment.
 
     Attributes
@@ -50,9 +50,9 @@ class Snapshot:
     ticks: tuple[int, int, int] | None = None
 
 
-def look(root: Path = _ROOT) -> Snapshot:
+def look(root: Path = _ROOT) -> ClockReading:
     """Read the CPU's state now; `root` is where `/proc` and `/sys` are."""
-    return Snapshot(
+    return ClockReading(
         wall=time.perf_counter(),
         own=time.process_time(),
         mhz=_mhz(root),
@@ -62,7 +62,7 @@ def look(root: Path = _ROOT) -> Snapshot:
     )
 
 
-def between(before: Snapshot, after: Snapshot) -> dict[str, Any]:
+def between(before: ClockReading, after: ClockReading) -> dict[str, Any]:
     """Facts about the stretch between two looks.
 
     Returns
@@ -86,12 +86,12 @@ def between(before: Snapshot, after: Snapshot) -> dict[str, Any]:
     }
 
 
-def _shown(snapshot: Snapshot) -> Mapping[str, Any]:
+def _shown(snapshot: ClockReading) -> Mapping[str, Any]:
     plain = asdict(snapshot)
     return {name: plain[name] for name in ("mhz", "load", "celsius")}
 
 
-def _neighbours(before: Snapshot, after: Snapshot, own: float) -> dict[str, float | None]:
+def _neighbours(before: ClockReading, after: ClockReading, own: float) -> dict[str, float | None]:
     if before.ticks is None or after.ticks is None:
         return {"others": None, "steal": None}
     busy, stolen, total = (b - a for a, b in zip(before.ticks, after.ticks, strict=True))

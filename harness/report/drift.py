@@ -11,7 +11,7 @@ import pandas as pd
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.results import stats
 from harness.results.estimates import records
 from harness.results.quantities import number
@@ -64,7 +64,7 @@ def panel(group: Group, facts: Mapping[str, Facts], looks: Looks) -> Panel:
         found.variants[(key,)] = Variant(
             figure(points, key, text, group.methods, looks), key, sentence(points, text)
         )
-    found.controls = [Control("series", "Series", options)]
+    found.controls = [PanelControl("series", "Series", options)]
     return found
 
 

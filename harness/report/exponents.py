@@ -13,7 +13,7 @@ from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.laws import Law, class_of
 from harness.report.marks import Figure, Looks, Trace
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.style import Look
 from harness.report.tables import Interval
 from harness.results import growth
@@ -39,7 +39,7 @@ def panel(group: Group, laws: Mapping[str, Mapping[str, Law]], looks: Looks) -> 
         found.tables[quantity.key] = table(rows, quantity)
         drawn = figure(rows, laws[quantity.key], quantity, group.methods, looks)
         found.variants[(quantity.key,)] = Variant(drawn, quantity.key, sentence(rows, quantity))
-    found.controls = [Control("quantity", "Quantity", options)]
+    found.controls = [PanelControl("quantity", "Quantity", options)]
     return found
 
 

@@ -12,7 +12,7 @@ from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.layers import label
 from harness.report.marks import Figure, Looks
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.style import BLUE, LIGHT
 from harness.results.quantities import number
 
@@ -51,9 +51,9 @@ def panel(group: Group, looks: Looks) -> Panel:
     shown = [method for method in group.methods if any(key[2] == method for key in found.variants)]
     maps = [(method, f"by layer and time step: {method}") for method in shown]
     found.controls = [
-        Control("metric", "Weights", list(dict.fromkeys(metrics))),
-        Control("T", "Time steps T", [(str(T), str(T)) for T in steps]),
-        Control("view", "View", [*VIEWS.items(), *maps]),
+        PanelControl("metric", "Weights", list(dict.fromkeys(metrics))),
+        PanelControl("T", "Time steps T", [(str(T), str(T)) for T in steps]),
+        PanelControl("view", "View", [*VIEWS.items(), *maps]),
     ]
     return found
 

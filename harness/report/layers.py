@@ -12,7 +12,7 @@ import pandas as pd
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.tables import Interval
 from harness.results import stats
 from harness.results.quantities import number
@@ -78,8 +78,8 @@ def panel(group: Group, topic: Topic, looks: Looks) -> Panel:
             views.append(view)
     order = sorted(set(views), key=lambda view: (view != AGAINST_T, -_digits(view)))
     found.controls = [
-        Control("metric", "Quantity", metrics),
-        Control("view", "View", [(view, _view_label(view)) for view in order]),
+        PanelControl("metric", "Quantity", metrics),
+        PanelControl("view", "View", [(view, _view_label(view)) for view in order]),
     ]
     return found
 

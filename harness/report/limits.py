@@ -17,7 +17,7 @@ import pandas as pd
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.results.quantities import words
 
 NOTE = (
@@ -65,7 +65,7 @@ def panel(group: Group, limits: Sequence[Limit], looks: Looks) -> Panel:
         found.tables[name] = table(rows, group.methods)
         drawn = figure(rows, axis, group.methods, looks)
         found.variants[(name,)] = Variant(drawn, name, sentence(rows, axis, other))
-    found.controls = [Control("line", "Search", options)]
+    found.controls = [PanelControl("line", "Search", options)]
     return found
 
 

@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs, get_plotlyjs_version
 from harness.report import context, shell, style
 from harness.report.markup import buttons, escape, facts, glyph, script, select, table
 from harness.report.panels import Sheet
-from harness.report.parts import Control, Panel
+from harness.report.parts import Panel, PanelControl
 from harness.report.payload import dump, pack
 from harness.report.style import Look
 from harness.results.quantities import BASELINE
@@ -189,7 +189,7 @@ def _panel(panel: Panel) -> str:
     )
 
 
-def _control(panel: str, control: Control) -> str:
+def _control(panel: str, control: PanelControl) -> str:
     if control.as_buttons:
         return buttons(control.key, control.label, control.options)
     return f'<span class="pick">{select(panel, control.key, control.label, control.options)}</span>'

@@ -13,7 +13,7 @@ import pandas as pd
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.style import LIGHT, Look
 from harness.results.estimates import records
 from harness.results.quantities import ABOVE, MEMORY, WHOLE, Quantity, number
@@ -37,7 +37,7 @@ def panel(group: Group, memory: pd.DataFrame, looks: Looks) -> Panel:
         found.tables[quantity.key] = table(points, group.methods)
         drawn = figure(points, quantity, group.methods, looks)
         found.variants[(quantity.key,)] = Variant(drawn, quantity.key, sentence(points, quantity))
-    found.controls = [Control("quantity", "Measured", options)]
+    found.controls = [PanelControl("quantity", "Measured", options)]
     return found
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from harness.report import axes
 from harness.report.estimates import Group, centres_of, failure
 from harness.report.marks import Figure, Trace, plain
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.style import HELD, LIGHT, PHASES, Phase
 from harness.results.estimates import records
 from harness.results.quantities import MIB, MILLI, Quantity, number, words
@@ -94,8 +94,8 @@ def panel(group: Group) -> Panel:
             drawn = figure(here, stack)
             found.variants[stack.key, str(T)] = Variant(drawn, name, sentence(here, stack, T))
     found.controls = [
-        Control("what", "Parts of", options),
-        Control("T", "Time steps T", [(str(T), str(T)) for T in steps]),
+        PanelControl("what", "Parts of", options),
+        PanelControl("T", "Time steps T", [(str(T), str(T)) for T in steps]),
     ]
     return found
 

@@ -12,7 +12,7 @@ import pandas as pd
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import FADED, Figure, Looks, Trace
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.style import LIGHT, Look
 from harness.report.tables import accuracy
 from harness.results.estimates import records
@@ -57,8 +57,8 @@ def panel(group: Group, outcomes: pd.DataFrame, looks: Looks) -> Panel:
             drawn = figure(here, price, best, group.methods, looks)
             found.variants[price.key, str(T)] = Variant(drawn, name, sentence(here, price, best, T))
     found.controls = [
-        Control("price", "Against", [(p.key, p.label.capitalize()) for p in prices]),
-        Control("T", "Time steps T", [(str(T), str(T)) for T in steps]),
+        PanelControl("price", "Against", [(p.key, p.label.capitalize()) for p in prices]),
+        PanelControl("T", "Time steps T", [(str(T), str(T)) for T in steps]),
     ]
     return found
 

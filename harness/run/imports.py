@@ -42,7 +42,7 @@ def read(text: bytes) -> Imports:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):
         return Imports()
-    reader = _Reader()
+    reader = _ImportVisitor()
     reader.visit(tree)
     return Imports(frozenset(reader.names), reader.computed, frozenset(reader.texts))
 
@@ -59,7 +59,7 @@ def absolute(name: str, package: str) -> str:
     return ".".join([*parts[: len(parts) - dots + 1], *([bare] if bare else [])])
 
 
-class _Reader(ast.NodeVisitor):
+class _ImportVisitor(ast.NodeVisitor):
     """Collects what a file imports."""
 
     def __init__(self) -> None:

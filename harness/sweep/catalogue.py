@@ -59,7 +59,7 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenPlugin:
     """A plug-in that could not be loaded: where it came from and why."""
 
     source: str
@@ -85,7 +85,7 @@ class Catalogue:
     methods: Mapping[str, MethodInfo]
     models: Mapping[str, ModelInfo]
     surrogates: tuple[str, ...]
-    broken: tuple[Broken, ...]
+    broken: tuple[BrokenPlugin, ...]
     operators: Mapping[str, Mapping[str, str]]
     path: tuple[str, ...]
 
@@ -150,7 +150,9 @@ def parse(plain: Mapping[str, Any]) -> Catalogue:
             methods={method.name: method for method in methods},
             models={model.name: model for model in models},
             surrogates=tuple(plain["surrogates"]),
-            broken=tuple(Broken(entry["source"], entry["error"]) for entry in plain["broken"]),
+            broken=tuple(
+                BrokenPlugin(entry["source"], entry["error"]) for entry in plain["broken"]
+            ),
             operators=plain["operators"],
             path=tuple(plain["path"]),
         )

@@ -12,7 +12,7 @@ from ratebp.graph.arguments import is_named, meta
 from ratebp.graph.node import Node
 
 
-class Memory:
+class TensorNodes:
     """Tensors and their nodes; what shares memory with a changed tensor changes with it.
 
     Args:

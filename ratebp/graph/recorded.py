@@ -25,7 +25,7 @@ from ratebp.graph.arguments import (
     without_devices,
 )
 from ratebp.graph.graph import Graph, modules_of
-from ratebp.graph.memory import Memory
+from ratebp.graph.memory import TensorNodes
 from ratebp.graph.names import (
     FACTORIES,
     RANDOM_FACTORIES,
@@ -112,7 +112,7 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.nodes: list[Node] = []
         self._tree, self._late = tree, late
-        self._memory = Memory(self._made)
+        self._memory = TensorNodes(self._made)
         self._forwards: list[tuple[nn.Module, Callable[..., Any]]] = []
         self._depth = 0
         copies = dict(tree.named_modules())

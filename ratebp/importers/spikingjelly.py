@@ -22,7 +22,7 @@ from ratebp.importers.proof import prove
 from ratebp.importers.report import Proof
 from ratebp.importers.spikingjelly_neurons import NEURONS, pair_of
 from ratebp.importers.tree import copy_sharing_tensors, recast
-from ratebp.importers.unrolled import Steps, Tracer, of_length, without_time, written
+from ratebp.importers.unrolled import Steps, UnrollingTracer, of_length, without_time, written
 
 PACKAGE = "spikingjelly"
 _SEQUENTIALS = ("MultiStepContainer", "SeqToANNContainer", "StepModeContainer")
@@ -167,7 +167,7 @@ def _one_step(made: nn.Module, multi: bool, timesteps: int) -> Steps | None:
         if module.__dict__.get("_step_mode", "s") != "s":
             module.__dict__["_step_mode"] = "s"
     try:
-        graph = Tracer().trace(made)
+        graph = UnrollingTracer().trace(made)
     except Exception:
         graph = None  # it may loop over its input
     found = None if graph is None else without_time(graph, multi=multi)

@@ -27,11 +27,11 @@ class RefusedError(Exception):
     """The method refused; what it raised is the cause."""
 
 
-class _Withheld(StepContext):
+class WithheldUpdates(StepContext):
     """Lets the gradients of a method that updates at every time step add up instead."""
 
     def update(self) -> None:
-        pass
+        """Apply nothing."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Sides:
                     if watched:
                         _watch(view.module, records.setdefault(name, {}))
                 _note_the_first_draw(views, drawing)
-                result = bound.step(own, self.y, loss=self.loss, context=_Withheld())
+                result = bound.step(own, self.y, loss=self.loss, context=WithheldUpdates())
                 if not isinstance(result.loss, Tensor):
                     raise TypeError(f"its loss is no tensor but {type(result.loss).__name__}")
             except InputError:

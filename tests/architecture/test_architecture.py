@@ -151,3 +151,16 @@ def test_help_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_two_classes_have_one_name() -> None:
+    # The reference step is frozen and imports the instrument's `Neuron`, so that name stays twice.
+    found: dict[str, list[str]] = {}
+    for package in ("ratebp", "harness"):
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    found.setdefault(node.name.lstrip("_"), []).append(f"{file}:{node.lineno}")
+    assert len(found) > 400
+    twice = {name: places for name, places in found.items() if len(places) > 1}
+    assert twice.keys() == {"Neuron"}, twice

@@ -19,7 +19,7 @@ from harness.machine.child import Child
 from harness.outcome import Outcome
 from harness.run.exclusive import Turn
 from harness.run.executors import TrialStopped
-from harness.run.executors.driver import Watch, watching
+from harness.run.executors.driver import DeviceWatch, watching
 from harness.run.executors.outcomes import judge, oom_kills
 from harness.run.executors.settings import child_environment, pinned
 from harness.spec import TrialSpec
@@ -109,7 +109,7 @@ class LocalExecutor:
         time.sleep(seconds)
 
     def _attempt(
-        self, spec: TrialSpec, folder: Path, watch: Watch | None, turn: Turn | None
+        self, spec: TrialSpec, folder: Path, watch: DeviceWatch | None, turn: Turn | None
     ) -> Outcome:
         kills, started, clock = oom_kills(), _now(), time.monotonic()
         environment = child_environment(spec, device=watch.uuid if watch else None)
@@ -156,7 +156,12 @@ class _Talk:
     """
 
     def __init__(
-        self, child: Child, timeout_s: float, folder: Path, watch: Watch | None, turn: Turn | None
+        self,
+        child: Child,
+        timeout_s: float,
+        folder: Path,
+        watch: DeviceWatch | None,
+        turn: Turn | None,
     ) -> None:
         """`watch` is told that the process has started, and later that its figures stand."""
         self.waited_s = 0.0

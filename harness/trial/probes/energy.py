@@ -34,7 +34,7 @@ _FIRST_LOOK_S: Final = 0.1
 _MARGIN: Final = 1.05
 
 
-class Counter(Protocol):
+class EnergyCounter(Protocol):
     """Counts energy; readings mean something in pairs."""
 
     @property
@@ -88,7 +88,7 @@ class Energy(Probe):
 
 
 @contextmanager
-def counter_of(device: torch.device) -> Iterator[Counter]:
+def counter_of(device: torch.device) -> Iterator[EnergyCounter]:
     """The counter of the device that a bench computes on.
 
     Raises
@@ -130,7 +130,7 @@ class _Board:
         return (end - start) / 1e3
 
 
-def _at_rest(counter: Counter) -> float:
+def _at_rest(counter: EnergyCounter) -> float:
     """Watts while nothing of ours computes."""
     start, begin = counter.read(), time.perf_counter()
     time.sleep(REST_S)
@@ -138,7 +138,7 @@ def _at_rest(counter: Counter) -> float:
     return _joules(counter, start, counter.read(), seconds) / seconds
 
 
-def _windows(bench: Bench, counter: Counter) -> Iterator[tuple[float, int, float]]:
+def _windows(bench: Bench, counter: EnergyCounter) -> Iterator[tuple[float, int, float]]:
     """Joules, steps and seconds of each window, back to back."""
     chunk = max(1, math.ceil(_MARGIN * WINDOW_S / _step_seconds(bench)))
     first = begin = time.perf_counter()
@@ -176,7 +176,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _joules(counter: Counter, start: Any, end: Any, seconds: float) -> float:
+def _joules(counter: EnergyCounter, start: Any, end: Any, seconds: float) -> float:
     joules = counter.joules(start, end)
     if seconds > counter.longest_s:
         raise TrialError(

@@ -49,7 +49,7 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class _Kind:
+class _SignalType:
     """A signal without its tensors."""
 
     source: str
@@ -76,7 +76,7 @@ class CheckpointedLayer(nn.Module):
         named = dict(self.again.named_parameters())
         handles = [handle for each in inputs for handle in each.handles]
         bits: list[tuple[Tensor, ...]] = []
-        flat = _Layer.apply(  # type: ignore[no-untyped-call]
+        flat = _RecomputedLayer.apply(  # type: ignore[no-untyped-call]
             self, inputs, list(named), bits, *handles, *named.values()
         )
         steps = len(inputs[0].handles)
@@ -105,7 +105,7 @@ class CheckpointedLayer(nn.Module):
         return outs
 
 
-class _Entry(torch.autograd.Function):
+class _LayerInput(torch.autograd.Function):
     """Hands on a value without keeping it, and puts down the gradient by it."""
 
     @staticmethod
@@ -119,7 +119,7 @@ class _Entry(torch.autograd.Function):
         return None, None, None, None
 
 
-class _Layer(torch.autograd.Function):
+class _RecomputedLayer(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -130,7 +130,7 @@ class _Layer(torch.autograd.Function):
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         steps = len(inputs[0].handles)
-        kinds = [_Kind(s.source, s.handles[0].shape, s.handles[0].dtype) for s in inputs]
+        kinds = [_SignalType(s.source, s.handles[0].shape, s.handles[0].dtype) for s in inputs]
         kept = [each.kept for each in inputs]
         part = Part(layer.first, layer.first)
         borders: list[Tensor | None] = []
@@ -193,7 +193,7 @@ class _Rerun:
     """
 
     layer: CheckpointedLayer
-    kinds: list[_Kind]
+    kinds: list[_SignalType]
     kept: tuple[Tensor, ...]
     wants: tuple[bool, ...]
     table: dict[str, Tensor]
@@ -212,7 +212,7 @@ class _Rerun:
             value = kind.value(self.kept[place])
             if self.wants[place]:
                 anchor = torch.zeros((), requires_grad=True)
-                value = _Entry.apply(anchor, value, self.found, place)  # type: ignore[no-untyped-call]
+                value = _LayerInput.apply(anchor, value, self.found, place)  # type: ignore[no-untyped-call]
             now.append(value)
             if kind.source:
                 self.layer.sharing.show(kind.source, self.layer.paths, Spikes(self.kept[place]))

@@ -147,7 +147,7 @@ def advance(current: Tensor, state: RateState, dynamics: Dynamics) -> Tensor:
     return fired
 
 
-class _ReplayRate(naive.ReplayRate):
+class _FusedReplayRate(naive.ReplayRate):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (eligibility,) = ctx.saved_tensors
@@ -158,5 +158,5 @@ class _ReplayRate(naive.ReplayRate):
 
 def replay_rate(current: Tensor, rate: Tensor, eligibility: Tensor, timesteps: int) -> Tensor:
     """Return `rate`, with the derivative of `naive.replay_rate`."""
-    out: Tensor = _ReplayRate.apply(current, rate, eligibility, timesteps)
+    out: Tensor = _FusedReplayRate.apply(current, rate, eligibility, timesteps)
     return out

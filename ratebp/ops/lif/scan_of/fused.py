@@ -61,7 +61,7 @@ def _(
     return empty_dense(grad, 1, grad.dtype)
 
 
-class _Recomputed(torch.autograd.Function):
+class _FusedScanOfTerms(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, equation: str, *kept: Tensor | None) -> Tensor:
         ctx.save_for_backward(*kept)
@@ -92,5 +92,5 @@ def lif_scan_of(current: Tensor, dynamics: Dynamics, terms: tuple[Term, ...]) ->
         terms: one or two whose sum is the current, in the type of `current`, which must be
             float32 or wider.
     """
-    out: Tensor = _Recomputed.apply(current, equation_of(dynamics), *kept_of(terms))
+    out: Tensor = _FusedScanOfTerms.apply(current, equation_of(dynamics), *kept_of(terms))
     return out
