@@ -169,9 +169,8 @@ def test_no_two_classes_have_one_name() -> None:
 
 
 def test_docstrings_are_in_google_style() -> None:
-    underlined = re.compile(
-        r"^ *(Args|Arguments|Parameters|Attributes|Raises|Returns|Yields)\n *--"
-    )
+    sections = "Args|Parameters|Attributes|Raises|Returns|Yields"
+    underlined = re.compile(rf"^ *({sections})\n *--", re.MULTILINE)
     docstrings = [
         (file, ast.get_docstring(node) or "")
         for file in sources()
@@ -179,5 +178,4 @@ def test_docstrings_are_in_google_style() -> None:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     assert len(docstrings) > 1000
-    found = {file for file, text in docstrings if underlined.search(text)}
-    assert found == {FROZEN}
+    assert {file for file, text in docstrings if underlined.search(text)} == {FROZEN}
