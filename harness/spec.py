@@ -125,7 +125,7 @@ class Cell:
     This is the one declaration of the axes: ids, tables, groups and sweep files follow from it.
 
     `training` is set for the probes of `TRAINED` alone: what a step costs does not depend on it.
-    `memory_format` is the layout of images and convolutions; `execution` how a step is run;
+    `memory_format` is torch's, of images and convolutions; `execution` how a step is run;
     `operators` which implementation of the library's operators runs, whatever is measured.
     """
 

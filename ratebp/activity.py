@@ -23,6 +23,8 @@ _FORWARDS: dict[str, Forward] = {"multi": layer_by_layer, "single": step_by_step
 
 
 class _ScanMeter(Leaf):
+    """A neuron over all time steps that records its firing rate of each."""
+
     stateful = True
 
     def __init__(self, neuron: nn.Module, timesteps: int, rates: list[Tensor]) -> None:
@@ -39,6 +41,8 @@ class _ScanMeter(Leaf):
 
 
 class _StepMeter(Leaf):
+    """A neuron of one time step a call that records its firing rate."""
+
     stateful = True
 
     def __init__(self, neuron: nn.Module, rates: list[Tensor]) -> None:
@@ -54,7 +58,7 @@ class _StepMeter(Leaf):
 
 @contextmanager
 def buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Put every buffer of `model` back to its values, whatever runs inside, an error included."""
+    """Restore every buffer of `model` at the end of the block, after an error, too."""
     kept = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
         yield

@@ -80,7 +80,7 @@ def _split(a: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _LayerSums:
-    """What one layer adds up; a layer that is called twice counts like two."""
+    """Sums of one layer over its calls; a layer that is called twice counts like two."""
 
     def __init__(self, unseen: str) -> None:
         self.sums: Tensor | None = None
@@ -110,6 +110,8 @@ def _cosine(left: float, right: float, both: float) -> float | str:
 
 
 class _WatchedLIF(ScanLIF):
+    """A LIF whose backward adds up the terms of A1."""
+
     def __init__(self, lif: LIF, timesteps: int, sides: _LayerSums) -> None:
         super().__init__(lif, timesteps)
         self.sides = sides
@@ -130,6 +132,8 @@ class _WatchedLIF(ScanLIF):
 
 
 class _WatchedSynapse(Leaf):
+    """A synapse whose backward adds up the terms of A2."""
+
     def __init__(
         self, layer: nn.Module, geometry: Geometry, timesteps: int, sides: _LayerSums
     ) -> None:
@@ -156,7 +160,7 @@ class _WatchedSynapse(Leaf):
         self.sides.add(self._outer(a, b), covariance, var_a, var_b)
 
     def _outer(self, grad: Tensor, x: Tensor) -> Tensor:
-        """Sum over samples and positions of what each weight multiplies: the weight's shape."""
+        """Sum over samples and positions of gradient times input, in the weight's shape."""
         weight = self.layer.weight
         assert isinstance(weight, Tensor)
         _, product = self.geometry.gradients(grad, x, weight.double(), (False, True))
@@ -183,8 +187,8 @@ def assumptions(
 ) -> dict[str, Figures]:
     """Measure A1, A2 and A3 for one batch; see the module's text for the equations.
 
-    Keeps kappa of all steps, in float64, beside what a step of `bptt_m` keeps: meant for small
-    batches. The model is left as it was: buffers, gradients and flags.
+    Keeps kappa of all steps, in float64, in addition to what a step of `bptt_m` keeps: meant for
+    small batches. The model is left as it was: buffers, gradients and flags.
 
     Args:
         model: a spiking model for one time step.

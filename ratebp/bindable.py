@@ -1,4 +1,4 @@
-"""What rules may ask of a binding, without knowing methods."""
+"""The part of `ratebp.Binding` that rules use; it names no method, so rules import none."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Bindable(Protocol):
 
     @property
     def code(self) -> Graph:
-        """The same with the code that `torch.fx` made of it."""
+        """The graph with the code that `torch.fx` traced."""
 
     @property
     def defaults(self) -> Mapping[Role, Rule]:

@@ -63,10 +63,10 @@ class Binding:
 
     @property
     def code(self) -> Graph:
-        """The same with the code that `torch.fx` made of it, for what runs in pieces.
+        """The graph with the code that `torch.fx` traced, for forwards run in pieces.
 
         Raises:
-            BindError: where it made none.
+            BindError: where `torch.fx` could not trace the forward.
         """
         code = self.reader.code
         reason = f"torch.fx cannot trace it ({self.reader.reason})"
@@ -104,7 +104,7 @@ class Binding:
         containers: Mapping[str, Container] | None = None,
         builds_graph: bool = True,
     ) -> View:
-        """Return a view of the model, with `wrap` around it, whose pools keep little.
+        """Return a view of the model inside `wrap`; its pools are the lean ones (`rules.pools`).
 
         Args:
             rules: role -> rule; roles without one have `defaults`. In the multi-step layout, what

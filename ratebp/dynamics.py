@@ -1,4 +1,4 @@
-"""The leaky integrate-and-fire equation, once.
+"""The leaky integrate-and-fire equation and its constants.
 
 With input current ``I``, potential ``u`` (after charging, before reset) and spike ``s``::
 

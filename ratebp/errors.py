@@ -41,7 +41,7 @@ class OptionError(RatebpError, ValueError):
 
 
 class OperandError(RatebpError, ValueError):
-    """Tensors that an operator cannot take together: their shapes, types, devices or layouts."""
+    """Tensors that an operator cannot take together: their shapes, types, devices or strides."""
 
 
 class UnboundError(RatebpError, RuntimeError):

@@ -1,7 +1,7 @@
-"""Refusing a model whose samples a method would mix, or look for in another place.
+"""Refuses models whose samples are mixed, or not in the dimension where a method needs them.
 
-Time steps that run at once are folded into the batch, ``[T*B, ...]``: then each sample must be
-treated alone, and nothing may depend on how many there are.
+Methods of layout "multi" fold the time steps into the batch, ``[T*B, ...]``. That is right only if
+every operation treats each sample alone and nothing depends on their number.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def refuse_numbers(method: str, graph: Graph, larger: Graph) -> None:
 
 
 def _same(node: Node, other: Node, *, numbers: bool) -> bool:
-    """Are they one operation, called with the same `numbers` where these count?"""
+    """Return whether two nodes are one operation, called with equal numbers if `numbers`."""
     alike = node.name == other.name and node.path == other.path
     return alike and (not numbers or _numbers(node) == _numbers(other))
 
@@ -129,7 +129,7 @@ def _flat(value: object) -> Iterator[object]:
 
 
 def _grows(node: Node, other: Node) -> bool:
-    """Does another dimension than that of the samples depend on their number?"""
+    """Return whether a dimension other than the samples' one depends on their number."""
     sizes = [*zip(node.shape or (), other.shape or (), strict=False)]
     return node.signal and sum(a != b for a, b in sizes) > 1
 

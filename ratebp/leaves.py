@@ -8,14 +8,14 @@ from ratebp.roles import register_role
 
 
 class Record:
-    """What leaves hand each other beside the model; a leaf holds it, or a list of such."""
+    """What leaves hand each other outside of the model's forward; a leaf holds one, or a list."""
 
     def drop(self) -> None:
-        """Forget what is on its way."""
+        """Forget what was put and not taken yet."""
 
 
 class Leaf(nn.Module):
-    """A method's variant of one leaf. `stateful` ones must run once a time step.
+    """A method's variant of one leaf; a stateful one must be called once a time step.
 
     Attributes:
         stateful: whether it keeps something from call to call.
@@ -37,7 +37,7 @@ register_role(Leaf, None)  # whatever layer it stands for
 
 
 class Folded(Leaf):
-    """A leaf of T time steps at once, folded ``[T*B, ...]``, or of one that stands for all.
+    """A leaf that runs T time steps, folded ``[T*B, ...]``, or one in place of T equal ones.
 
     Attributes:
         timesteps: T.
@@ -49,6 +49,6 @@ class Folded(Leaf):
     batch: int | None = None
 
     def steps(self, x: Tensor) -> Tensor:
-        """Return `x` as ``[T, B, ...]``, or as ``[1, B, ...]`` where one step stands for all."""
+        """Return `x` as ``[T, B, ...]``, or as ``[1, B, ...]`` if it is one step in place of T."""
         steps: Tensor = x.unflatten(0, (1 if len(x) == self.batch else self.timesteps, -1))
         return steps

@@ -197,7 +197,7 @@ class Bound:
             x: inputs, time-major ``[T, B, ...]``.
             y: targets ``[B, ...]`` as `loss` wants them.
             loss: ``loss(logits [B, K], y) -> scalar``, see `ratebp.losses`.
-            context: the seam for measuring, gradient scaling and updates.
+            context: the hooks for measuring, gradient scaling and updates.
 
         Raises:
             OptionError: when ``x.shape[0]`` is not the T that was bound, x is none that the model
@@ -254,8 +254,8 @@ class Bound:
     def views(self, x: Tensor) -> dict[str, View]:
         """Return the views, by name, that run inputs like ``x [T, B, ...]``; `step` asks first.
 
-        What a model's forward does is known for sure when shapes are: the views may be built anew
-        for the first inputs.
+        Some operations of a forward are known only with the shapes of its inputs, so the first
+        inputs may make the views be built anew.
 
         Raises:
             OptionError: for inputs that no step can take.
@@ -280,7 +280,7 @@ class Bound:
 
     @contextmanager
     def _clean(self, x: Tensor) -> Iterator[None]:
-        """Surround one sequence: what breaks off half way leaves nothing for the next one."""
+        """Surround one sequence; if it is interrupted, forget its states and records."""
         try:
             with self._binding.masks.sequence(*x.shape[:2]):
                 yield

@@ -1,8 +1,8 @@
 """What a method needs of a model's forward, and refusing a model that does not give it.
 
-Everything that methods cannot have in common is said here once: an operation is known by its kinds
-(`ratebp.graph.operations`), a method by its needs, and what does not fit is refused by the name of
-the operation, its line in the model, and a way out.
+This module is the only place that compares the two. An operation has kinds
+(`ratebp.graph.operations`), a method has needs; an operation that does not fit is refused by its
+name and its line in the model, with a way out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Need(Enum):
 
 
 def needs_of(layout: str, needs: Collection[Need] = ()) -> frozenset[Need]:
-    """Return what a method of a layout needs, beside `needs` of its own."""
+    """Return all needs of a method: those of its layout, and `needs`, which are its own."""
     folds = (Need.SAMPLES, Need.STILL) if layout == "multi" else ()
     return frozenset((*folds, *needs))
 
@@ -56,7 +56,7 @@ _NORM_OR_LEAF = (Role.NEURON, Role.SYNAPSE, Role.NORM)
 
 
 def refuse_forward(model: nn.Module, graph: Graph) -> None:
-    """Refuse what no method can train right.
+    """Refuse forwards that no method trains correctly.
 
     Raises:
         BindError: for several outputs, an input that is changed in place, state that the forward
@@ -184,7 +184,7 @@ def shown(node: Node) -> str:
 
 
 def _whole(change: Node) -> list[Node]:
-    """Return what shares memory with what `change` changes."""
+    """Return the nodes whose memory `change` writes to: its first argument, and what that views."""
     found = [change.tensors[0]] if change.tensors else []
     while found[-1:] and found[-1].name in VIEWS and found[-1].tensors:
         found.append(found[-1].tensors[0])
@@ -255,7 +255,7 @@ _between_rates = _refuse_kinds(
 
 
 def _refuse_for_rates(method: str, graph: Graph) -> None:
-    """Layers have the mean of their values; behind the last ones only what means pass may stand."""
+    """Refuse operations, between layers or behind the last, that do not commute with a mean."""
     _between_rates(method, graph)
     todo = [each for node in graph.nodes if node.name == "output" for each in node.tensors]
     while todo:

@@ -1,4 +1,4 @@
-"""The seam between a method's schedule and whoever runs it."""
+"""The interface between a method's schedule and the code that runs it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ratebp.errors import OptionError
 
 
 class StepContext:
-    """What a schedule asks of its surroundings during one `Bound.step`.
+    """What a schedule asks of its caller during one `Bound.step`.
 
     The default runs the step and nothing else. A harness overrides `phase` to measure; a training
     loop overrides `backward` for a gradient scaler, and gives an optimiser to the methods that
@@ -27,7 +27,7 @@ class StepContext:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Surround one stretch of the phase `name`."""
+        """Return a context manager around one part of the phase `name`."""
         yield
 
     def backward(self, loss: Tensor) -> None:

@@ -69,17 +69,18 @@ class Reader:
     def code(self) -> Graph | None:
         """The forward as `torch.fx` traced it, which can be run in pieces; None where it cannot.
 
-        It holds the values that variables around the forward had: from now on they must not change.
+        The code contains the values of the variables around the forward, which must not change from
+        now on.
         """
         if self._variables is None:
             self._variables = Variables(self._model)
         return self._code
 
     def sees(self, x: Tensor) -> bool:
-        """Read the model with the shapes of ``x [T, B, ...]``, once for each; return what changed.
+        """Read the model for the shapes of ``x [T, B, ...]``, if these are new.
 
         Returns:
-            Whether `wiring` is another one now.
+            Whether `wiring` has changed.
 
         Raises:
             BindError: for a forward that the method cannot train, or a wiring that was given and
@@ -111,7 +112,7 @@ class Reader:
         return self._move(self._seen[key]) or changed
 
     def _move(self, moves: Mapping[str, Moves]) -> bool:
-        """Take the moves of these inputs, whose sizes others need not have."""
+        """Replace the wiring's moves by those for these inputs, whose sizes they hold."""
         if self.wiring is None or self.wiring.moves == moves:
             return False
         self.wiring = replace(self.wiring, moves=moves)

@@ -24,7 +24,7 @@ _LIBRARIES = ("torch.", "ratebp.")
 
 
 def standing(variant: Leaf, layer: nn.Module) -> Leaf:
-    """Return `variant`, answering as `layer`; behind a facade where it would hide an attribute.
+    """Return `variant` with the class and attributes of `layer`; if names clash, in a `Facade`.
 
     Args:
         variant: what runs.
@@ -37,7 +37,7 @@ def standing(variant: Leaf, layer: nn.Module) -> Leaf:
 
 
 class Facade(Leaf):
-    """A leaf that has nothing of its own but the variant that runs behind it."""
+    """A leaf without attributes of its own that calls a variant, so that no name can clash."""
 
     def __init__(self, variant: Leaf) -> None:
         """Take the variant."""
@@ -51,7 +51,7 @@ class Facade(Leaf):
 
 
 def _stand_for(variant: nn.Module, layer: nn.Module) -> None:
-    """Let `variant`, a leaf of a view, answer as `layer`, the copy of the model's."""
+    """Give `variant`, a leaf of a view, the class and attributes of `layer`."""
     kinds: tuple[Any, Any] = type(variant), type(layer)
     variant.__class__ = _both(*kinds)
     answers: dict[str, Any] = {n: v for n, v in layer.__dict__.items() if n != "forward"}
@@ -63,10 +63,10 @@ def _stand_for(variant: nn.Module, layer: nn.Module) -> None:
 
 
 def _would_hide(variant: nn.Module, layer: nn.Module) -> bool:
-    """Say whether `variant` has another value under a name that is an attribute of `layer`.
+    """Return whether `variant` has a different value under the name of an attribute of `layer`.
 
-    What torch and this library write into a layer's class is the variant's business; what a user
-    does is not.
+    Attributes that torch or this library define in the layer's class do not count: the variant
+    replaces those. Attributes of a user's subclass do.
     """
     written = {
         name
@@ -81,7 +81,7 @@ def _would_hide(variant: nn.Module, layer: nn.Module) -> bool:
 
 
 def _held(module: nn.Module) -> set[str]:
-    """Names of what a module holds, without what every module does."""
+    """Return the names of a module's attributes, without those that every module has."""
     held = {*module.__dict__, *module._parameters, *module._buffers, *module._modules}
     return held - _EVERY
 

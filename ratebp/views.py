@@ -79,8 +79,8 @@ class View:
     def over_time(self, x: Tensor) -> Tensor:
         """Run all time steps of ``x [T, B, ...]`` at once, folded; return ``[T, B, ...]``.
 
-        A constant input (direct coding: a stride of 0 over time) is one step up to the first
-        neurons: synapses and norms there compute once what is the same T times.
+        For a constant input (direct coding: a stride of 0 over time) the leaves before the first
+        neurons run one time step in place of T equal ones.
         """
         folded = [leaf for leaf in self._leaves if isinstance(leaf, Folded)]
         for leaf in folded:
@@ -115,7 +115,7 @@ class View:
             self.reset()
 
     def forget(self) -> None:
-        """Drop all that a sequence which broke off has left: states, and records on their way."""
+        """Drop what an interrupted sequence has left: states, and records that were not taken."""
         self.reset()
         for leaf in self._leaves:
             for held in leaf.__dict__.values():
@@ -124,7 +124,7 @@ class View:
                         each.drop()
 
     def refresh(self) -> None:
-        """Follow the model's training flags and refuse a model that is another one by now.
+        """Copy the model's training flags and refuse a model that has changed since the bind.
 
         Raises:
             StaleViewError: when anything but the values of the model's tensors changed.
@@ -145,7 +145,7 @@ class View:
 
 
 def place_of(layer: nn.Module) -> str:
-    """Return how messages call `layer`, a view's copy of one of the model's: path and class."""
+    """Return path and class of `layer`, a view's copy of a layer, as messages show them."""
     return f"`{layer.__dict__.get('_place', '')}` ({type(layer).__name__})"
 
 
@@ -240,7 +240,7 @@ def _contained(tree: nn.Module, containers: Mapping[str, Container]) -> nn.Modul
 
 
 def _takes_one_step(tree: nn.Module, wiring: Wiring) -> bool:
-    """Do all leaves that one step could run instead of T take it?"""
+    """Return whether all leaves with a constant input can run one time step in place of T."""
     variants = [m for path in wiring.constant_input for m in tree.get_submodule(path).modules()]
     return bool(variants) and all(m.takes_one_step for m in variants if isinstance(m, Leaf))
 

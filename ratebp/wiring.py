@@ -54,14 +54,14 @@ class Wiring:
             at every time step if the model's is, so one step of it may run in place of T. Empty if
             an operation before those neurons treats samples unlike, or if anything else takes what
             these leaves give.
-        means: the leaves whose input, at the mean of spikes and of the model's input over time, is
-            the mean of their input.
-        measured: the leaves of whose output, alone or as a term of a sum, the forward asks for the
+        means: the leaves whose input commutes with the mean over time: computed from the mean
+            spikes and the mean of the model's input, it is the mean of their inputs.
+        measured: the leaves whose output, alone or as a term of a sum, the forward asks for its
             shape or type.
-        counts: for a synapse whose input are spikes, or sums, products and averages of them, in
-            whatever shape: what values it can have.
-        moves: for a neuron that takes the output of one other leaf in another shape or order of
-            dimensions, and that nobody else takes: what lies between. Known with shapes alone.
+        counts: for a synapse whose input is made of spikes alone (sums, products and averages of
+            them, reshaped or not): which values that input can have.
+        moves: for a neuron that reads one other leaf's output, reshaped or permuted, where that
+            output has no other reader: the operations between the two. Known only once shapes are.
         entrances: the modules that take the model's input as it is, if nothing else takes it; empty
             if anything else does, None if it is not known.
     """
@@ -227,7 +227,7 @@ def _constant_input(graph: Graph) -> frozenset[str]:
 
 
 def _takes_means(leaf: Node, graph: Graph) -> bool:
-    """Do only sums, multiples and moves lie between `leaf` and the neurons and inputs before it?"""
+    """Return whether only sums, multiples and moves lie between `leaf` and what is before it."""
     todo = [each for each in leaf.tensors if each.signal]
     while todo:
         near = todo.pop()
@@ -255,9 +255,9 @@ _ALIKE_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.GroupNorm)
 
 
 def _alike(node: Node) -> bool:
-    """Does an operation make of T equal batches T times what it makes of one?
+    """Return whether an operation on T equal batches gives T copies of its result on one.
 
-    Batch norm does; its running variance is another matter (`ratebp.rules.norms.repeated`).
+    Batch norm does, but for its running variance, which `ratebp.rules.norms.repeated` corrects.
     """
     if node.role is Role.NORM:
         return type(node.module) in _ALIKE_NORMS

@@ -103,7 +103,7 @@ class Dataset:
             An iterator over `(x, y)`: `[B, C, H, W]` float32 and `[B]` int64, on the CPU.
 
         Raises:
-            DataError: at once, for an argument out of range.
+            DataError: when it is called, for an argument out of range.
         """
         part = self._split(split)
         for place, value, low, high in (

@@ -1,4 +1,4 @@
-"""The recorded exact figures: a folder an environment, a file a method, a figure a line.
+"""The recorded exact figures: a folder for each environment, a file a method, a line a figure.
 
     <baselines>/cpu-torch2.13-m2/sltt.csv
 

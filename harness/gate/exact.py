@@ -103,7 +103,7 @@ def run(
 
 
 def _missing(request: ExactRequest, baseline: Baseline) -> GateReport:
-    """There is nothing to compare with; which other environments are recorded."""
+    """The report where nothing is recorded for this environment; it lists those that are."""
     others = sorted(path.parent.name for path in request.baselines.glob("*/*.csv"))
     there = ", ".join(dict.fromkeys(others)) or "none"
     note = (

@@ -52,6 +52,8 @@ class Value:
 
 @dataclass(frozen=True)
 class _Process:
+    """One process of the job: a cell of an arm, in a pair, on the left or the right side."""
+
     arm: Arm
     cell: Cell
     pair: int
@@ -84,7 +86,7 @@ class Job:
         self._executor = executor
 
     def rehearse(self, side: Version, cells: Iterable[Cell]) -> dict[Cell, str]:
-        """Run each cell once, for nothing but the caches; why those cannot be trained that cannot.
+        """Run each cell once to fill caches; return why cells cannot be trained, by cell.
 
         Raises:
             SideError: if a process fails twice.

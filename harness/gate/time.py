@@ -1,4 +1,4 @@
-"""The time tier: is head slower than base, told on a noisy machine and by nothing but this job.
+"""The time tier: is head slower than base, on a noisy machine, by this job alone.
 
 Both sides run here and now, in turn, each process measuring its code against the frozen reference.
 A placebo arm compares base with base: if that looks different, the job is void, and twice what it

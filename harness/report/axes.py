@@ -1,4 +1,4 @@
-"""Axes and layout that the figures share."""
+"""Axes and frame that the figures share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _LEGEND: Final = {
 
 
 def frame(x: str, y: str, lanes: Collection[int] = ()) -> dict[str, Any]:
-    """Layout of a figure with axis titles `x` and `y`; `lanes` are those of cells without a value.
+    """Plotly's layout of a figure with axis titles `x` and `y`; `lanes`: of cells without a value.
 
     Such cells get a strip of their own on top (axis y2, a lane a unit high), above the highest
     value that was measured and apart from any scale.
@@ -78,7 +78,7 @@ def steps(steps: list[int], scale: str) -> dict[str, Any]:
 
 
 def names(labels: list[str]) -> dict[str, Any]:
-    """Axis of names, such as layers, in the order given; long ones are cut from the left."""
+    """Axis of names, such as layers, in the order given; long ones lose their beginning."""
     short = [name if len(name) <= 18 else f"…{name[-17:]}" for name in labels]
     return {
         "type": "category",

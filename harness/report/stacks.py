@@ -28,7 +28,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Stack:
-    """One thing that is cut into parts: `whole` and `parts` are quantities, parts by phase key.
+    """One thing that is divided into parts: `whole` and `parts` are quantities, parts by phase key.
 
     `forward` is the whole forward, for cells whose trace is absent or below zero by noise.
     """

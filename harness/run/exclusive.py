@@ -1,7 +1,7 @@
 """Trials that must run alone get ready side by side, then are measured one by one.
 
 A trial process spends seconds on imports, on building its network and on counting on fake tensors,
-none of which is measured. Several do that at once; each then waits, asleep, for its turn. No turn
+none of which is measured. Several do that side by side; each then sleeps until its turn. No turn
 begins before all of them are ready, so whoever measures has the machine for itself.
 """
 

@@ -76,7 +76,7 @@ class Forecast:
     def rest(
         self, ran: Collection[TrialSpec], records: Records
     ) -> tuple[list[TrialSpec], list[tuple[TrialSpec, Outcome]], list[str]]:
-        """After `first` has run: trials to run after all, trials to skip, and what to tell."""
+        """After `first` has run: the trials to run nevertheless, those to skip, and a notice."""
         run: list[TrialSpec] = []
         skip: list[tuple[TrialSpec, Outcome]] = []
         notices: list[str] = []
@@ -126,7 +126,7 @@ class Forecast:
 def make(
     specs: Sequence[TrialSpec], todo: Sequence[TrialSpec], predict: Predict, capacity: Capacity
 ) -> Forecast:
-    """Predict what `todo` needs, and as much of the other `specs` as their probes concern."""
+    """Predict the memory of `todo`, and of other `specs` that may test a prediction."""
     concerned = {_key(spec.cell) for spec in todo}
     cells = [spec.cell for spec in specs if _key(spec.cell) in concerned]
     return Forecast(specs, todo, foresee(cells, predict, capacity))
@@ -156,7 +156,7 @@ def foresee(cells: Iterable[Cell], predict: Predict, capacity: Capacity) -> dict
 
 
 def stands(record: Mapping[str, Any], capacity: Capacity) -> bool:
-    """Whether a skipped record is still right on the device as it is now."""
+    """Whether the record of a skipped trial still holds on the device as it is now."""
     found = _forecast(record)
     if not found:
         return True

@@ -50,7 +50,7 @@ class Summary:
     """How a run went.
 
     `measured` trials got a record now, `kept` had one before, `missing` have none yet; `seconds` is
-    the wall time; `stopped` the signal that cut the run short, or None.
+    the wall time; `stopped` the signal that ended the run early, or None.
     """
 
     folder: Path
@@ -69,7 +69,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0; 1 if trials failed; 128 + signal if the run was cut short."""
+        """0; 1 if trials failed; 128 + signal if one ended the run early."""
         if self.stopped is not None:
             return 128 + self.stopped
         return 1 if self.failures else 0

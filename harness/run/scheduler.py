@@ -52,7 +52,7 @@ class Scheduler:
 
     Attributes:
         measured: trials that got a record.
-        stopped: the signal that cut the work short, or None.
+        stopped: the signal that ended the work early, or None.
     """
 
     def __init__(

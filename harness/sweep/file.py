@@ -81,6 +81,8 @@ _Entries = Annotated[list[Annotated[str | dict[str, Any], BeforeValidator(_named
 
 
 class _Table(BaseModel):
+    """A table of the file; an unknown key is a fault."""
+
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 

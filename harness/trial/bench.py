@@ -200,7 +200,7 @@ class _Rig:
 
 @contextmanager
 def _absent() -> Iterator[None]:
-    """Word it as absent where another method than the cell's own cannot train the network."""
+    """Raise `AbsentError` where a method other than the cell's cannot train the network."""
     try:
         yield
     except ratebp.BindError as refusal:

@@ -1,4 +1,4 @@
-"""Memory layout of images and of the weights of convolutions, and whether it survives a step."""
+"""Memory format of images and convolution weights, and whether it survives a step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONVOLUTION: Final = torch.ops.aten.convolution.default
 
 
 def arrange(model: nn.Module, memory_format: str) -> None:
-    """Give the four-dimensional parameters of `model` this layout, in place.
+    """Give the four-dimensional parameters of `model` this memory format, in place.
 
     Before it is bound and before it has an optimiser: the parameters are new tensors. Unlike
     `nn.Module.to` this works on fake tensors, too; a parameter shared by modules stays shared.
@@ -35,7 +35,7 @@ def arrange(model: nn.Module, memory_format: str) -> None:
 
 
 def refuse_unsafe(model: nn.Module, memory_format: str) -> None:
-    """Refuse what torch cannot run in this layout: figures behind it could be anything.
+    """Refuse models that torch runs wrongly in this memory format.
 
     Args:
         model: on its device and of its type.
@@ -59,7 +59,7 @@ def refuse_unsafe(model: nn.Module, memory_format: str) -> None:
 
 
 def images(batch: Tensor, memory_format: str) -> Tensor:
-    """`batch` in this layout if it holds images `[B, C, H, W]`; otherwise as it is."""
+    """`batch` in this memory format if it holds images `[B, C, H, W]`; otherwise unchanged."""
     if memory_format != "channels_last" or batch.dim() != _IMAGE_DIM:
         return batch
     return batch.contiguous(memory_format=torch.channels_last)
@@ -68,7 +68,7 @@ def images(batch: Tensor, memory_format: str) -> Tensor:
 class Convolutions(TorchDispatchMode):
     """Counts the convolutions of what runs inside, and those whose input is `channels_last`.
 
-    Forward ones alone. An image of one channel or one pixel has both layouts at once and counts.
+    Forward ones alone. An image of one channel or one pixel has both formats and counts.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Changes of a model that was bound: a view is a copy, so it would go on without them."""
+"""Detects changes of a bound model; its views are copies and would not follow them."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FIXED = (
 
 
 class _ModuleState:
-    """One module as it was."""
+    """The state of one module when it was bound."""
 
     def __init__(self, path: str, module: nn.Module) -> None:
         self.path, self.module, self.cls = path, module, type(module)
@@ -46,7 +46,7 @@ class _ModuleState:
         self.inside = [(n, f) for n in own if (f := frozen(module.__dict__[n])) is not None]
 
     def changes(self) -> Iterator[str]:
-        """Say what changed, in words."""
+        """Return what changed since, in words."""
         at = f"`{self.path}`" if self.path else "the model"
         if type(self.module) is not self.cls:
             now = type(self.module).__name__
@@ -86,7 +86,7 @@ class Snapshot:
     """
 
     def __init__(self, model: nn.Module) -> None:
-        """Note everything."""
+        """Record the model's present state."""
         self._parts = [_ModuleState(path, module) for path, module in model.named_modules()]
         self._modules = [part.module for part in self._parts]
         self._classes = [part.cls for part in self._parts]
@@ -99,7 +99,8 @@ class Snapshot:
         """Compare with the model as it is.
 
         Raises:
-            StaleViewError: when a view would not be the model any more; it names the place.
+            StaleViewError: when the views no longer compute what the model does; it names the
+                place.
         """
         if self._is_same():
             return
@@ -118,7 +119,7 @@ class Snapshot:
         self._all = tables
 
     def _is_same(self) -> bool:
-        """Say whether nothing changed; in a few passes of C, as it is asked at every step."""
+        """Return whether nothing changed. Runs at every step, so it compares lists in C."""
         return (
             sum(map(len, self._all)) == len(self._values)
             and all(map(is_, chain.from_iterable(map(dict.values, self._all)), self._values))
@@ -175,7 +176,7 @@ def _piece(value: Any, depth: int) -> Any:
 
 
 def _is_constant(value: Any) -> bool:
-    """Is it a frozen dataclass of constants, as the dynamics of a neuron are?"""
+    """Return whether `value` is a frozen dataclass of constants, as a neuron's dynamics are."""
     if not is_dataclass(value) or not getattr(value, "__dataclass_params__").frozen:  # noqa: B009
         return False
     return all(

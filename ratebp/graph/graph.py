@@ -24,9 +24,9 @@ class Graph:
         code: the forward as `torch.fx` traced it; None where it was read by running it.
         written: attributes of modules, and variables around them, that the forward changes.
         drawn: whether it draws from a generator that reading does not follow, such as Python's.
-        sizes: what of the code is a size, no tensor.
-        contexts: whether parts of the forward run under `torch.no_grad` or autocast, which code
-            does not say.
+        sizes: the nodes of the code that are sizes and not tensors.
+        contexts: whether parts of the forward run under `torch.no_grad` or autocast; the code does
+            not hold these.
         training_read: whether the forward reads `self.training` of a module that is no leaf.
     """
 
@@ -42,12 +42,12 @@ class Graph:
     kinds: Mapping[Node, frozenset[Kind]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        """Look all operations up once."""
+        """Look up the kinds of all operations."""
         object.__setattr__(self, "kinds", {node: kinds_of(node) for node in self.nodes})
 
     @property
     def has_shapes(self) -> bool:
-        """Was it read with the shapes of real inputs?"""
+        """Return whether the forward was read with the shapes of real inputs."""
         return self.code is None
 
     @property

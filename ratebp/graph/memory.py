@@ -1,4 +1,4 @@
-"""Which node each tensor is the value of, while a forward is recorded."""
+"""Maps tensors to the nodes that produced them, while a forward is recorded."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from ratebp.graph.node import Node
 
 
 class TensorNodes:
-    """Tensors and their nodes; what shares memory with a changed tensor changes with it.
+    """Tensors and their nodes; a change in place reaches all tensors that share the memory.
 
     Args:
         made: adds an operation to the graph and returns it.
     """
 
     def __init__(self, made: Callable[..., Node]) -> None:
-        """Know nothing."""
+        """Start without tensors."""
         self._made = made
         self._of: dict[int, tuple[Tensor, Node]] = {}  # tensors are held, so ids stay theirs
         self._sharing: dict[int, dict[int, Tensor]] = {}
         self._stale: dict[int, list[Node]] = {}
 
     def note(self, tensor: Tensor, node: Node) -> None:
-        """`tensor` is the value of `node` from now on."""
+        """Record that `tensor` is the value of `node` from now on."""
         self._of[id(tensor)] = (tensor, node)
         self._sharing.setdefault(_memory(tensor), {})[id(tensor)] = tensor
 
     def node_of(self, tensor: Tensor) -> Node:
-        """Return the node whose value `tensor` is by now.
+        """Return the node whose value `tensor` has now, changes in place included.
 
         Raises:
-            RuntimeError: for a tensor that no operation gave which could be seen.
+            RuntimeError: for a tensor from code that is not recorded, such as torch.jit.
         """
         known = self._of.get(id(tensor)) or self._same(tensor)
         if known is None:
@@ -81,7 +81,7 @@ class TensorNodes:
         return value
 
     def change(self, tensors: Iterable[Tensor], by: Node) -> None:
-        """Let whoever reads later what shares memory with `tensors` read what it became."""
+        """Record that `by` changed `tensors` in place, and all that share their memory."""
         for tensor in tensors:
             for other in self._sharing.get(_memory(tensor), {}):
                 if other != id(tensor):
@@ -89,13 +89,15 @@ class TensorNodes:
             self.note(tensor, by)
 
     def buffers(self, tensors: Iterable[Tensor]) -> tuple[str, ...]:
-        """Return the names of the buffers and parameters that any of `tensors` is a part of."""
+        """Return the names of the buffers and parameters that share memory with `tensors`."""
         near = (self._sharing.get(_memory(tensor), {}) for tensor in tensors)
         found = (self._of[each][1] for group in near for each in group)
         return tuple(dict.fromkeys(_origin(node) for node in found if _origin(node)))
 
     def _same(self, tensor: Tensor) -> tuple[Tensor, Node] | None:
-        """Find another object for the same entries: a custom function gave back what it took."""
+        """Find a known tensor of the same memory, shape and strides, as custom functions may
+        return.
+        """
         for other in self._sharing.get(_memory(tensor), {}).values():
             if _extent(other) == _extent(tensor):
                 return self._of[id(other)]

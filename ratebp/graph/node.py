@@ -15,7 +15,7 @@ _NUMPY = {"dim": "axis", "keepdim": "keepdims", "dim0": "axis0", "dim1": "axis1"
 
 
 class Size:
-    """Stands for a number that depends on shapes, in the arguments of a node."""
+    """Placeholder for a number that depends on shapes, in the arguments of a node."""
 
     def __repr__(self) -> str:
         """Return what it is."""
@@ -40,7 +40,7 @@ class Node:
         opaque: whether it is a module or a function that nothing is known of.
         users: the nodes that take its value, sizes left out.
         again: whether it runs within `torch.utils.checkpoint`.
-        code: what it is in the code of its graph, where that has code.
+        code: its node in the code of its graph; None where the graph has no code.
         sized: whether the forward asks for the shape or type of its value.
         inside: path of the leaf that it is a part of; empty for what the model itself calls.
         several: whether it gives anything but one tensor.
@@ -59,7 +59,7 @@ class Node:
         where: str = "",
         shape: Shape | None = None,
     ) -> None:
-        """Note what is called with what, and tell the arguments."""
+        """Record the call, and add it to the `users` of its arguments."""
         self.name = name
         self.args = args
         self.kwargs = kwargs or {}
@@ -85,12 +85,12 @@ class Node:
 
     @property
     def signals(self) -> list[Node]:
-        """Every argument that is a signal, as often as it is one."""
+        """The arguments that are signals; one that is used twice is there twice."""
         return [each for each in nodes_in((self.args, self.kwargs)) if each.signal]
 
     @property
     def takes_sizes(self) -> bool:
-        """Does it take a number that depends on shapes, as far as the code shows that?"""
+        """Return whether an argument visibly depends on shapes."""
         return any(isinstance(each, Size) for each in _flat((self.args, self.kwargs)))
 
     def constants(self) -> list[Node]:

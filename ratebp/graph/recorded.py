@@ -59,7 +59,7 @@ def record(model: nn.Module, inputs: tuple[Tensor, ...]) -> Graph:
 
 
 class Recording:
-    """Reads one model for several inputs, on one copy: what its forward keeps there, it sees again.
+    """Reads one model for several inputs on one copy, so state that a forward keeps persists.
 
     Args:
         model: what is read; it stays as it is.
@@ -202,7 +202,7 @@ class _Recorder(TorchFunctionMode):
         args: Any,
         kwargs: Any,
     ) -> Any:
-        """Return a meta tensor like what the module gives; nothing in it is noted."""
+        """Return a meta tensor like the module's output; its inner operations are not recorded."""
         if isinstance(module, Delay):
             return self._late.get(path)
         self._depth += 1
@@ -239,7 +239,7 @@ class _Recorder(TorchFunctionMode):
         return out
 
     def _note_sizes(self, name: str, args: Any) -> None:
-        """Note whose shape or type an operation reads."""
+        """Record which nodes an operation reads the shape or type of."""
         with torch._C.DisableTorchFunction():
             read = args[1:] if name in SHAPE_OF_OTHER else args[:1]
             for each in read:
@@ -247,7 +247,7 @@ class _Recorder(TorchFunctionMode):
                     self._memory.node_of(each).sized = True
 
     def _note_changes(self, versions: list[tuple[Tensor, int]], node: Node, args: Any) -> None:
-        """Note what `node` changed, of the tensors that it was given."""
+        """Record which of its arguments `node` changed."""
         changed = [tensor for tensor, version in versions if tensor._version != version]
         found = (*node.buffers, *moved_statistics(node), *self._memory.buffers(changed))
         node.buffers = tuple(dict.fromkeys(found))
@@ -262,7 +262,7 @@ class _Recorder(TorchFunctionMode):
         return node
 
     def _results(self, out: Any, node: Node) -> None:
-        """Let the tensors in `out` be those of `node`; of several, each has a node of its own."""
+        """Record that `node` gave the tensors in `out`; each of several gets a node of its own."""
         if isinstance(out, Tensor):
             node.shape, node.dtype = tuple(out.shape), out.dtype
             self._memory.note(out, node)

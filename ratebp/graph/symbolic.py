@@ -83,7 +83,7 @@ def read(model: nn.Module) -> Graph:
 
 
 def _in_place(node: fx.Node) -> bool:
-    """Is it a function that was told to change its input?"""
+    """Return whether `node` is a function called with ``inplace=True``."""
     if node.op != "call_function" or not inspect.isfunction(node.target):
         return False
     taken = inspect.signature(node.target).parameters
@@ -175,7 +175,7 @@ class _Translation:
         return made
 
     def _change(self, changed: fx.Node, by: Node) -> None:
-        """Let whoever reads later what was changed, or shares its memory, read what it became."""
+        """Record that `by` changed `changed` in place, and what shares its memory."""
         if not isinstance(self.values[changed], Node):
             return
         if self.values[changed].name == "parameter":
@@ -187,7 +187,7 @@ class _Translation:
         self.values[changed] = by
 
     def _value(self, node: fx.Node) -> Any:
-        """Return what `node` is by now."""
+        """Return the value of `node`, changes in place included."""
         for change in self._stale.pop(node, ()):
             made = self._made(node, "overwritten", (self.values[node], change), {})
             made.changes = True

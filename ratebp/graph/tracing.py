@@ -1,4 +1,4 @@
-"""Following a forward by `torch.fx`: leaves are called as wholes, changes in place are seen."""
+"""Tracing a forward by `torch.fx`: leaves are single calls, changes in place are recorded."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class _Proxy(fx.Proxy):
 
 
 def alone(module: nn.Module) -> bool:
-    """Is it one module in the code, whose parameters belong to it alone?"""
+    """Return whether a module is one call in the code and owns its parameters alone."""
     return next(module.children(), None) is None and next(module.parameters(), None) is not None
 
 
 class Tracer(fx.Tracer):
     """Stops at every leaf with a role and at torch's own modules; notes lines and checkpoints.
 
-    It also stops at a module that has parameters and no children, so that code which is cut into
-    pieces calls it as a whole; what it does is read apart.
+    It also stops at a module that has parameters and no children: code that is split into pieces
+    then calls it as one module, and its own forward is traced separately.
     """
 
     proxy_buffer_attributes = True  # or a buffer would be changed for real
@@ -65,7 +65,7 @@ class Tracer(fx.Tracer):
         return _Proxy(node, self)
 
     def create_node(self, *args: Any, **kwargs: Any) -> fx.Node:
-        """Note where it is asked for, and within what."""
+        """Note the line of the model that asks for it, and whether it is inside a checkpoint."""
         node = super().create_node(*args, **kwargs)
         node.meta["where"] = line_of_the_model()
         node.meta["context"] = _context()
@@ -73,7 +73,7 @@ class Tracer(fx.Tracer):
         return node
 
     def to_bool(self, obj: fx.Proxy) -> bool:
-        """Tell control flow on values from that on shapes, which is known with inputs."""
+        """Refuse control flow on values; control flow on shapes can be followed with inputs."""
         if _reads_values(obj.node):
             raise ReadsValuesError(f"control flow on the values of `{obj.node.name}`")
         return super().to_bool(obj)
@@ -97,7 +97,7 @@ def _context() -> tuple[bool, bool, bool]:
 
 
 def _reads_values(node: fx.Node) -> bool:
-    """Does `node` depend on a tensor by anything but its shape, type or device?"""
+    """Return whether `node` depends on a tensor's values, not only on its shape, type or device."""
     if node.op in ("placeholder", "call_module", "get_attr"):
         return True
     name = name_of(node.target)
@@ -123,7 +123,7 @@ def changes_nothing_else(change: fx.Node, modules: Mapping[str, nn.Module]) -> b
 
 
 def _hands_on(node: fx.Node, modules: Mapping[str, nn.Module]) -> bool:
-    """May the value share memory with what it was made of?"""
+    """Return whether the value may share memory with an argument."""
     if node.op == "call_module":
         return isinstance(modules[str(node.target)], _HAND_ON)
     return node.op != "placeholder" and name_of(node.target) in VIEWS | {"identity"}

@@ -1,4 +1,4 @@
-"""What a forward changes beside its tensors, seen while a copy of the model is read.
+"""What a forward changes apart from its tensors, detected while a copy of the model is read.
 
 A forward may write on its modules, on what they hold, or on variables around it, and draw numbers
 from generators that are not torch's. A reading must leave none of it behind.
@@ -36,35 +36,35 @@ def copy_of(model: nn.Module, tensors: Mapping[int, Tensor] | None = None) -> nn
 
 
 class Variables:
-    """The variables around a model's forward: of enclosing functions, and global ones.
+    """The variables that a model's forward uses: those of enclosing functions, and global ones.
 
     Args:
         tree: the model, or a copy of it.
     """
 
     def __init__(self, tree: nn.Module) -> None:
-        """Note what they hold."""
+        """Record the present values."""
         self._all = [*_variables(tree)]
 
     def changed(self) -> tuple[str, ...]:
-        """Return the names of those that hold something else by now."""
+        """Return the names of the variables whose value has changed."""
         return tuple(each.name for each in self._all if each.changed)
 
     def restore(self) -> None:
-        """Put back what they held."""
+        """Restore the recorded values."""
         for each in self._all:
             each.restore()
 
 
 class Watch:
-    """Compares a tree's modules, variables and generators with what they were.
+    """Compares a tree's modules, variables and generators with their state at the start.
 
     Attributes:
-        training_read: whether anything asked a module that is no leaf whether it trains.
+        training_read: whether the forward read `training` of a module that is no leaf.
     """
 
     def __init__(self, tree: nn.Module) -> None:
-        """Note all of it, and let modules without a role tell who asks for `training`."""
+        """Record that state, and let modules without a role report reads of `training`."""
         self.training_read = False
         self._told: list[tuple[nn.Module, type[nn.Module], bool]] = []
         self._modules = dict(tree.named_modules())
@@ -89,7 +89,7 @@ class Watch:
         return _marks(_generators()) != _marks(self._generators)
 
     def undo(self) -> None:
-        """Put variables and generators back, and let modules be what they were."""
+        """Restore variables, generators and modules."""
         for module, kind, training in self._told:
             module.__class__ = kind
             module.__dict__["training"] = training
@@ -115,7 +115,7 @@ class Watch:
 
 
 class _ClosureVariable(dict[str, Any]):
-    """A variable of an enclosing function, reached as a global one is."""
+    """A variable of an enclosing function, with the dictionary interface of global ones."""
 
     def __init__(self, cell: CellType) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class _ClosureVariable(dict[str, Any]):
 
 
 class _Variable:
-    """A variable outside of a function that it uses."""
+    """A variable that a function uses and does not define."""
 
     def __init__(self, name: str, scope: dict[str, Any]) -> None:
         self.name, self._scope = name, scope
@@ -230,7 +230,7 @@ def _attributes(module: nn.Module) -> dict[str, Any]:
 
 
 def _mark(value: Any) -> Any:
-    """Return something that differs when `value` is replaced, or changes inside."""
+    """Return a value that compares unequal once `value` is replaced or changed in place."""
     if isinstance(value, bool | int | float | str | None):
         return value
     if isinstance(value, Tensor | nn.Module | FunctionType):

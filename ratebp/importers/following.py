@@ -1,4 +1,4 @@
-"""Following a forward through neurons that hand potentials on, and over a time-major input."""
+"""Traces forwards whose neurons return potentials, and forwards over a time-major input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ratebp.neurons import Neuron
 
 
 class Handed(nn.Module):
-    """Stands for a neuron while a forward is followed: called as a whole, at rest when asked."""
+    """Stands for a neuron while a forward is traced: one call, and a potential at rest."""
 
     def reset_mem(self) -> None:
         """Give the potential at rest, which every neuron of ours starts with."""
@@ -22,12 +22,12 @@ class Handed(nn.Module):
 
 
 def stands_for_one(module: nn.Module) -> bool:
-    """Is it a neuron of ours, or does it stand for one?"""
+    """Return whether `module` is one of our neurons or stands for one."""
     return isinstance(module, Handed | Neuron)
 
 
 class _Input(fx.Proxy):
-    """A time-major input of known T: it has a length, and can be taken apart by steps."""
+    """A traced time-major input of known T: ``len`` and indexing by time step work on it."""
 
     timesteps: int
 
@@ -48,6 +48,8 @@ class _Input(fx.Proxy):
 
 
 class _InputShape:
+    """The shape of a traced input; its first size is T where that is known."""
+
     def __init__(self, of: _Input) -> None:
         self._of = of
 
@@ -70,7 +72,7 @@ class Follower(UnrollingTracer):
         self._timesteps, self._inputs = timesteps, 0
 
     def proxy(self, node: fx.Node) -> fx.Proxy:
-        """Return what knows T where it is the input."""
+        """Return an `_Input` for the forward's input, which knows T."""
         if self._timesteps is None or node.op != "placeholder" or self._inputs:
             return super().proxy(node)
         self._inputs += 1
@@ -80,24 +82,24 @@ class Follower(UnrollingTracer):
 
 
 def reads_input(node: fx.Node) -> bool:
-    """Does it read an input of the forward?"""
+    """Return whether `node` reads an input of the forward."""
     return any(each.op == "placeholder" for each in node.all_input_nodes)
 
 
 def is_part(node: fx.Node) -> bool:
-    """Is it one time step of the input, x[t]?"""
+    """Return whether `node` is one time step of the input, ``x[t]``."""
     source = node.args[0] if node.args else None
     part = node.target is operator.getitem and isinstance(node.args[1], int)
     return part and isinstance(source, fx.Node) and source.op == "placeholder"
 
 
 def is_shape(node: fx.Node) -> bool:
-    """Is it the shape of something?"""
+    """Return whether `node` is the shape of a tensor."""
     return node.target is getattr and node.args[1] == "shape"
 
 
 def needed(graph: fx.Graph) -> dict[fx.Node, None]:
-    """Return the nodes that the output is made of."""
+    """Return the nodes that the output depends on."""
     found: dict[fx.Node, None] = {}
     todo = [next(node for node in graph.nodes if node.op == "output")]
     while todo:

@@ -1,4 +1,4 @@
-"""Forwards that loop over time steps, and neurons that hand on their potentials.
+"""Forwards that loop over time steps, and neurons that return their potentials.
 
 `torch.fx` follows such a forward through all its steps. Where every step is the same operations on
 the same modules, one of them is the model of ours: the first, in which the input of a step is the
@@ -106,7 +106,7 @@ class _Rewriting:
         return self.order[source][0] if known and place == 1 else None  # type: ignore[index]
 
     def _refuse_potentials_from_elsewhere(self) -> None:
-        """Check what neurons get beside their current: at the first step rest, then their own."""
+        """Check the potentials that neurons get: at the first step at rest, then their own."""
         for path, calls in self.calls.items():
             for t, node in enumerate(calls):
                 given = [*node.args[1:], *node.kwargs.values()]
@@ -141,7 +141,7 @@ class _Rewriting:
         return own and tuple(given.args) == (last, 1)
 
     def _picked(self, result: Any, timesteps: int) -> tuple[int | None, Any, list[str]]:
-        """Return which output is the model's, what it is, and what the others are."""
+        """Return the index of the model's output, its node, and the other outputs."""
         if self._spikes(result) and self.order[result][0] in self.tuples:
             with self.graph.inserting_after(result):
                 return 0, self.graph.call_function(operator.getitem, (result, 0)), ["potential"]
@@ -168,7 +168,7 @@ class _Rewriting:
         return False
 
     def _terms(self, result: Any, timesteps: int) -> tuple[list[fx.Node], bool, float]:
-        """Return the output of each step, whether they are kept apart, and a factor of each."""
+        """Return the output of each step, whether the steps are stacked, and the factor of each."""
         if isinstance(result, fx.Node) and is_called(result, "mean", "sum"):
             inner = result.args[0]
             if is_called(inner, "stack") and argument(result, 1, "dim") in (0, (0,), [0]):
@@ -244,7 +244,7 @@ class _Rewriting:
             return self.graph.call_function(torch.mul, (term, factor))
 
     def _without_potentials(self) -> None:
-        """Let neurons be called with their current alone, and give spikes alone."""
+        """Rewrite the calls of neurons: they take the current alone and return spikes alone."""
         for node in self.order:
             path = self.order[node][0]
             node.args, node.kwargs = node.args[:1], {}
@@ -255,7 +255,7 @@ class _Rewriting:
                     user.replace_all_uses_with(node)
 
     def _timed(self, timed: bool) -> None:
-        """Let the input of one step stand for its part of the whole input."""
+        """Replace ``x[t]`` by the input of one step."""
         for node in [*needed(self.graph)]:
             if self._potential(node) is not None:
                 raise BindError(
@@ -276,7 +276,7 @@ class _Rewriting:
 
 
 def _added(node: Any) -> Iterator[fx.Node]:
-    """Yield the terms of a sum, in their order; a 0 that it starts with is none."""
+    """Yield the terms of a sum, in their order, without the 0 that it may start with."""
     if is_called(node, "add", "iadd", "radd") and len(node.args) == 2:
         yield from _added(node.args[0])
         yield from _added(node.args[1])

@@ -1,9 +1,9 @@
-"""The proof of an import: the spikes of every neuron against the source's, and nothing less.
+"""The proof of an import: the spikes of every neuron must equal the source's.
 
 All runs are in float64 on copies, so that nothing of the source changes. Each neuron by itself on
 drawn currents shows its settings, the gradient included. The whole network on a probe batch shows
-what lies between neurons: once as it is, and once *driven*, with the current of each neuron brought
-to the scale of its threshold on both sides, since a neuron that is silent shows nothing.
+what lies between neurons: it runs unchanged, and then *driven*: the current of each neuron is
+scaled to its threshold on both sides, since a silent neuron would prove nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STEPS, COLUMNS, SCALES, SEED = 8, 64, 16, 0
 
 @dataclass
 class _Drive:
-    """Brings the current of each neuron to the scale of its threshold, on both sides alike.
+    """Scales the current of each neuron to its threshold, by the same map on both sides.
 
     The shift and factor of a neuron are set by the first current that the source's neuron gets.
     """
@@ -96,7 +96,7 @@ def _driven(step: Stepper, currents: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True)
 class _Outputs:
-    """What one run gave, by path: spikes and, of ours, currents ``[T, B, ...]``; the output."""
+    """One run's spikes and (of our model) currents ``[T, B, ...]``, by path, and its output."""
 
     spikes: dict[str, Tensor]
     currents: dict[str, Tensor]

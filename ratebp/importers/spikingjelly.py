@@ -89,7 +89,7 @@ def proven(
 
 
 def _of_package(module: nn.Module) -> str:
-    """Return the name of the nearest class of the package that a module is, "" for any other."""
+    """Return the name of a module's nearest base class that is of the package, or ""."""
     for cls in type(module).__mro__:
         if cls.__module__.startswith(f"{PACKAGE}."):
             return cls.__name__
@@ -129,7 +129,7 @@ def _counterparts(model: nn.Module) -> tuple[dict[int, nn.Module], list[Pair]]:
 
 
 def _keeps_its_forward(module: nn.Module) -> bool:
-    """Is it a network or a block, of the package or of the user, without state of its own?"""
+    """Return whether `module` is a network or block without state, whose forward can stay."""
     cls = type(module)
     own = not cls.__module__.startswith(f"{PACKAGE}.")
     network = cls.__module__.startswith((f"{PACKAGE}.activation_based.model",))
@@ -162,7 +162,7 @@ def _layer(path: str, module: nn.Module, name: str) -> nn.Module:
 
 
 def _one_step(made: nn.Module, multi: bool, timesteps: int) -> Steps | None:
-    """Let blocks of the copy run single-step; return its forward anew where it holds time."""
+    """Set the copy's blocks to single-step mode; rewrite its forward if that contains time."""
     for module in made.modules():
         if module.__dict__.get("_step_mode", "s") != "s":
             module.__dict__["_step_mode"] = "s"

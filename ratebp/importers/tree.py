@@ -1,4 +1,4 @@
-"""A copy of a foreign model that shares its tensors, with modules of other classes in places."""
+"""Copies of foreign models, with some modules replaced."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def copy_sharing_tensors(model: nn.Module, instead: Mapping[int, nn.Module]) -> 
 
     Args:
         model: the source, which stays as it is.
-        instead: what stands in the copy for a module of the source, by its id.
+        instead: by `id` of a module of the source, the module that replaces it in the copy.
 
     Raises:
         BindError: for a model that cannot be copied.

@@ -1,8 +1,8 @@
-"""Forwards that hold time themselves, written anew for one time step.
+"""Rewrites forwards that contain the time steps into forwards of one time step.
 
-Two styles are known. A forward that copies an image along a new first dimension, as if time were
-there, and takes the mean over it behind the network; and a loop over time steps around the layers
-(`ratebp.importers.loops`). `torch.fx` follows both.
+Two styles are known. One copies an image along a new first dimension, which stands for time, and
+takes the mean over that dimension behind the network. The other is a loop over time steps around
+the layers (`ratebp.importers.loops`). `torch.fx` traces both.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class OneStep:
 
     Attributes:
         graph: of that forward.
-        timesteps: T that the source's forward holds; None where its input has the time steps.
+        timesteps: T written into the source's forward; None where its input has the time steps.
         style: what the source's forward did, in words.
     """
 
@@ -136,9 +136,9 @@ def _copies(entrance: fx.Node) -> tuple[fx.Node, int] | None:
 
 
 def _shift(node: fx.Node) -> bool:
-    """Let an operation count its dimensions from the samples, not from time.
+    """Change an operation's dimensions so that 0 is the samples' one, not that of time.
 
-    A first dimension of 1 is that of one time step: no forward joins samples with features.
+    A first dimension of size 1 is taken for time: no forward joins samples with features.
     """
     if is_called(node, "flatten"):
         start, end = argument(node, 1, "start_dim", 0), argument(node, 2, "end_dim", -1)
@@ -156,7 +156,7 @@ def _shift(node: fx.Node) -> bool:
 
 
 def _reduced(graph: fx.Graph, timesteps: int | None) -> bool:
-    """Let the output be that of one step; return whether it was a mean or a sum over time."""
+    """Replace the output by that of one step; return whether it was a mean or a sum over time."""
     last = next(node for node in graph.nodes if node.op == "output")
     result: Any = last.args[0]
     factor = 1.0
@@ -177,14 +177,14 @@ def _reduced(graph: fx.Graph, timesteps: int | None) -> bool:
 
 
 def of_length(x: Tensor, timesteps: int, *, constant: bool) -> Tensor:
-    """Let a probe batch have the time steps that the source's forward holds."""
+    """Return a probe batch with the number of time steps that the source's forward contains."""
     if constant:
         return x[:1].expand(timesteps, *x.shape[1:])
     return x[torch.arange(timesteps) % len(x)]
 
 
 def is_called(node: Any, *names: str) -> bool:
-    """Is it a call of a function or method of one of the `names`, in place or not?"""
+    """Return whether `node` calls a function or method of one of the `names`, in place or not."""
     if not isinstance(node, fx.Node) or node.op not in ("call_method", "call_function"):
         return False
     name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")

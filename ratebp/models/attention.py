@@ -3,7 +3,7 @@
 A token is a place of the map, so a linear layer over tokens is a 1x1 convolution, and batch norm
 over tokens is batch norm over the map: the same functions as in the published code, which switches
 between ``[B, C, H, W]``, ``[B, C, N]`` and ``[B, N, C]``. No size is carried from before a neuron
-to behind it, so that methods can cut the forward at every neuron.
+to behind it, so that methods can split the forward at every neuron.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def shares(drop_path: float, blocks: int) -> list[float]:
 
 
 def draw_truncated(*layers: nn.Module) -> None:
-    """Draw the weights of synapses in `layers` from N(0, 0.02^2) cut at 2; biases become 0."""
+    """Draw the weights of synapses in `layers` from a truncated N(0, 0.02^2); biases become 0."""
     for layer in layers:
         for module in layer.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):

@@ -30,7 +30,7 @@ NeuronSettings = Mapping[str, Any]
 MakeBlock = Callable[[int, int, int], nn.Module]
 
 POOL = "pool"
-"""In the layout of a VGG: an average pool of 2x2."""
+"""Among the stages of a VGG: an average pool of 2x2."""
 
 NORMS = ("batch", "tdbn", "tebn", "bntt", "ws", "none")
 _PER_STEP = {"tebn": TEBN, "bntt": BNTT}
@@ -190,7 +190,7 @@ def vgg_net(
     """Convolutions and pools, an average to a map of fixed size, a linear layer; weights undrawn.
 
     Args:
-        layout: in order, the output channels of a convolution with norm and neuron, or `POOL`, an
+        stages: in order, the output channels of a convolution with norm and neuron, or `POOL`, an
             average pool of 2x2.
         map_size: height and width of the map that the linear layer takes.
         num_classes: K.

@@ -1,4 +1,4 @@
-"""A parameter that many time steps share, whose gradient waits in no buffer of autograd's."""
+"""A parameter used at many time steps whose gradients go to `.grad` without a second buffer."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from torch import Tensor
 
 
 class _Accumulate(torch.autograd.Function):
+    """Identity; its backward adds the gradient to the parameter's `.grad`."""
+
     @staticmethod
     def forward(ctx: Any, parameter: Tensor) -> Tensor:
         ctx.parameter = parameter
@@ -26,7 +28,7 @@ class _Accumulate(torch.autograd.Function):
 
 
 def _is_accumulated(accumulate: Any) -> bool:
-    """Does the backward that runs add to `.grad`, which `torch.autograd.grad` does not?"""
+    """Return whether the running backward adds to `.grad`; `torch.autograd.grad` does not."""
     try:
         return torch._C._will_engine_execute_node(accumulate)
     except RuntimeError:  # torch answers for leaves in `backward` alone
@@ -34,20 +36,22 @@ def _is_accumulated(accumulate: Any) -> bool:
 
 
 def has_hooks(parameter: Tensor) -> bool:
-    """Does anything wait for the gradient of `parameter`, by `register_hook` or the like?"""
+    """Return whether hooks on `parameter` wait for its gradient (`register_hook` and the like)."""
     return bool(parameter._backward_hooks) or bool(parameter._post_accumulate_grad_hooks)
 
 
 def accumulating(parameter: Tensor) -> Tensor:
-    """Return `parameter`, of whose use here the backward adds the gradient to `.grad` at once.
+    """Return `parameter` for one use, whose gradient the backward adds to `.grad` immediately.
 
-    Autograd sums the gradients of all uses of a parameter in a buffer before it touches `.grad`:
-    over many time steps that is the size of all parameters for most of the backward. Where `.grad`
-    is None the buffer becomes it, so nothing is gained or changed; and `torch.autograd.grad`, which
-    returns gradients and adds none, gets them all.
+    Autograd sums the gradients of all uses of a parameter in a buffer before it adds the sum to
+    `.grad`. With many time steps these buffers, as large as all parameters, exist for most of the
+    backward. Adding each use's gradient to `.grad` directly needs no buffer. Where `.grad` is None,
+    autograd makes the buffer the new `.grad`, so nothing is saved and nothing changes. Under
+    `torch.autograd.grad`, which returns gradients and leaves `.grad` alone, the gradient is
+    returned.
 
-    Leave at least one use of the parameter in a graph as it is: then what waits for its gradient
-    (hooks, DistributedDataParallel) is called once, after the last addition, as ever.
+    Use the parameter itself, without this function, at least once in each graph. Then whatever
+    waits for its gradient (hooks, DistributedDataParallel) is called once, after the last addition.
 
     Args:
         parameter: a leaf; returned as it is if it needs no gradient, no graph is built, or hooks

@@ -30,8 +30,8 @@ FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 def operator(name: str, mutates: tuple[str, ...] = ()) -> Callable[[Callable[..., Any]], Any]:
     """Return what makes a function the operator ``ratebp::name``.
 
-    Its tag tells a counter of operators that every argument is read once and every result written
-    once.
+    It gets torch's tag `pointwise`, so a counter of operators assumes that it reads every argument
+    once and writes every result once.
 
     Args:
         name: of the operator.

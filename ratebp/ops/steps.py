@@ -11,6 +11,8 @@ from ratebp.ops.backends import by_hand
 
 
 class _EveryStep(torch.autograd.Function):
+    """Expands one step ``[1, B, ...]`` to T; the backward sums over time."""
+
     @staticmethod
     def forward(ctx: Any, step: Tensor, timesteps: int) -> Tensor:
         return step.expand(timesteps, *step.shape[1:])

@@ -1,4 +1,4 @@
-"""The terms of a current as the kernels take them: one or two, in one layout."""
+"""The one or two terms of a current as the kernels take them, with equal strides."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Terms(NamedTuple):
         return max(1, like[0].numel() // max(1, like.shape[1] * self.channels))
 
     def strides(self, shape: torch.Size) -> tuple[int, ...]:
-        """Return the strides of steps ``[T, B, ...]`` in the layout of the terms."""
+        """Return the strides of steps ``[T, B, ...]`` in the memory format of the terms."""
         return _strides(shape, self.channels_last)
 
 
 def check_terms(operator: str, terms: Terms, like: Tensor) -> None:
-    """Refuse terms that are not those of steps like `like`, ``[T, B, ...]``, in one layout."""
+    """Refuse terms that do not fit steps like `like`, ``[T, B, ...]``, or differ in strides."""
     operands.sequence(operator, like)
     operands.of_type(operator, operands.WIDE, steps=like)
     whole = terms.channels == 1 or (like.dim() > 2 and like.shape[2] == terms.channels)

@@ -17,7 +17,7 @@ Gradients = dict[str, Tensor]
 
 
 def swapped(model: nn.Module, kind: type, make: Callable[[Any, str], nn.Module]) -> nn.Module:
-    """Return a copy of `model` whose layers of a `kind` are what `make` makes of layer and path."""
+    """Return a copy of `model` with ``make(layer, path)`` in place of each layer of type `kind`."""
     made = copy.deepcopy(model)
     for path, layer in list(made.named_modules()):
         if isinstance(layer, kind):
@@ -51,7 +51,7 @@ def given(current: Tensor, value: Tensor, slope: Tensor) -> Tensor:
 
 
 class FunctionNeuron(nn.Module):
-    """A neuron whose value and slope `f` makes of its current."""
+    """A neuron whose value and slope are ``f(current)``."""
 
     def __init__(self, f: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:
         """Take `f`."""
@@ -77,7 +77,7 @@ def spiking(currents: Tensor, d: Dynamics) -> tuple[Tensor, Tensor]:
 
 
 def fading(decay: float, timesteps: int) -> list[float]:
-    """Return T weights ``decay^(T-t)``, of sum 1."""
+    """Return T weights ``decay^(T-t)``, normalised to sum 1."""
     raw = [decay ** (timesteps - 1 - t) for t in range(timesteps)]
     return [each / sum(raw) for each in raw]
 

@@ -1,8 +1,8 @@
-"""What one leaf hands another beside the model's own data flow.
+"""What one leaf hands another outside of the model's own data flow.
 
-A leaf puts what it kept, another takes it: a leaf of the spike pass and its twin in the rate pass,
-or a norm and the neuron behind it in one pass of exact training. What is taken is gone, so that no
-tensor outlives the step.
+One leaf puts tensors into a `Handover`, another takes them out. These two are a leaf of the spike
+pass and its twin (the leaf of the same path) in the rate pass, or a norm and the neuron behind it
+in one pass of exact training. Taking empties the `Handover`, so no tensor outlives the step.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from ratebp.views import Record
 
 
 class Handover(Record):
-    """Between one leaf that puts and one that takes later in the same step."""
+    """Holds tensors from the leaf that puts them until another leaf takes them in the same step."""
 
     def __init__(self) -> None:
         """Start empty."""
         self._kept: tuple[Any, ...] = ()
 
     def put(self, *kept: Any) -> None:
-        """Keep these, in place of what was kept before."""
+        """Keep `kept`, in place of what was put before."""
         self._kept = kept
 
     def drop(self) -> None:
@@ -31,7 +31,7 @@ class Handover(Record):
         self._kept = ()
 
     def take(self) -> tuple[Any, ...]:
-        """Hand them over and forget them."""
+        """Return what was put, and forget it."""
         kept, self._kept = self._kept, ()
         return kept
 
@@ -39,7 +39,7 @@ class Handover(Record):
 def unread(like: Tensor) -> Tensor:
     """Return NaN in the shape of `like`, without memory of that size, for a value nobody reads.
 
-    A wrong reader shows at once.
+    A reader that should not exist then shows immediately, since its results are NaN.
     """
     return like.new_full((), float("nan")).expand(like.shape)
 

@@ -1,4 +1,4 @@
-"""What the forms of gradient checkpointing share: to run a part of a network again, the same."""
+"""What the forms of gradient checkpointing share: running a part again with the same result."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Surroundings:
 
     @contextmanager
     def recomputation(self) -> Iterator[None]:
-        """Surround all segments of it: the random state ends as it began."""
+        """Surround all segments of the recomputation; the random state is put back at the end."""
         before = [g.get_state() for g in self._generators()]
         try:
             yield
@@ -125,7 +125,7 @@ def segments(timesteps: int, length: int) -> list[slice]:
 
 
 def refuse_changed(inputs: Sequence[Tensor], versions: Sequence[int]) -> None:
-    """Raise BindError if an input of a part is not in the version that it had."""
+    """Raise BindError if an input of a part was changed in place since its forward."""
     if [each._version for each in inputs] != [*versions]:
         raise BindError(
             "the model changes its input in place or, where it is cut into layers, a tensor of an "
@@ -135,12 +135,12 @@ def refuse_changed(inputs: Sequence[Tensor], versions: Sequence[int]) -> None:
 
 
 def leaf_of(value: Any, wanted: bool = True) -> Any:
-    """Return a leaf of the values of a tensor, which asks for a gradient if `wanted`, or None."""
+    """Return a tensor's values as a leaf that asks for a gradient if `wanted`; None for None."""
     return None if value is None else value.detach().requires_grad_(wanted)
 
 
 def edge_of(out: Tensor | None) -> GradientEdge | None:
-    """Return where the gradient by `out` goes in: it holds no values, unlike `out`."""
+    """Return the gradient edge of `out`; unlike `out` itself it keeps no values alive."""
     return get_gradient_edge(out) if out is not None and out.requires_grad else None
 
 

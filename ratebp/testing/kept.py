@@ -17,6 +17,8 @@ def kept_bytes(method: Method, case: Problem) -> int:
     most = 0
 
     class CountedTensor:
+        """A saved tensor; its storage is counted for as long as it lives."""
+
         def __init__(self, tensor: Tensor) -> None:
             self.tensor = tensor
             self.key = tensor.untyped_storage().data_ptr()

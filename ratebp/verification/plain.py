@@ -41,6 +41,8 @@ class NoOracleError(Exception):
 
 
 class _PlainSpike(torch.autograd.Function):
+    """A step function with the surrogate's derivative."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, surrogate: Surrogate) -> Tensor:
         ctx.save_for_backward(x)

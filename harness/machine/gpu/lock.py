@@ -14,7 +14,7 @@ from harness.machine.gpu.nvml import Absent
 
 @contextlib.contextmanager
 def exclusive(name: str, wait: Callable[[], object]) -> Iterator[Absent | None]:
-    """Hold the lock of the device `name`; whoever dies lets go of it.
+    """Hold the lock of the device `name`; the kernel releases it if the process dies.
 
     Args:
         name: the device's UUID.

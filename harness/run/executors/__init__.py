@@ -25,7 +25,8 @@ class Executor(Protocol):
     def run(self, spec: TrialSpec, folder: Path, turn: Turn | None = None) -> Outcome:
         """Run one trial to its end; `folder` is for its files.
 
-        With a `turn` the trial gets ready at once and waits for that before it measures.
+        With a `turn` the trial prepares itself immediately and waits for its turn before it
+        measures.
 
         Raises:
             TrialStopped: if `stop` was called before it ended.
@@ -42,7 +43,7 @@ def attempt(
     unlucky: Callable[[Outcome], bool],
     turn: Turn | None = None,
 ) -> tuple[Outcome, int]:
-    """Run a trial, and once more if its end may be bad luck; the outcome and how often it ran.
+    """Run a trial, a second time if `unlucky(outcome)`; the outcome and the number of attempts.
 
     Raises:
         TrialStopped: as `Executor.run` does.

@@ -2,7 +2,7 @@
 
 A third of what a step dispatches writes into a tensor that is there already: `add_`, `copy_`,
 `out=`. Torch works out anew each time that nothing about that tensor changes, and for `out=` it
-does so without its cache. Here one that went well is not worked out again.
+does so without its cache. This mode remembers the result instead.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from harness.trial.exact.dispatch import storage_or_none
 
 
 class _Held:
-    """One packed tensor; says so when the graph lets go of it."""
+    """One packed tensor; reports when the graph frees it."""
 
     __slots__ = ("_key", "_owner", "tensor")
 

@@ -66,7 +66,7 @@ class _Storage:
 
 @dataclass(slots=True)
 class _Pending:
-    """A sample that counts only if neither operand of the addition dies with it."""
+    """A sample that counts only if neither operand of the addition is freed by it."""
 
     live: int
     phase: str | None

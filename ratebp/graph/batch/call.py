@@ -1,4 +1,4 @@
-"""One operation's call as the rules see it: what it takes, and where the samples of that are."""
+"""One operation's call as the rules see it: its arguments, and where their samples are."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class At:
 
 @dataclass(frozen=True)
 class Lost:
-    """The samples are mixed, or not to be found.
+    """The samples are mixed, or their place is not known.
 
     Attributes:
         why: in words, to follow the operation's name.
@@ -51,7 +51,7 @@ class Call:
     """
 
     def __init__(self, node: Node, batch: int, at: Callable[[Node], Place]) -> None:
-        """Look the places of the arguments up by `at`."""
+        """Look up the places of the arguments by `at`."""
         self.node = node
         self.batch = batch
         self._at = at
@@ -79,7 +79,7 @@ class Call:
         return self.node.option(name, at, default)
 
     def dims(self, name: str, at: int, default: Any = None) -> list[int] | None:
-        """Return given dimensions of the first argument, from 0; None if it is not said which."""
+        """Return given dimensions of the first argument, counted from 0; None if none is given."""
         rank = len(self.first[1])
         value = self.option(name, at, default)
         given = [*value] if isinstance(value, tuple | list) else [value]
@@ -88,7 +88,7 @@ class Call:
         return [normal(each, rank) for each in given]
 
     def dim(self, name: str, at: int, default: Any = None) -> int | None:
-        """Return one given dimension of the first argument, from 0; None if it is not said."""
+        """Return one given dimension of the first argument, counted from 0, or None."""
         found = self.dims(name, at, default)
         return found[0] if found is not None and len(found) == 1 else None
 

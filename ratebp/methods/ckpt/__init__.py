@@ -1,1 +1,1 @@
-"""Checkpointing: its method, and how it cuts time and layers."""
+"""Checkpointing: its method, and how it divides time steps and layers into parts."""

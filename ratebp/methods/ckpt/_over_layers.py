@@ -32,8 +32,8 @@ class Signal:
     """What one layer hands to later ones.
 
     Attributes:
-        handles: one tensor a time step, by which autograd knows the signal. They are its values,
-            or, where there are `bits`, NaN of stride 0 in the values' shape.
+        handles: one tensor a time step, through which autograd connects layers. They hold the
+            values or, where `bits` do, NaN of stride 0 in the values' shape.
         bits: of spikes, one tensor a time step.
         source: path of the neuron whose spikes these are.
     """
@@ -44,7 +44,7 @@ class Signal:
 
     @property
     def kept(self) -> tuple[Tensor, ...]:
-        """What must be kept to know the values."""
+        """The tensors that must be kept to restore the values: bits, or the values themselves."""
         return self.bits or self.handles
 
 
@@ -65,7 +65,9 @@ class CheckpointedLayer(nn.Module):
     """One layer over all time steps, recomputed in the backward."""
 
     def __init__(self, first: Layer, again: Layer, sharing: Sharing, segment: int) -> None:
-        """Take a layer, and the same one of the recomputation with what its leaves share."""
+        """Take a layer of the forward, the same one of the recomputation, and what its leaves
+        share.
+        """
         super().__init__()
         self.first, self.again = first.module, again.module
         self.spikes, self.paths = first.spikes, first.paths
@@ -106,7 +108,7 @@ class CheckpointedLayer(nn.Module):
 
 
 class _LayerInput(torch.autograd.Function):
-    """Hands on a value without keeping it, and puts down the gradient by it."""
+    """Passes a value on without keeping it; its backward stores the gradient by that value."""
 
     @staticmethod
     def forward(ctx: Any, anchor: Tensor, value: Tensor, found: list[Any], place: int) -> Tensor:
@@ -120,6 +122,8 @@ class _LayerInput(torch.autograd.Function):
 
 
 class _RecomputedLayer(torch.autograd.Function):
+    """Runs a layer without a graph; the backward recomputes it, segment by segment."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -223,7 +227,7 @@ class _Rerun:
 class Chain(nn.Module):
     """A model split into checkpointed layers, for a whole sequence.
 
-    In a graph of torch.compile it is the uncut model step by step: the compiler's partitioner
+    In a graph of torch.compile the model runs whole and step by step: the compiler's partitioner
     decides what is kept and what is computed again.
     """
 

@@ -1,8 +1,8 @@
 """Forward of gradient checkpointing over time.
 
-A sequence is cut into segments. The forward builds no graph and keeps the neurons' potentials at
-the borders of the segments; the backward goes through the segments from the last to the first and
-runs each again, this time with a graph, from the potentials that were kept.
+A sequence is divided into segments. The forward builds no graph and keeps the neurons' potentials
+at the borders of the segments; the backward goes through the segments from the last to the first
+and runs each again, this time with a graph, from the potentials that were kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ratebp.views import View, place_of
 
 @dataclass(frozen=True)
 class _Plan:
-    """What runs without a graph, what runs again with one, and in segments of how many steps."""
+    """The view of the forward, the view of the recomputation, and the length of a segment."""
 
     first: Part
     again: Part
@@ -59,6 +59,8 @@ def in_segments(spikes: View, x: Tensor, *, rerun: View, segment: int) -> tuple[
 
 
 class _Segments(torch.autograd.Function):
+    """Runs a sequence without a graph; the backward recomputes it, segment by segment."""
+
     @staticmethod
     def forward(ctx: Any, plan: _Plan, anchor: Tensor, x: Tensor) -> tuple[Tensor, ...]:
         # A view of x would say that it needs a gradient, and have no graph to give it.

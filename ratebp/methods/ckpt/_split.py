@@ -99,7 +99,7 @@ def _spikes(layer: fx.GraphModule, neurons: Mapping[int, str]) -> tuple[str, ...
 def _read_sizes_here(
     user: fx.Node, sizes: Collection[fx.Node], layer_of: dict[fx.Node, int]
 ) -> None:
-    """Let `user` read sizes in its own layer: what a layer hands on are tensors."""
+    """Copy the sizes that `user` reads into its own layer, since layers pass on only tensors."""
     copies: dict[fx.Node, fx.Node] = {}
 
     def here(size: fx.Node) -> fx.Node:
@@ -120,7 +120,7 @@ def _read_sizes_here(
 def _code_of(graph: Graph) -> tuple[fx.Graph, set[fx.Node]]:
     """Return a copy of the code of the model's forward, and which of its nodes are sizes.
 
-    It runs swapped leaves as well.
+    The copy also runs a tree whose leaves are swapped.
 
     Raises:
         BindError: where it cannot be split.

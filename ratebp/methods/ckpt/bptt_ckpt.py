@@ -39,11 +39,11 @@ class BpttCkpt(Method):
     O(T), "both" keeps the most of the three and adds O(m). Inputs are spikes, kept as bits, and
     potentials are floats: "layers" has the lowest peak for deep nets, "time" for large T, and
     "both" where T steps of one layer outweigh the potentials at the borders: few borders, or few
-    layers beside a huge one. At m = 1 "time" keeps as many potentials as `bptt_s` keeps currents.
+    layers next to a huge one. At m = 1 "time" keeps as many potentials as `bptt_s` keeps currents.
 
     The recomputation belongs to the phase "backward". It draws the same dropout masks and leaves
     running statistics alone; modules other than norms must not change buffers in their forward.
-    Over layers, `wrap` may be DDP; under torch.compile the net runs uncut and recomputes nothing.
+    Over layers, `wrap` may be DDP; under torch.compile the net runs whole and recomputes nothing.
 
     Source: Chen et al. 2016, arXiv 1604.06174 (checkpointing); Gruslys et al. 2016, arXiv
     1606.03401 (of the state, through time). Deviations: equal segments, no recursion.

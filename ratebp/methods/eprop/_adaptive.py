@@ -17,10 +17,10 @@ from ratebp.views import Leaf
 
 
 class Slope:
-    """What an ALIF layer shows the synapses into it: ``h'`` at its last step, ``[B, ..., N]``.
+    """The slope ``h'`` of an ALIF layer at its last step, read by the synapses into it.
 
     Attributes:
-        value: None at rest.
+        value: ``[B, ..., N]``; None at rest.
     """
 
     def __init__(self) -> None:

@@ -40,7 +40,7 @@ class BroadcastNeuron(Leaf):
 
     Args:
         leaf: runs the neuron step by step, at rest; here its graph is cut after every step.
-        read: whether the gradient of those who read the spikes comes in, too.
+        read: whether the neuron also takes the gradient from the synapses that read its spikes.
     """
 
     stateful = True
@@ -75,13 +75,13 @@ class HiddenSynapse(TracedSynapse):
 
 
 class DriftedReadout(Leaf):
-    """A readout that sends back what its weights have learnt: gradients by ``W - W_0``.
+    """A readout whose gradient by its input goes through ``W - W_0``, the change of its weights.
 
-    A layer whose weight is computed (a parametrization) answers twice, since there the difference
-    of parameters is no difference of weights.
+    A layer whose weight is computed (a parametrization) runs twice, with the present and with the
+    first parameters: a difference of parameters is no difference of weights there.
 
-    Beside a fixed random ``B_0`` this is feedback by ``B_0 + W - W_0``: a matrix that started at
-    random and got every update that the readout got.
+    Added to feedback by a fixed random ``B_0`` this is feedback by ``B_0 + W - W_0``: a matrix that
+    starts at random and gets every update of the readout.
     """
 
     def __init__(self, layer: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Which leaves e-prop puts in: neurons that are broadcast to, synapses with traces."""
+"""Chooses e-prop's leaves: neurons that receive a broadcast signal, synapses with traces."""
 
 from __future__ import annotations
 
@@ -27,8 +27,10 @@ class EpropLeaves:
 
     Args:
         binding: what is bound.
-        listens: paths of the neurons that take the gradient of those who read their spikes.
-        drifts: paths of the readouts that send back what they learnt, see `DriftedReadout`.
+        listens: paths of the neurons that also take the gradient by their spikes from the synapses
+            that read these.
+        drifts: paths of the readouts whose backward uses the change of their weights, see
+            `DriftedReadout`.
         ends: paths of all readouts.
 
     Raises:
@@ -141,7 +143,7 @@ class HeardNeuron(Leaf):
 
 
 def _refuse_out_of_reach(graph: Graph, drifting: Collection[str], ends: Collection[str]) -> None:
-    """Refuse what stands before a synapse that sends no gradient back, and would learn nothing.
+    """Refuse parameters before a synapse that sends no gradient back: they would never be trained.
 
     Raises:
         BindError: for parameters between a neuron, or the input, and such a synapse.

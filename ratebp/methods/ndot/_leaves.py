@@ -88,7 +88,7 @@ class NdotLIF(DetachedLIF):
 
 
 class PublishedNdotLIF(NdotLIF):
-    """As the published code has it: the threshold is subtracted twice, the ratio is that at t.
+    """The published code's variant: the threshold is subtracted twice, the ratio is that at t.
 
     ::
 
@@ -111,13 +111,15 @@ NEURONS = {"formula": NdotLIF, "published": PublishedNdotLIF}
 
 
 class NdotTrace(Trace):
-    """What the traces that neurons made are when they get to a synapse.
+    """The trace at a synapse: its neurons' traces, sent through the linear operations between.
 
     The bias, a weight on the constant input 1, keeps the trace of OTTT, with a constant decay.
     """
 
     def __init__(self, decay: float, slots: list[Slot], plumbing: nn.Module) -> None:
-        """Take ``plumbing(*traces)``, the way from the neurons of `slots` to the synapse."""
+        """Take ``plumbing(*traces)``, the linear operations from the neurons of `slots` to the
+        synapse.
+        """
         super().__init__(decay)
         self._slots = slots
         self._plumbing = plumbing

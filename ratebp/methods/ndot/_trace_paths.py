@@ -1,4 +1,4 @@
-"""How a trace that a neuron makes gets to a synapse: the plumbing between, copied at bind."""
+"""How a neuron's trace gets to a synapse: the linear operations between, copied at bind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _REMEDY = "Change the model there, or train with ottt_a, which takes any plumbin
 
 @dataclass(frozen=True)
 class TracePath:
-    """The way of traces to one synapse.
+    """The linear operations from neurons' traces to one synapse.
 
     Attributes:
         neurons: paths of the neurons that it starts from.

@@ -27,7 +27,7 @@ MOMENTUM = 0.1
 
 
 class _AdaptedLIF(Leaf):
-    """A LIF without gradient through time whose threshold a subclass says, one time step a call."""
+    """Base of LIF neurons without gradient through time whose threshold a subclass computes."""
 
     stateful = True
 
@@ -66,8 +66,8 @@ class _AdaptedLIF(Leaf):
 class RunningThreshold:
     """The threshold that a neuron's training arrived at, 0-dim, or None before any.
 
-    It is shared by the neuron of training, which moves it from sequence to sequence, and its twin
-    in inference, which reads it.
+    It is shared by the neuron of training, which updates it in every sequence, and the neuron of
+    the same path in inference, which reads it.
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class StabilisedLIF(_AdaptedLIF):
 
 
 class FrozenLIF(_AdaptedLIF):
-    """A LIF with one threshold for good: what training ran with on average."""
+    """A LIF with one fixed threshold, the running mean of those in training."""
 
     def __init__(self, lif: LIF, running: RunningThreshold) -> None:
         """Share `running` with the neuron of training."""

@@ -1,9 +1,9 @@
 """Three-factor leaves: a weight's gradient takes traces of both of its ends.
 
-S-TLLR needs two gradients at each synapse, that of the neuron behind by its current, and the same
-with the trace of its slope in place of the slope. A synapse therefore answers twice the batch: its
-current, and a second half of value zero through which the other gradient comes back. What lies
-between a synapse and its neuron must treat the halves alike: it must be linear.
+S-TLLR needs two gradients at each synapse: the one by the neuron's current, and the same with the
+trace of the slope in place of the slope. A synapse therefore returns a batch of twice the size: its
+current, and zeros through which the second gradient comes back. The operations between a synapse
+and its neuron must treat both halves alike, so they must be linear.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class TwoTraceLIF(DetachedLIF):
 
 
 class TwoTraceSynapse(TracedSynapse):
-    """A synapse that answers ``[2B, ...]``: its current, and zeros that carry a second gradient.
+    """A synapse that returns ``[2B, ...]``: its current, and zeros that carry a second gradient.
 
     ::
 

@@ -13,6 +13,8 @@ from ratebp.ops.alif.naive import Adaptation
 
 
 class _AlifScan(torch.autograd.Function):
+    """`alif_scan`, with the adjoint of its equations as the backward."""
+
     @staticmethod
     def forward(ctx: Any, current: Tensor, charging: Dynamics, adaptation: Adaptation) -> Tensor:
         wide = torch.promote_types(current.dtype, torch.float32)

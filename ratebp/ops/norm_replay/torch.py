@@ -15,6 +15,8 @@ from ratebp.ops.stored import Stored
 
 
 class _NormReplay(torch.autograd.Function):
+    """`norm_replay`; keeps `xhat`."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -98,6 +100,8 @@ def norm_replay(
 
 
 class _BatchNormFunction(torch.autograd.Function):
+    """`norm_of_batch`; keeps the norm's input."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -164,6 +168,8 @@ class Origin:
 
 
 class _NormRecomputed(torch.autograd.Function):
+    """`norm_recomputed`; the backward recomputes `xhat` from the origin."""
+
     @staticmethod
     def forward(
         ctx: Any,

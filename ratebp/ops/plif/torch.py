@@ -12,6 +12,8 @@ from ratebp.ops import operands
 
 
 class _PlifScan(torch.autograd.Function):
+    """`plif_scan`, with the adjoint of its equations as the backward."""
+
     @staticmethod
     def forward(ctx: Any, current: Tensor, share: Tensor, undecayed: Dynamics) -> Tensor:
         wide = torch.promote_types(current.dtype, torch.float32)

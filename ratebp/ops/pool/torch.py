@@ -46,6 +46,8 @@ class Windows:
 
 
 class _MaxPool(torch.autograd.Function):
+    """`max_pool`; keeps the place of each maximum, one byte."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, windows: Windows) -> Tensor:
         out: Tensor
@@ -92,6 +94,8 @@ def max_pool(x: Tensor, windows: Windows) -> Tensor:
 
 
 class _AvgPool(torch.autograd.Function):
+    """`avg_pool`; keeps the input's shape."""
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, windows: Windows, padding_counts: bool) -> Tensor:
         ctx.windows, ctx.shape, ctx.padding_counts = windows, x.shape, padding_counts

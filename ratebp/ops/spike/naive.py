@@ -11,6 +11,8 @@ from ratebp.surrogates import Surrogate
 
 
 class _Heaviside(torch.autograd.Function):
+    """`spike`: a step function with the surrogate's derivative."""
+
     @staticmethod
     def forward(ctx: Any, u: Tensor, threshold: float, surrogate: Surrogate) -> Tensor:
         # The potential itself is kept, not u - threshold: it lives on as the neuron's state anyway.

@@ -12,6 +12,8 @@ from ratebp.ops.stored import AsItIs, Stored
 
 
 class _Synapse(torch.autograd.Function):
+    """`synapse`; keeps the source of the weight gradient."""
+
     @staticmethod
     def forward(
         ctx: Any,

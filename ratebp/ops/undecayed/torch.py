@@ -12,6 +12,8 @@ from ratebp.ops import operands
 
 
 class _UndecayedScan(torch.autograd.Function):
+    """`undecayed_scan`, with the adjoint of its equation as the backward."""
+
     @staticmethod
     def forward(ctx: Any, current: Tensor, dynamics: Dynamics) -> Tensor:
         wide = torch.promote_types(current.dtype, torch.float32)

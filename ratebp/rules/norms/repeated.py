@@ -1,4 +1,4 @@
-"""Norms before the first neurons, where one time step of a constant input stands for all."""
+"""Norms before the first neurons, which run one time step of a constant input in place of T."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from ratebp.wiring import Wiring
 
 
 class RepeatedNorm(Folded):
-    """A batch norm whose one step stands for T: its running variance is that of T B samples.
+    """A batch norm that runs one step in place of T; its running variance is that of T*B samples.
 
-    Mean and variance of T equal batches are those of one, but an unbiased variance, which is what
-    running statistics follow, divides by one sample less::
+    The mean and the biased variance of T equal batches are those of one batch. The unbiased
+    variance, which the running variance follows, is not: it divides by one sample less than there
+    are. With n values a channel in one step it grows by::
 
         factor = (T n / (T n - 1)) / (n / (n - 1))
     """
@@ -23,7 +24,9 @@ class RepeatedNorm(Folded):
     stateful = True
 
     def __init__(self, variant: nn.Module, norm: _BatchNorm, timesteps: int) -> None:
-        """Put `variant` right, which runs `norm` on `timesteps` steps or one."""
+        """Wrap `variant`, which runs `norm` on `timesteps` steps or on one, and correct its
+        variance.
+        """
         super().__init__()
         self.variant = variant
         self._norm = (norm,)  # of the variant: one name for each parameter
@@ -57,7 +60,7 @@ def _unbiased(count: int) -> float:
 
 
 def repeated_rule(rule: Rule, wiring: Wiring, timesteps: int) -> Rule:
-    """Return `rule` for norms, with what it makes of those before the first neurons put right.
+    """Return `rule` for norms; what it makes of those before the first neurons is a `RepeatedNorm`.
 
     Args:
         rule: of the method.

@@ -1,4 +1,4 @@
-"""What the wiring says about the values that pass from leaf to leaf in rate-based methods."""
+"""Which leaf reads which value in rate-based methods, derived from the wiring."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ratebp.wiring import Wiring
 
 
 class RateFlow:
-    """Answers, by path, who reads what in the spike pass and in the rate pass."""
+    """Answers which leaves read a leaf's value in the spike pass and in the rate pass, by path."""
 
     def __init__(self, model: nn.Module, wiring: Wiring) -> None:
         """Note the roles of the leaves of `model`."""
@@ -32,28 +32,33 @@ class RateFlow:
         return self._wiring.readers.get(path, frozenset())
 
     def owned(self, path: str) -> bool:
-        """Is the input of norm `path` the output of one synapse that nobody else reads?"""
+        """Return whether the input of norm `path` is the output of one synapse with no other
+        reader.
+        """
         sources = self._sources(path)
         lone = len(sources) == 1 and self._linear(sources[0])
         return lone and self.readers(sources[0]) == {path}
 
     def remakable(self, path: str) -> bool:
-        """Can norm `path`, of value unread, compute its input from what one synapse keeps?
+        """Return whether norm `path` can recompute its input from what one synapse keeps.
 
-        The synapse keeps the mean of its input where means go through all before it; a maximum of
-        means, or a product, is not the mean that the spike pass had.
+        The norm's own value must have no reader, and the synapse must hold the mean of its input
+        over time. It does so only where everything before it commutes with the mean: the maximum,
+        or the product, of means is not the mean of the spike pass.
         """
         through = any(synapse in self._wiring.means for synapse in self._sources(path))
         return self.owned(path) and self.unread(path) and through
 
     def counted(self, path: str) -> bool:
-        """Is `path` a synapse whose input is the spikes of one neuron and nothing else?"""
+        """Return whether `path` is a synapse whose input is the spikes of one neuron and nothing
+        else.
+        """
         sources = self._sources(path)
         lone = self._linear(path) and len(sources) == 1
         return lone and sources[0] in self._wiring.readers and self._is(sources[0], Role.NEURON)
 
     def narrow(self, path: str) -> bool:
-        """Do only synapses, and sums with real-valued terms, take the spikes of neuron `path`?"""
+        """Return whether only synapses, and sums with real-valued terms, read neuron `path`."""
         known = path in self._wiring.readers and path not in self._wiring.measured
         return known and all(
             self.counted(reader)
@@ -65,10 +70,10 @@ class RateFlow:
         return self._is(path, Role.NEURON) and self.narrow(path)
 
     def terms(self, path: str) -> tuple[str, ...]:
-        """Return the leaves that hand leaf `path` its input in records; empty if it has other ones.
+        """Return the leaves whose outputs reach leaf `path` by `Handover`; empty if any does not.
 
-        A neuron takes norms' and synapses' outputs that are its own alone, and narrow spikes; a
-        synapse takes narrow spikes.
+        A neuron takes the outputs of norms and synapses that it alone reads, and narrow spikes
+        (uint8, see `narrow`). A synapse takes narrow spikes.
         """
         sources = self._sources(path)
         if not self._wiring.measured.isdisjoint(sources):
@@ -81,13 +86,14 @@ class RateFlow:
         return sources if self.counted(path) and self.narrow(sources[0]) else ()
 
     def takers(self, path: str) -> frozenset[str]:
-        """Return the leaves to which leaf `path` hands its output in records."""
+        """Return the leaves to which leaf `path` gives its output by `Handover`."""
         return frozenset(each for each in self.readers(path) if path in self.terms(each))
 
     def unread(self, path: str) -> bool:
-        """Does nobody read the value of leaf `path` in the rate pass?
+        """Return whether the value of leaf `path` has no reader in the rate pass.
 
-        Norms and neurons have records of their own there, and synapses where they get counts.
+        In the rate pass norms and neurons take their values from their own records, and so do
+        synapses that get spike counts.
         """
         if path in self._wiring.only_norms:
             return True

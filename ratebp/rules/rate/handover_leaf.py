@@ -1,10 +1,10 @@
-"""Leaves of the spike pass whose values travel beside the model's own tensors.
+"""Leaves of the spike pass that pass values to each other directly, past the model's forward.
 
-The frames of a running model hold every tensor that passes through them, and an addition between
-two leaves makes a new one. Where the wiring knows who takes a leaf's output, the leaf hands it to
-them in records instead, each of which lets go of it when it is taken; through the model goes a
-token of one NaN. So spikes stay in one byte, a sum is made in the memory of its first real-valued
-term, and nothing outlives its last reader.
+A model's forward holds a reference to every tensor that it passes on, and each addition between two
+leaves allocates a new one. Where the wiring says which leaves read an output, the leaf puts it into
+one `Handover` for each of them instead, and gives the forward a placeholder, one NaN. A `Handover`
+drops the tensor when it is taken. So spikes stay at one byte each, a sum takes the memory of its
+first real-valued term, and no tensor outlives its last reader.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ratebp.views import Leaf
 
 
 class HandoverLeaf(Leaf):
-    """A leaf of the spike pass that takes its input from records, or hands its output to some."""
+    """Wraps a leaf of the spike pass whose input or output goes through `Handover` objects."""
 
     stateful = True
     takes_one_step = True
@@ -37,10 +37,11 @@ class HandoverLeaf(Leaf):
 
         Args:
             leaf: what runs.
-            terms: where the terms of its input arrive, in their order; empty if the input comes
-                through the model. With two or more, the real-valued ones belong to this leaf alone.
-            readers: who takes the output.
-            seen: whether anybody else takes it, from the model.
+            terms: hold the terms of its input, in their order; empty if the input comes through the
+                model's forward. With two or more terms, no other leaf reads the real-valued ones,
+                so the sum may overwrite one of them.
+            readers: take the output, one for each leaf that reads it.
+            seen: whether anything else reads the output through the model's forward.
         """
         super().__init__()
         self.leaf = leaf
@@ -49,7 +50,7 @@ class HandoverLeaf(Leaf):
         self.seen = seen
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the leaf's output, or a token of one NaN with as many dimensions."""
+        """Return the leaf's output, or a placeholder: one NaN, with as many dimensions."""
         # No name may hold the input: what the leaf does not need should be gone while it runs.
         out: Tensor = self.leaf(self._sum() if self.terms else x)
         for each in self.readers:

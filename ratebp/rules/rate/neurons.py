@@ -25,7 +25,7 @@ class _RateNeuron(Leaf):
             lif: the layer.
             record: shared with the twin in the rate pass.
             timesteps: T.
-            narrow: whether spikes may travel as uint8: everything that takes them knows that.
+            narrow: whether spikes may be uint8; True only where every reader accepts that.
         """
         super().__init__()
         self.dynamics = lif.dynamics

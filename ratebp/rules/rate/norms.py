@@ -129,7 +129,7 @@ class RecordNormLastStep(RecordNormStep):
 
 
 class ReplayNorm(Leaf):
-    """The batch norm of the rate pass: recorded values, batch norm's gradient on the rates."""
+    """The batch norm of the rate pass: its value is recorded, its gradient that of batch norm."""
 
     stateful = True
 
@@ -168,7 +168,7 @@ class ReplayNorm(Leaf):
 
 
 class ReplayRecomputedNorm(Leaf):
-    """The batch norm of the rate pass, its ``xhat`` made anew in the backward; nobody reads it."""
+    """The rate pass's batch norm that recomputes ``xhat`` in the backward. No leaf reads it."""
 
     stateful = True
 

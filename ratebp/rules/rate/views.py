@@ -33,11 +33,11 @@ def rate_views(
     *,
     recompute: bool = False,
 ) -> dict[str, View]:
-    """Return the views "spikes", which builds no graph, and "rates", twin leaves sharing records.
+    """Return the views "spikes" (without a graph) and "rates"; twin leaves share their records.
 
     Args:
-        binding: the model and T. Its wiring says who reads what, which decides in which form it is
-            kept, and whether at all.
+        binding: the model and T. Its wiring says which leaf reads which output; that decides
+            whether a value is kept, and in which form.
         neuron: recorder for neurons.
         synapse: recorder for synapses.
         norm: recorder for norms.

@@ -51,7 +51,7 @@ would keep more, more would cost more element-wise work. Up to this T none is ke
 
 
 class SharingNorm(Leaf):
-    """A batch norm that keeps ``xhat`` and shows it to the neurons behind."""
+    """A batch norm that keeps ``xhat`` and hands it to the neurons behind."""
 
     stateful = True
     takes_one_step = True
@@ -70,8 +70,8 @@ class SharingNorm(Leaf):
             norm: one of `BATCH_NORMS`.
             readers: of the neurons that take the output.
             follows: whether the running statistics follow; False in a recomputation.
-            beside: if nobody but `readers` takes the output, and their kernels add it up
-                themselves: the norms whose outputs they add to it. None if its value is read.
+            added_norms: the norms whose outputs are added to this one's, where only `readers` take
+                the sum and their kernels compute it themselves; None if anything reads the value.
         """
         super().__init__()
         assert isinstance(norm, BATCH_NORMS)
@@ -100,14 +100,14 @@ class SharingNorm(Leaf):
         return norm_replay(c, norm.weight, norm.bias, xhat, inv_std, value=value)
 
     def _is_read(self, c: Tensor) -> bool:
-        # Torch's operators read the sum that the model makes. So does any neuron for which a norm
-        # beside this one shares nothing.
+        # Torch's operators read the sum that the model's forward computes. So does a neuron if one
+        # of the added norms shares nothing.
         alone = self.added_norms is not None and all(uses_batch(each) for each in self.added_norms)
         return not alone or backend(c.device) == "torch"
 
 
 class SharingLIF(ScanLIF):
-    """A LIF that takes what it needs in its backward from the leaves before it."""
+    """A LIF whose backward recomputes the current from what the leaves before it keep."""
 
     stateful = True
 
@@ -150,10 +150,10 @@ class SharingLIF(ScanLIF):
 
 
 class SharingStepLIF(StepLIF):
-    """A LIF of single steps that takes what it needs in its backward from the leaves before it.
+    """A LIF of single steps whose backward recomputes the current from what leaves before keep.
 
-    It keeps its potential every `STRETCH` steps, where the graph to earlier steps is cut, and
-    wherever it cannot take.
+    It keeps its potential every `STRETCH` steps, where a recomputation begins, and at each step for
+    which the leaves before share nothing.
     """
 
     def __init__(
@@ -222,7 +222,7 @@ class SharingStepLIF(StepLIF):
 
 
 class ShowingNeuron(Leaf):
-    """Any neuron, showing its spikes as bits to the synapses behind."""
+    """Any neuron; it hands its spikes, packed to bits, to the synapses behind."""
 
     stateful = True
     takes_one_step = True

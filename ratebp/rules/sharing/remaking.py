@@ -1,4 +1,4 @@
-"""Batch norms that keep nothing: the synapse before says how to compute their input again."""
+"""Batch norms that keep nothing and recompute their input from what the synapse before keeps."""
 
 from __future__ import annotations
 

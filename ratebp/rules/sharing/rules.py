@@ -1,4 +1,4 @@
-"""Who shares what it keeps for the backward with whom, read from the wiring.
+"""Which leaves share what they keep for the backward, derived from the wiring.
 
 Leaves share where nothing but leaves and functional additions takes an output: nobody else can
 change it in place. A neuron takes its current from one or two leaves, batch norms and LIFs, of
@@ -81,7 +81,7 @@ class Sharing:
         return rules if self._sharing is None else {**rules, Role.NORM: self._norm}
 
     def show(self, source: str, readers: Collection[str], spikes: Spikes) -> None:
-        """Hand spikes of the neuron `source` to those of `readers` that would take them from it.
+        """Hand spikes of the neuron `source` to those of `readers` that take their bits from it.
 
         For a part of the model in which that neuron does not run.
         """
@@ -90,7 +90,7 @@ class Sharing:
                 self._records[source, reader].put(spikes)
 
     def forget(self) -> None:
-        """Drop what nobody took."""
+        """Drop the records that no leaf took."""
         for record in self._records.values():
             record.take()
 
@@ -99,7 +99,9 @@ class Sharing:
         return path in self._wiring.readers and (kind is LIF or kind in BATCH_NORMS)
 
     def _moves(self, path: str) -> Moves | None:
-        """Return what lies between a neuron and the norm in whose shape it runs, if it does."""
+        """Return the moves between a neuron and the norm before it, if the neuron runs before the
+        moves.
+        """
         found = self._wiring.moves.get(path)
         if found is None or self._sharing is None or type(self._modules[path]) is not LIF:
             return None
@@ -150,7 +152,7 @@ class Sharing:
         return GatheringSynapse(leaf) if self._gathers else leaf
 
     def _spikes(self, path: str) -> Handover | None:
-        """Return where the bits for the synapse at `path` arrive; None if it gets none."""
+        """Return the `Handover` of the input bits of the synapse at `path`, or None."""
         (source, *others) = self._wiring.sources.get(path, ("",))
         alone = not others and source and self._takes_bits(source, path)
         return self._records[source, path] if alone else None
@@ -165,7 +167,9 @@ class Sharing:
         )
 
     def _added_norms(self, path: str) -> list[_BatchNorm] | None:
-        """Return the norms that are added to norm `path`; None if its value is read."""
+        """Return the norms whose outputs are added to norm `path`'s; None if its value has a
+        reader.
+        """
         takers = self._takers(path)
         if self._reads or any(path not in self._terms(each) for each in takers):
             return None

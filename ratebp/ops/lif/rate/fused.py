@@ -148,6 +148,8 @@ def advance(current: Tensor, state: RateState, dynamics: Dynamics) -> Tensor:
 
 
 class _FusedReplayRate(naive.ReplayRate):
+    """`replay_rate` with a kernel for the backward."""
+
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (eligibility,) = ctx.saved_tensors

@@ -14,6 +14,8 @@ from ratebp.ops.spike import slope
 
 
 class _LifScan(torch.autograd.Function):
+    """`lif_scan`, with the adjoint of its equations as the backward."""
+
     @staticmethod
     def forward(ctx: Any, current: Tensor, dynamics: Dynamics) -> Tensor:
         wide = torch.promote_types(current.dtype, torch.float32)

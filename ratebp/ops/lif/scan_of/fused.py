@@ -62,6 +62,8 @@ def _(
 
 
 class _FusedScanOfTerms(torch.autograd.Function):
+    """`lif_scan_of` by the registered operators."""
+
     @staticmethod
     def forward(ctx: Any, current: Tensor, equation: str, *kept: Tensor | None) -> Tensor:
         ctx.save_for_backward(*kept)

@@ -1,4 +1,4 @@
-"""The LIF scan that keeps nothing of its own: its input, and so its potentials, are made anew."""
+"""The LIF scan that keeps no potentials: the backward recomputes them from the input's terms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ratebp.ops.spike import slope, slope_
 class Normalised:
     """A term ``weight * xhat + bias`` of a current; the norm before keeps `xhat` anyway.
 
-    It is that of all steps, folded ``[T*B, ...]``, or ``[B, ...]`` where one stands for all.
+    `xhat` holds all time steps, folded ``[T*B, ...]``, or one, ``[B, ...]``, that is equal at all.
     """
 
     xhat: Tensor
@@ -32,7 +32,9 @@ class Normalised:
 
 @dataclass(frozen=True)
 class Spikes:
-    """A term of spikes, packed by `ratebp.ops.bits`; the synapses behind keep it anyway."""
+    """A term of spikes, packed by `ratebp.ops.bits`; the synapses that read them keep the bits
+    anyway.
+    """
 
     bits: Tensor
 
@@ -41,6 +43,8 @@ Term = Normalised | Spikes
 
 
 class _ScanOfTerms(torch.autograd.Function):
+    """`lif_scan_of`; the backward recomputes the potentials from the terms."""
+
     @staticmethod
     def forward(ctx: Any, current: Tensor, dynamics: Dynamics, *terms: Tensor | None) -> Tensor:
         ctx.save_for_backward(*terms)
@@ -98,7 +102,7 @@ def _adjoint(potentials: Tensor, grad: Tensor, dynamics: Dynamics) -> None:
 
 
 def kept_of(terms: tuple[Term, ...]) -> list[Tensor | None]:
-    """Return three tensors a term, None where there is none: values or bits, weight, bias."""
+    """Return three tensors for each term (values or bits, weight, bias), None where it has none."""
     kept: list[Tensor | None] = []
     for term in terms:
         if isinstance(term, Spikes):
@@ -109,7 +113,7 @@ def kept_of(terms: tuple[Term, ...]) -> list[Tensor | None]:
 
 
 def check(current: Tensor, dynamics: Dynamics, terms: tuple[Term, ...]) -> None:
-    """Refuse terms of which `current` cannot be the sum: each has all its neurons."""
+    """Refuse terms whose sum cannot be `current`: each term must have the shape of the neurons."""
     name = "lif_scan_of"
     operands.sequence(name, current)
     operands.of_type(name, operands.WIDE, current=current)

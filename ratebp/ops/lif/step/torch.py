@@ -15,6 +15,8 @@ from ratebp.ops.spike import slope
 
 
 class _LifStep(torch.autograd.Function):
+    """`lif_step`, with the adjoint of its equation as the backward."""
+
     @staticmethod
     def forward(
         ctx: Any, current: Tensor, last: Tensor | None, dynamics: Dynamics

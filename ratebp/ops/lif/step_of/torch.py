@@ -1,4 +1,4 @@
-"""One time step of a LIF layer that keeps nothing of its own: potentials are made anew."""
+"""One time step of a LIF layer that keeps no potential: the backward recomputes it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from ratebp.ops.spike import slope_
 
 @dataclass(frozen=True)
 class Past:
-    """What the potential of a step follows from.
+    """What the potential of a time step is recomputed from.
 
     Attributes:
-        start: the potential that the first of `currents` came upon; None at rest.
-        currents: for each step since, and for this one, the one or two terms of its current.
-        midway: potentials, by the place of their step in `currents`, that the backward of a later
-            step met on its way and left for this one's. Shared by all steps since `start`.
+        start: the potential before the first of `currents`; None at rest.
+        currents: the one or two terms of the current of each time step since `start`, this one
+            last.
+        midway: potentials by the index of their time step in `currents`. The backward of a later
+            step recomputed them and stored them here for the backward of earlier ones. All steps
+            since `start` share it.
     """
 
     start: Tensor | None = None
@@ -34,17 +36,17 @@ class Past:
     midway: dict[int, Tensor] = field(default_factory=dict)
 
     def then(self, terms: tuple[Term, ...]) -> Past:
-        """Return what the potential follows from after one more step."""
+        """Return the `Past` after one more time step, whose current is the sum of `terms`."""
         return Past(self.start, (*self.currents, terms), self.midway)
 
 
 _Places = tuple[int, int | None, int | None]
-"""Where the tensors of a term are: spikes or xhat, weight, bias."""
+"""Indices of a term's tensors in the list of saved ones: spikes or xhat, weight, bias."""
 
 
 @dataclass(frozen=True)
 class _Way:
-    """A `Past` whose tensors are kept elsewhere, each once."""
+    """A `Past` with indices into a list of tensors, which holds each tensor once."""
 
     currents: tuple[tuple[_Places, ...], ...]
     shape: torch.Size
@@ -53,6 +55,8 @@ class _Way:
 
 
 class _StepOfTerms(torch.autograd.Function):
+    """`lif_step_of`; the backward recomputes the potentials from the past."""
+
     @staticmethod
     def forward(
         ctx: Any,
@@ -75,8 +79,9 @@ class _StepOfTerms(torch.autograd.Function):
         none = [None] * (2 + len(kept))
         dynamics: Dynamics = ctx.way.dynamics
         by_spikes, by_potential = grads
-        # To leave a potential takes the room that the norm before gives back at the end of this
-        # step; at the last step of all the first gradient by a potential takes it.
+        # A stored potential adds nothing to the peak: at the end of this step the norm before this
+        # neuron frees as much. At the last time step, where the backward begins, the gradient by
+        # the potential is allocated in that memory, so nothing is stored there.
         last, u = _potentials(start, kept, ctx.way, leave=by_potential is not None)
         du = _adjoint(u, by_spikes, by_potential, dynamics)
         if not ctx.needs_input_grad[1]:
@@ -93,10 +98,11 @@ def _adjoint(u: Tensor, ds: Tensor | None, later: Tensor | None, dynamics: Dynam
 def _potentials(
     start: Tensor | None, kept: list[Tensor], way: _Way, *, leave: bool
 ) -> tuple[Tensor | None, Tensor]:
-    """Return the last step's potential, None at rest, and this step's, in fresh memory.
+    """Return the potentials of the last step (None at rest) and of this one, recomputed.
 
-    The last step's may also be None where the temporal Jacobian does not depend on it. If `leave`,
-    one potential halfway is left to the backward of the steps before, which come next.
+    This step's potential is in fresh memory. The last step's may also be None where the temporal
+    Jacobian does not depend on it. If `leave` is true, one potential halfway is stored in
+    `way.midway` for the backward of earlier steps, which run next.
     """
     here = len(way.currents) - 1
     found = way.midway.pop(here, None)
@@ -115,7 +121,7 @@ def _potentials(
 
 
 def _sum(terms: tuple[_Places, ...], kept: list[Tensor], shape: torch.Size) -> Tensor:
-    """Return the current that the `terms` add up to, in fresh memory."""
+    """Return the sum of `terms`, the current of one time step, in fresh memory."""
     total: Tensor | None = None
     bits: list[Tensor] = []
     for places in terms:
@@ -141,8 +147,8 @@ def lif_step_of(
         current: input current of this step, ``[B, ...]``, float32 or wider.
         last: the last step's potential; None at the first step. It takes the gradient.
         dynamics: the layer's constants.
-        past: up to this step, whose current is the sum of the last terms; as far as they go back,
-            the backward runs the layer's element-wise part again.
+        past: what the potential follows from, this step's terms last; `current` is their sum. The
+            backward recomputes the layer's element-wise part from `past.start` on.
 
     Returns:
         Spikes and potential, both in the dtype of `current`.
@@ -171,7 +177,7 @@ def _check(current: Tensor, last: Tensor | None, past: Past) -> None:
 
 
 class _Kept:
-    """The tensors of terms, each once: the steps of a layer share weight and bias."""
+    """Collects the tensors of terms, each once: all steps of a layer share weight and bias."""
 
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
