@@ -86,6 +86,7 @@ def figures(kind: str, method: str, model: str, T: int) -> tuple[Row, ...] | str
     return found.rows
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.deep_but("tiny_resnet")
 @pytest.mark.parametrize(("method", "model", "T"), cases())
 def test_real_fake_and_meta_tensors_agree(method: str, model: str, T: int) -> None:

@@ -160,6 +160,7 @@ def test_the_published_scale_shows_in_the_norm_ratio_alone() -> None:
     assert scaled[key] == pytest.approx(one[key], rel=1e-12)
 
 
+@pytest.mark.deep
 def test_rate_points_the_better_along_bptt_the_more_steps() -> None:
     """Published nowhere; measured 0.9964, 0.9987, 0.9993 on one such network, not on every one."""
     two, four, eight = (cosine("rate_m", T, 0.2, networks=6) for T in (2, 4, 8))

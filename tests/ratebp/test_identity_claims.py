@@ -74,6 +74,7 @@ def test_itself_under_the_same_options_is_refused_at_discovery(tmp_path: Path) -
         assert "names another method or an oracle, one of them" in errors[name]
 
 
+@pytest.mark.deep
 def test_options_that_change_nothing_are_refused_by_the_contract(tmp_path: Path) -> None:
     file = plug_in(tmp_path, "idle", 'Identity("idle", options={"way": "other"})')
     done = contract(file, "two_ways")

@@ -61,6 +61,7 @@ def cache(settings: dict[str, str]) -> Path:
     return Path(settings["XDG_CACHE_HOME"])
 
 
+@pytest.mark.deep
 @NEEDS_KERNELS
 @pytest.mark.parametrize("words", ["{} -pipe", "env LC_ALL=C '{}'"])
 def test_cxx_is_read_as_a_shell_does(words: str, compiler: str, tmp_path: Path) -> None:
@@ -125,6 +126,7 @@ def test_a_library_that_others_may_write_is_not_loaded(
     assert kept(cache).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.deep
 @NEEDS_KERNELS
 @pytest.mark.parametrize("which", ["ratebp", "ratebp/*"])
 def test_a_folder_that_others_may_write_is_not_used(
