@@ -167,6 +167,7 @@ def test_rate_points_the_better_along_bptt_the_more_steps() -> None:
     assert 0.9 < two < four < eight < 1
 
 
+@pytest.mark.deep
 def test_online_methods_are_ordered_by_what_they_leave_out() -> None:
     """Measured before: SLTT 0.934, OTTT 0.950 at T = 4; TBPTT-2 and -3 0.955, 0.985 at T = 6."""
     sltt, ottt = (cosine(name, 4, 0.5) for name in ("sltt", "ottt_a"))
