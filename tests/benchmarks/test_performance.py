@@ -58,8 +58,8 @@ def test_targets_are_judged_by_the_figures(generator: ModuleType) -> None:
     rows = {row[1]: row for row in generator.targets(found)}
     assert rows["`bptt_m`"][6:] == ["met", "12.0", "12"]
     assert rows["`bptt_s`"][6:] == ["1.00 times", "13.0", "12: exceeded"]
-    found["sltt", 8] = found["resnet18", "sltt", 4]
-    found["ottt_a", 8] = (found["ottt_a", 4][0] + 1, 1, 1)
+    found["resnet18", "sltt", 8] = found["resnet18", "sltt", 4]
+    found["resnet18", "ottt_a", 8] = (found["resnet18", "ottt_a", 4][0] + 1, 1, 1)
     steady = {row[0]: row[-1] for row in generator.constant(found)}
     assert steady["`sltt`"] == "yes"
     assert steady["`ottt_a`"] == "no"
