@@ -14,16 +14,11 @@ GRADES: Final[tuple[Grade, ...]] = ("good", "fair", "bad")
 class Examination:
     """One examined thing.
 
-    Attributes
-    ----------
-    topic:
-        A word or two: "load", "step noise".
-    verdict:
-        One of `GRADES`.
-    found:
-        What was seen, with figures.
-    advice:
-        What to do about it; empty where nothing needs doing.
+    Attributes:
+        topic: A word or two: "load", "step noise".
+        verdict: one of `GRADES`.
+        found: what was seen, with figures.
+        advice: what to do about it; empty where nothing needs doing.
     """
 
     topic: str

@@ -65,10 +65,8 @@ class _Process:
 class Job:
     """Runs the processes of one job and keeps their values.
 
-    Attributes
-    ----------
-    values:
-        In the order in which they were measured.
+    Attributes:
+        values: in the order in which they were measured.
     """
 
     def __init__(
@@ -88,10 +86,8 @@ class Job:
     def rehearse(self, side: Version, cells: Iterable[Cell]) -> dict[Cell, str]:
         """Run each cell once, for nothing but the caches; why those cannot be trained that cannot.
 
-        Raises
-        ------
-        SideError
-            If a process fails twice.
+        Raises:
+            SideError: if a process fails twice.
         """
         arm = Arm("rehearsal", side, side, tuple(dict.fromkeys(cells)))
         outcomes = self._run([_Process(arm, cell, 0, False) for cell in arm.cells])
@@ -106,10 +102,8 @@ class Job:
     def measure(self, arms: Sequence[Arm], pairs: range) -> None:
         """Measure these pairs of these arms, all arms in turn within a pair.
 
-        Raises
-        ------
-        SideError
-            If a process fails twice, or refuses its cell.
+        Raises:
+            SideError: if a process fails twice, or refuses its cell.
         """
         slots = [slot for pair in pairs for arm in arms for slot in _slots(arm, pair)]
         for slot, outcome in self._run(slots):

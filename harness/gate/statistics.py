@@ -53,10 +53,8 @@ class Shift:
 def averages(differences: ArrayLike) -> NDArray[np.float64]:
     """The n(n+1)/2 averages of two differences, each with itself too, sorted (Walsh averages).
 
-    Raises
-    ------
-    ValueError
-        Unless there is at least one difference and all are finite.
+    Raises:
+        ValueError: unless there is at least one difference and all are finite.
     """
     d = np.asarray(differences, dtype=np.float64)
     if d.ndim != 1 or d.size == 0 or not np.all(np.isfinite(d)):
@@ -167,10 +165,8 @@ def judge(families: Mapping[str, ArrayLike], margin: float) -> dict[str, Shift]:
 def combine(cells: Sequence[ArrayLike]) -> NDArray[np.float64]:
     """A family's differences: pair by pair the mean over its cells, `[cells, pairs]` to `[pairs]`.
 
-    Raises
-    ------
-    ValueError
-        If the cells have unequal numbers of pairs.
+    Raises:
+        ValueError: if the cells have unequal numbers of pairs.
     """
     arrays = [np.asarray(cell, dtype=np.float64) for cell in cells]
     if len({array.size for array in arrays}) != 1:

@@ -41,14 +41,11 @@ class SideError(HarnessError):
 class Version:
     """One version of the code.
 
-    Attributes
-    ----------
-    name, commit:
-        What the user called it, and what git says (with `+` for uncommitted changes).
-    folder:
-        Where its packages are.
-    settings:
-        Further environment variables of its processes.
+    Attributes:
+        name, commit: what the user called it, and what git says (with `+` for uncommitted
+            changes).
+        folder: where its packages are.
+        settings: further environment variables of its processes.
     """
 
     name: str
@@ -66,20 +63,16 @@ class Version:
     def module(self, file: str) -> str:
         """How this side imports a module of the harness, by the name of its file.
 
-        Raises
-        ------
-        SideError
-            If there is no such file, or more than one.
+        Raises:
+            SideError: if there is no such file, or more than one.
         """
         return ".".join(self._place(file).relative_to(self.folder).with_suffix("").parts)
 
     def version(self, file: str, name: str) -> int:
         """The whole number that a module of the harness defines, read from its source.
 
-        Raises
-        ------
-        SideError
-            If there is none.
+        Raises:
+            SideError: if there is none.
         """
         path = self._place(file)
         with contextlib.suppress(OSError, SyntaxError, ValueError):
@@ -117,15 +110,12 @@ def checkouts(base: str, head: str | None, repository: Path = Path()) -> Iterato
 
     They go on Ctrl-C, SIGTERM and SIGHUP too, which are raised as `KeyboardInterrupt`.
 
-    Parameters
-    ----------
-    base, head:
-        Commits, branches or tags; `head` None means the files of the checkout as they are.
+    Args:
+        base, head: commits, branches or tags; `head` None means the files of the checkout as they
+            are.
 
-    Raises
-    ------
-    SideError
-        If git does not know a name, or a side lacks the packages.
+    Raises:
+        SideError: if git does not know a name, or a side lacks the packages.
     """
     root = Path(_git(repository, "rev-parse", "--show-toplevel"))
     with (
@@ -205,10 +195,8 @@ def _commit(root: Path, name: str) -> str:
 def _git(folder: Path, *words: str) -> str:
     """What git prints.
 
-    Raises
-    ------
-    SideError
-        If git is absent or refuses.
+    Raises:
+        SideError: if git is absent or refuses.
     """
     try:
         return git(folder, *words)

@@ -28,18 +28,13 @@ _GUEST: Final = 8
 class ClockReading:
     """The CPU at one moment.
 
-    Attributes
-    ----------
-    wall, own:
-        Seconds since some start, and CPU seconds of this process.
-    mhz:
-        Highest clock of the CPUs that this process may use: that of the busy one.
-    load:
-        Runnable tasks of the machine, averaged over the last minute.
-    celsius:
-        Hottest sensor of the CPU.
-    ticks:
-        Clock ticks of all CPUs since boot: busy with anything, stolen by the hypervisor, and all.
+    Attributes:
+        wall, own: seconds since some start, and CPU seconds of this process.
+        mhz: highest clock of the CPUs that this process may use: that of the busy one.
+        load: runnable tasks of the machine, averaged over the last minute.
+        celsius: hottest sensor of the CPU.
+        ticks: clock ticks of all CPUs since boot: busy with anything, stolen by the hypervisor,
+            and all.
     """
 
     wall: float
@@ -65,13 +60,11 @@ def look(root: Path = _ROOT) -> ClockReading:
 def between(before: ClockReading, after: ClockReading) -> dict[str, Any]:
     """Facts about the stretch between two looks.
 
-    Returns
-    -------
-    dict
-        `before` and `after`: `mhz`, `load`, `celsius`. `own_share`: CPU seconds of this process
-        per second; well below its number of threads, somebody else had the core. `others`: cores
-        that all other processes kept busy, on average. `steal`: share of the machine's time that
-        its hypervisor gave to others. `throttled`: whether the clock fell by more than a quarter.
+    Returns:
+        `before` and `after`: `mhz`, `load`, `celsius`. `own_share`: CPU seconds of this process per
+        second; well below its number of threads, somebody else had the core. `others`: cores that
+        all other processes kept busy, on average. `steal`: share of the machine's time that its
+        hypervisor gave to others. `throttled`: whether the clock fell by more than a quarter.
     """
     wall = max(after.wall - before.wall, 1e-9)
     own = after.own - before.own

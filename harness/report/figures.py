@@ -32,16 +32,11 @@ def by_steps(
 
     Both axes are logarithmic; `scales` has what makes them linear.
 
-    Parameters
-    ----------
-    costs:
-        Frame of `estimates.estimate`.
-    view:
-        "absolute" or "ratio".
-    methods:
-        Labels in legend order.
-    laws:
-        What the absolute view draws as curves, by method.
+    Args:
+        costs: frame of `estimates.estimate`.
+        view: "absolute" or "ratio".
+        methods: labels in legend order.
+        laws: what the absolute view draws as curves, by method.
     """
     rows = sorted(_rows(costs, quantity), key=lambda row: row["T"])
     value = "ratio" if view == "ratio" else "value"

@@ -57,16 +57,11 @@ def render(
 ) -> str:
     """The whole document. It asks for nothing from anywhere: scripts and styles are inside.
 
-    Parameters
-    ----------
-    trials:
-        Every trial that the report covers.
-    sheets:
-        What is shown of each group of comparable trials.
-    looks:
-        Signs of each method label.
-    about:
-        What stands around the figures.
+    Args:
+        trials: every trial that the report covers.
+        sheets: what is shown of each group of comparable trials.
+        looks: signs of each method label.
+        about: what stands around the figures.
     """
     bodies = [group_html(sheet, looks) for sheet in sheets]
     body = [

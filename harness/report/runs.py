@@ -26,14 +26,10 @@ class RunTables:
 def read(folder: Path, *, mix: bool = False) -> RunTables:
     """Read a run's folder.
 
-    Raises
-    ------
-    StoreError
-        If the folder holds no results.
-    ReportError
-        If no trial of the sweep has finished.
-    MixedError
-        If the trials do not belong together and `mix` is not set.
+    Raises:
+        StoreError: if the folder holds no results.
+        ReportError: if no trial of the sweep has finished.
+        MixedError: if the trials do not belong together and `mix` is not set.
     """
     if (folder / "trials").is_dir():
         store = _Keeping(folder)

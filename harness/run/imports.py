@@ -16,15 +16,11 @@ from typing import Final
 class Imports:
     """What a file says.
 
-    Attributes
-    ----------
-    names:
-        What it imports, with the leading dots of relative imports. `from a import b` is both `a`
-        and `a.b`, as nobody knows which of them is a module.
-    computed:
-        Whether it imports by names that it makes up.
-    texts:
-        Every string literal in it.
+    Attributes:
+        names: what it imports, with the leading dots of relative imports. `from a import b` is
+            both `a` and `a.b`, as nobody knows which of them is a module.
+        computed: whether it imports by names that it makes up.
+        texts: every string literal in it.
     """
 
     names: frozenset[str] = frozenset()

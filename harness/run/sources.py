@@ -76,19 +76,13 @@ Files = Mapping[str, Path]
 class Sources:
     """The code of a project's trials, as its files were when they were first looked at.
 
-    Parameters
-    ----------
-    methods:
-        By name: the file of each method, plug-ins among them.
-    path:
-        Folders in which a trial's process looks for what is not of the project, in order.
-    root:
-        The folder that holds the project's packages.
+    Args:
+        methods: by name: the file of each method, plug-ins among them.
+        path: folders in which a trial's process looks for what is not of the project, in order.
+        root: the folder that holds the project's packages.
 
-    Raises
-    ------
-    CatalogueError
-        From every method, if a file of the code is not there.
+    Raises:
+        CatalogueError: from every method, if a file of the code is not there.
     """
 
     def __init__(

@@ -70,14 +70,11 @@ class BrokenPlugin:
 class Catalogue:
     """Everything the library offers.
 
-    Attributes
-    ----------
-    digest:
-        Of the library's source without the methods.
-    operators:
-        By type of device, and "eager" or "compiled": which operators run where nobody says which.
-    path:
-        Folders in which a process that has loaded the library looks for modules.
+    Attributes:
+        digest: of the library's source without the methods.
+        operators: by type of device, and "eager" or "compiled": which operators run where nobody
+            says which.
+        path: folders in which a process that has loaded the library looks for modules.
     """
 
     version: str
@@ -97,10 +94,8 @@ class Catalogue:
 def load(command: Sequence[str] = COMMAND) -> Catalogue:
     """Ask the library, in a child process.
 
-    Raises
-    ------
-    CatalogueError
-        If the child fails, takes too long or prints something else.
+    Raises:
+        CatalogueError: if the child fails, takes too long or prints something else.
     """
     try:
         return parse(json.loads(_printed(command)))
@@ -133,10 +128,8 @@ def _printed(command: Sequence[str]) -> bytes:
 def parse(plain: Mapping[str, Any]) -> Catalogue:
     """Make a `Catalogue` of the decoded JSON document; unknown newer keys are ignored.
 
-    Raises
-    ------
-    CatalogueError
-        If a key is missing.
+    Raises:
+        CatalogueError: if a key is missing.
     """
     try:
         methods = [_method(entry) for entry in plain["methods"]]

@@ -16,13 +16,11 @@ from harness.trend.steps import Step
 class SeriesStep:
     """One step of one series.
 
-    Attributes
-    ----------
-    last, first:
-        Commits of the last run before the step and of the first one after it; None outside git.
-    commits:
-        What git lists between them, the newest first, one line each; empty if git does not know
-        both of them.
+    Attributes:
+        last, first: commits of the last run before the step and of the first one after it; None
+            outside git.
+        commits: what git lists between them, the newest first, one line each; empty if git does
+            not know both of them.
     """
 
     series: Series

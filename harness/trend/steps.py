@@ -44,10 +44,8 @@ class Step:
 def find(values: Sequence[float]) -> list[Step]:
     """The steps of a series in time order.
 
-    Raises
-    ------
-    ValueError
-        If a value is not a positive number.
+    Raises:
+        ValueError: if a value is not a positive number.
     """
     array = np.asarray(values, dtype=np.float64)
     if not np.all(np.isfinite(array) & (array > 0)):

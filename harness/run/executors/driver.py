@@ -39,14 +39,10 @@ _SAMPLED: Final = ("memory",)
 class DeviceWatch:
     """Reads one device around one trial.
 
-    Attributes
-    ----------
-    uuid:
-        The device's, or None where it is unknown.
-    foreign:
-        Processes of others by id: when each was seen first.
-    unlocked:
-        Why nothing keeps other runs off the device, or None.
+    Attributes:
+        uuid: the device's, or None where it is unknown.
+        foreign: processes of others by id: when each was seen first.
+        unlocked: why nothing keeps other runs off the device, or None.
     """
 
     def __init__(self, device: gpu.Device | gpu.Absent, probe: str) -> None:

@@ -42,14 +42,11 @@ class LocalExecutor:
     A trial on a GPU has it for itself: other runs on this machine are waited for, other programs
     make it invalid (see `harness.run.executors.driver`).
 
-    Parameters
-    ----------
-    command:
-        What to start; the paths of the specification and of the answer are appended.
-    grace_s:
-        Seconds between SIGTERM and SIGKILL for a trial past its deadline.
-    notice:
-        Is told, in the calling thread, that a trial waits for another run to leave its GPU.
+    Args:
+        command: what to start; the paths of the specification and of the answer are appended.
+        grace_s: seconds between SIGTERM and SIGKILL for a trial past its deadline.
+        notice: is told, in the calling thread, that a trial waits for another run to leave its
+            GPU.
     """
 
     def __init__(
@@ -71,12 +68,9 @@ class LocalExecutor:
 
         The files of the attempt are left in `folder`, whose former content is removed.
 
-        Raises
-        ------
-        StoreError
-            If `folder` cannot be written.
-        TrialStopped
-            If `stop` was called before the trial ended.
+        Raises:
+            StoreError: if `folder` cannot be written.
+            TrialStopped: if `stop` was called before the trial ended.
         """
         _ask(spec, folder)
         if spec.cell.device == "cpu":
@@ -99,10 +93,8 @@ class LocalExecutor:
     def _pause(self, seconds: float) -> None:
         """Sleep before a trial, not during one.
 
-        Raises
-        ------
-        TrialStopped
-            If `stop` was called.
+        Raises:
+            TrialStopped: if `stop` was called.
         """
         if self._stopped:
             raise TrialStopped

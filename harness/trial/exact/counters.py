@@ -110,10 +110,8 @@ class Operations(TorchDispatchMode):
     def total(self, phase: str | None = None) -> Cost:
         """Cost of one phase so far, or of everything, also what ran in no phase.
 
-        Raises
-        ------
-        KeyError
-            For a phase never entered.
+        Raises:
+            KeyError: for a phase never entered.
         """
         parts = [self._phases[phase]] if phase else [self._outside, *self._phases.values()]
         return sum(parts, Cost())
@@ -132,10 +130,8 @@ class Operations(TorchDispatchMode):
     ) -> None:
         """Count one operator that just ran.
 
-        Raises
-        ------
-        TrialError
-            If nobody has said what the operator costs.
+        Raises:
+            TrialError: if nobody has said what the operator costs.
         """
         try:
             kind = self._kinds[func]

@@ -58,12 +58,10 @@ class Energy(Probe):
     def measure(self, bench: Bench) -> Reading:
         """Measure the power at rest, warm up, then read the counter around windows of steps.
 
-        Raises
-        ------
-        AbsentError
-            If there is no counter that counts this device alone, or it does not move.
-        TrialError
-            If the step leaves out a phase, its loss is not finite, or the counter goes backwards.
+        Raises:
+            AbsentError: if there is no counter that counts this device alone, or it does not move.
+            TrialError: if the step leaves out a phase, its loss is not finite, or the counter goes
+                backwards.
         """
         bench.alone()
         with counter_of(bench.device) as counter:
@@ -91,10 +89,8 @@ class Energy(Probe):
 def counter_of(device: torch.device) -> Iterator[EnergyCounter]:
     """The counter of the device that a bench computes on.
 
-    Raises
-    ------
-    AbsentError
-        If there is none, or it may not be read.
+    Raises:
+        AbsentError: if there is none, or it may not be read.
     """
     if device.type == "cpu":
         yield rapl.packages(rapl.ROOT)
