@@ -42,15 +42,11 @@ class Difference:
 class Finding:
     """What autocast does to one method.
 
-    Attributes
-    ----------
-    bfloat16, float32:
-        Against float32, and against float64.
-    flipped:
-        The mean over layers and steps of how much the firing rate moved, at least the share of
-        spikes that flipped one way more than the other.
-    kept:
-        Bytes that autograd keeps, by type.
+    Attributes:
+        bfloat16, float32: against float32, and against float64.
+        flipped: the mean over layers and steps of how much the firing rate moved, at least the
+            share of spikes that flipped one way more than the other.
+        kept: bytes that autograd keeps, by type.
     """
 
     bfloat16: Difference

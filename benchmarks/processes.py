@@ -29,19 +29,13 @@ _ROOT = Path(__file__).parents[1]
 def answers(function: str, request: dict[str, Any], count: int) -> Iterator[Any]:
     """Call ``function(request)`` in `count` processes, one after the other.
 
-    Parameters
-    ----------
-    function:
-        ``package.module:name``; takes the request and returns what JSON can hold.
-    request:
-        Plain values.
-    count:
-        How many processes.
+    Args:
+        function: ``package.module:name``; takes the request and returns what JSON can hold.
+        request: plain values.
+        count: how many processes.
 
-    Raises
-    ------
-    HarnessError
-        If the function raised one (its message), or the process died.
+    Raises:
+        HarnessError: if the function raised one (its message), or the process died.
     """
     for _ in range(count):
         with tempfile.TemporaryDirectory(prefix="ratebp-benchmark-") as folder:

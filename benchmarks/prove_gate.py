@@ -29,7 +29,7 @@ from rich.console import Console
 
 from harness.console.progress import PlainProgress
 from harness.gate.time import PLACEBO, TimeRequest, compare
-from harness.gate.worktrees import Sides, checkouts
+from harness.gate.worktrees import Versions, checkouts
 from harness.outcome import Outcome
 from harness.spec import TrialSpec
 
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
     return 0 if right == asked.runs else 1
 
 
-def one(sides: Sides, sweep: str, slower: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def one(sides: Versions, sweep: str, slower: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """One run of the tier: its line, and a line for each process."""
     started, clock, load = datetime.now(UTC), time.monotonic(), os.getloadavg()[0]
     request = TimeRequest("HEAD", "HEAD", everything=True, families=("exact",), sweep=sweep)

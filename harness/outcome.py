@@ -25,18 +25,12 @@ UNREADABLE: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, R
 class Outcome:
     """How one attempt at a trial ended.
 
-    Attributes
-    ----------
-    status:
-        One of `STATUSES`.
-    error:
-        Why it is not "ok".
-    rows, facts:
-        The figures, and what else the process said of itself.
-    started:
-        When the process began, an ISO 8601 time; empty where nobody has noted it.
-    seconds:
-        How long it lived, or worked on the cell.
+    Attributes:
+        status: one of `STATUSES`.
+        error: why it is not "ok".
+        rows, facts: the figures, and what else the process said of itself.
+        started: when the process began, an ISO 8601 time; empty where nobody has noted it.
+        seconds: how long it lived, or worked on the cell.
     """
 
     status: str
@@ -54,10 +48,8 @@ class Outcome:
     def figure(self, metric: str, phase: str = "step") -> int:
         """One exact figure, in the unit of its row.
 
-        Raises
-        ------
-        KeyError
-            If there is no such row, as in an outcome whose status is not "ok".
+        Raises:
+            KeyError: if there is no such row, as in an outcome whose status is not "ok".
         """
         found = self.row(metric, phase)
         if found is None:
@@ -82,10 +74,8 @@ class Outcome:
     def from_text(cls, text: str) -> Outcome:
         """Read a process's answer: JSON as `to_json` gives it, and perhaps its `seconds`.
 
-        Raises
-        ------
-        Exception
-            One of `UNREADABLE`, if it is no such answer.
+        Raises:
+            Exception: one of `UNREADABLE`, if it is no such answer.
         """
         plain = json.loads(text)
         if plain["status"] not in STATUSES:

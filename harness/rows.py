@@ -30,25 +30,18 @@ _PHASE = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*")
 class Row:
     """One metric in one phase: every sample, in the order in which it was taken.
 
-    Parameters
-    ----------
-    metric:
-        Dotted lower-case name, `group.quantity`, for example `mem.live_peak`.
-    phase:
-        Part of the step or run that the figure belongs to, for example `forward` or `step`; for a
-        figure of one layer, the path of its module or parameter, for example `layer1.0.conv1`.
-    unit:
-        One of `UNITS`: seconds, bytes, joules, floating-point operations, or a pure number.
-    kind:
-        How the figure may be compared: `exact` by equality, `banded` within a tolerance, `noisy`
-        by intervals over processes, `outcome` reported.
-    values:
-        Finite numbers, at least one; whole numbers where the kind is `exact`.
+    Args:
+        metric: dotted lower-case name, `group.quantity`, for example `mem.live_peak`.
+        phase: part of the step or run that the figure belongs to, for example `forward` or `step`;
+            for a figure of one layer, the path of its module or parameter, for example
+            `layer1.0.conv1`.
+        unit: one of `UNITS`: seconds, bytes, joules, floating-point operations, or a pure number.
+        kind: how the figure may be compared: `exact` by equality, `banded` within a tolerance,
+            `noisy` by intervals over processes, `outcome` reported.
+        values: finite numbers, at least one; whole numbers where the kind is `exact`.
 
-    Raises
-    ------
-    RowError
-        If any of the above does not hold.
+    Raises:
+        RowError: if any of the above does not hold.
     """
 
     metric: str
@@ -90,10 +83,8 @@ class Row:
     def from_json(cls, plain: Mapping[str, Any]) -> Row:
         """Inverse of `to_json`; unknown newer keys are ignored.
 
-        Raises
-        ------
-        RowError
-            If a key is missing or a value breaks the schema.
+        Raises:
+            RowError: if a key is missing or a value breaks the schema.
         """
         try:
             values = tuple(plain["values"])

@@ -87,23 +87,17 @@ class Training:
 class Axis:
     """What everything that reads or groups cells must know of one of their fields.
 
-    Attributes
-    ----------
-    name, default:
-        As the field has them; `MISSING` without a default.
-    legal:
-        The words that it may be, in a sweep file a list of them; none for axes of another kind.
-    later:
-        It came after the first results. At its default, which those had, it is left out of ids
-        and of labels.
-    splits:
-        Trials that differ in it never stand in one figure or estimate.
-    pooled:
-        Neither splits figures nor names their lines and points: seeds, and budgets of training.
-    counted:
-        Exact figures depend on it.
-    number:
-        It is a whole number.
+    Attributes:
+        name, default: as the field has them; `MISSING` without a default.
+        legal: the words that it may be, in a sweep file a list of them; none for axes of another
+            kind.
+        later: it came after the first results. At its default, which those had, it is left out of
+            ids and of labels.
+        splits: trials that differ in it never stand in one figure or estimate.
+        pooled: neither splits figures nor names their lines and points: seeds, and budgets of
+            training.
+        counted: exact figures depend on it.
+        number: it is a whole number.
     """
 
     name: str

@@ -79,7 +79,7 @@ def _split(a: Tensor) -> tuple[Tensor, Tensor]:
     return a[0] + mean, offset - mean
 
 
-class _Sides:
+class _LayerSums:
     """What one layer adds up; a layer that is called twice counts like two."""
 
     def __init__(self, unseen: str) -> None:
@@ -110,7 +110,7 @@ def _cosine(left: float, right: float, both: float) -> float | str:
 
 
 class _WatchedLIF(ScanLIF):
-    def __init__(self, lif: LIF, timesteps: int, sides: _Sides) -> None:
+    def __init__(self, lif: LIF, timesteps: int, sides: _LayerSums) -> None:
         super().__init__(lif, timesteps)
         self.sides = sides
 
@@ -130,7 +130,9 @@ class _WatchedLIF(ScanLIF):
 
 
 class _WatchedSynapse(Leaf):
-    def __init__(self, layer: nn.Module, geometry: Geometry, timesteps: int, sides: _Sides) -> None:
+    def __init__(
+        self, layer: nn.Module, geometry: Geometry, timesteps: int, sides: _LayerSums
+    ) -> None:
         super().__init__()
         self.layer = layer
         self.geometry = geometry
@@ -201,21 +203,21 @@ def assumptions(
             that changes a buffer in its forward: all time steps run at once.
     """
     Reader(model, "the measurement", {Need.NEURONS, Need.STILL}).sees(x)
-    sides: dict[str, tuple[str, _Sides]] = {}
+    sides: dict[str, tuple[str, _LayerSums]] = {}
 
     def neuron(layer: nn.Module, path: str) -> nn.Module:
         if not isinstance(layer, LIF):
-            sides[path] = "a1", _Sides(f"kappa is not defined for {type(layer).__name__}")
+            sides[path] = "a1", _LayerSums(f"kappa is not defined for {type(layer).__name__}")
             return scan_neuron(layer, len(x))
-        sides[path] = "a1", _Sides("no gradient reaches this neuron")
+        sides[path] = "a1", _LayerSums("no gradient reaches this neuron")
         return _WatchedLIF(layer, len(x), sides[path][1])
 
     def synapse(layer: nn.Module, path: str) -> nn.Module:
         geometry = geometry_of(layer)
         if geometry is None:
-            sides[path] = "a2", _Sides(f"no rule for {type(layer).__name__}")
+            sides[path] = "a2", _LayerSums(f"no rule for {type(layer).__name__}")
             return layer
-        sides[path] = "a2", _Sides("no gradient reaches this synapse")
+        sides[path] = "a2", _LayerSums("no gradient reaches this synapse")
         return _WatchedSynapse(layer, geometry, len(x), sides[path][1])
 
     norm = norm_rule("multi", len(x))

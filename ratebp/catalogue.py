@@ -15,7 +15,7 @@ from typing import Any
 
 import ratebp
 from ratebp import methods, models, surrogates
-from ratebp.methods import Entry
+from ratebp.methods import MethodEntry
 from ratebp.ops.backends import preferred
 
 
@@ -45,7 +45,7 @@ def _operators(kind: str) -> dict[str, str]:
     }
 
 
-def _method(entry: Entry) -> dict[str, Any]:
+def _method(entry: MethodEntry) -> dict[str, Any]:
     cls, info = entry.cls, entry.cls.info
     return {
         "name": entry.name,

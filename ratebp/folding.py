@@ -81,7 +81,7 @@ def refuse_changes(method: str, graph: Graph, again: Graph) -> None:
         BindError: naming the operation, its line and a way out.
     """
     pairs = zip(graph.nodes, again.nodes, strict=False)
-    node = next((each for each, twin in pairs if not _same(each, twin, numbers=True)), None)
+    node = next((each for each, other in pairs if not _same(each, other, numbers=True)), None)
     if node is not None:
         raise BindError(
             f"{method} relies on a forward that is the same each time, but {shown(node)} differs "
@@ -90,30 +90,30 @@ def refuse_changes(method: str, graph: Graph, again: Graph) -> None:
         )
 
 
-def refuse_numbers(method: str, graph: Graph, other: Graph) -> None:
+def refuse_numbers(method: str, graph: Graph, larger: Graph) -> None:
     """Refuse a model that takes the number of samples for a value: folded, it is T times as large.
 
     Args:
         method: what to call it.
         graph: of the model, with shapes.
-        other: of the same model, with another number of samples.
+        larger: of the same model, with another number of samples.
 
     Raises:
         BindError: naming the operation, its line and a way out.
     """
-    for node, twin in zip(graph.nodes, other.nodes, strict=False):
+    for node, other in zip(graph.nodes, larger.nodes, strict=False):
         shaped = node.name in MOVES or node.name in SHAPED or node.name in RANDOM_FACTORIES
-        if not _same(node, twin, numbers=not shaped) or _grows(node, twin):
+        if not _same(node, other, numbers=not shaped) or _grows(node, other):
             raise BindError(
                 f"{method} puts time steps (or traces) side by side in the batch, but "
                 f"{shown(node)} depends on the number of samples. Use a constant, or {EXACT}."
             )
 
 
-def _same(node: Node, twin: Node, *, numbers: bool) -> bool:
+def _same(node: Node, other: Node, *, numbers: bool) -> bool:
     """Are they one operation, called with the same `numbers` where these count?"""
-    alike = node.name == twin.name and node.path == twin.path
-    return alike and (not numbers or _numbers(node) == _numbers(twin))
+    alike = node.name == other.name and node.path == other.path
+    return alike and (not numbers or _numbers(node) == _numbers(other))
 
 
 def _numbers(node: Node) -> list[object]:
@@ -128,9 +128,9 @@ def _flat(value: object) -> Iterator[object]:
         yield value
 
 
-def _grows(node: Node, twin: Node) -> bool:
+def _grows(node: Node, other: Node) -> bool:
     """Does another dimension than that of the samples depend on their number?"""
-    sizes = [*zip(node.shape or (), twin.shape or (), strict=False)]
+    sizes = [*zip(node.shape or (), other.shape or (), strict=False)]
     return node.signal and sum(a != b for a, b in sizes) > 1
 
 

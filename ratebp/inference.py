@@ -75,7 +75,7 @@ def mean_logits(net: View, x: Tensor) -> Tensor:
     net.module.eval()
     first, *others = x.unbind(0)
     with torch.no_grad(), net.sequence():
-        with _called_once(net.module):
+        with _refusing_second_calls(net.module):
             total = of_samples(net(first), len(first))
         for now in others:
             total = total + of_samples(net(now), len(now))
@@ -83,7 +83,7 @@ def mean_logits(net: View, x: Tensor) -> Tensor:
 
 
 @contextmanager
-def _called_once(net: nn.Module) -> Iterator[None]:
+def _refusing_second_calls(net: nn.Module) -> Iterator[None]:
     """Refuse a leaf with a state that runs twice in one time step: inference reads no graph."""
     calls: Counter[str] = Counter()
 

@@ -19,12 +19,12 @@ class Leaf(nn.Module):
 
     Attributes:
         stateful: whether it keeps something from call to call.
-        once: whether, of folded time steps ``[T*B, ...]``, it also takes a single one ``[B, ...]``
-            that stands for all of them (`View.over_time`).
+        takes_one_step: whether, in place of T equal time steps ``[T*B, ...]``, it also takes one of
+            them ``[B, ...]`` (`View.over_time`).
     """
 
     stateful = False
-    once = False
+    takes_one_step = False
 
     def reset(self) -> None:
         """Forget what was kept from an earlier sequence."""
@@ -44,7 +44,7 @@ class Folded(Leaf):
         batch: B of the sequence that runs, None between sequences.
     """
 
-    once = True
+    takes_one_step = True
     timesteps: int
     batch: int | None = None
 

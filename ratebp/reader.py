@@ -193,7 +193,7 @@ def _contradiction(held: Wiring, found: Wiring) -> str | None:
                 return f"`{path}` has {question} {_words(claim)}, not {_words(facts.get(path))}"
     for path in found.calls.keys() - held.calls.keys():
         return f"`{path}` is called, which is not said"
-    for question in ("only_norms", "once", "means"):
+    for question in ("only_norms", "constant_input", "means"):
         for path in getattr(held, question) - getattr(found, question):
             return f"`{path}` is not among {question}"
     for path in found.measured - held.measured:

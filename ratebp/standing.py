@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ratebp.leaves import Leaf
 
 _EVERY = frozenset(dir(nn.Module()))
-_PROTOCOL = _EVERY | {"reset", "detach", "stateful", "once"}
+_PROTOCOL = _EVERY | {"reset", "detach", "stateful", "takes_one_step"}
 """What a variant has in its own right."""
 
 _LIBRARIES = ("torch.", "ratebp.")
@@ -43,7 +43,7 @@ class Facade(Leaf):
         """Take the variant."""
         super().__init__()
         self._stand_in = variant
-        self.stateful, self.once = variant.stateful, variant.once
+        self.stateful, self.takes_one_step = variant.stateful, variant.takes_one_step
 
     def forward(self, *inputs: Tensor) -> Any:
         """Return what the variant makes of the input."""

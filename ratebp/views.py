@@ -53,7 +53,7 @@ class View:
         pairs: list[tuple[nn.Module, nn.Module]],
         module: nn.Module,
         *,
-        once: bool = False,
+        one_step: bool = False,
     ) -> None:
         """Keep the finished `module`.
 
@@ -61,10 +61,10 @@ class View:
             model: what the view is of.
             pairs: of a module of the model and its copy.
             module: the copied tree.
-            once: whether it takes one folded time step in place of T equal ones.
+            one_step: whether it can run one time step ``[B, ...]`` in place of T equal ones.
         """
         self.module = module
-        self._once = once
+        self._one_step = one_step
         self._leaves = [m for m in module.modules() if isinstance(m, Leaf)]
         self._pairs = pairs
         self._name = type(model).__name__
@@ -87,7 +87,7 @@ class View:
             leaf.batch = x.shape[1]
         try:
             # Each step of an input that asks for its gradient has one of its own.
-            constant = self._once and x.stride(0) == 0 and not x.requires_grad
+            constant = self._one_step and x.stride(0) == 0 and not x.requires_grad
             out = self(x[0] if constant else x.flatten(0, 1))
             steps: Tensor = of_samples(out, len(x) * x.shape[1]).unflatten(0, (len(x), -1))
             return steps
@@ -134,9 +134,9 @@ class View:
 
     def follow(self) -> None:
         """Follow the model's training flags."""
-        for origin, twin in self._pairs:
-            if twin.training != origin.training:  # a module's assignments are slow
-                twin.training = origin.training
+        for origin, copied in self._pairs:
+            if copied.training != origin.training:  # a module's assignments are slow
+                copied.training = origin.training
 
     def no_sync(self) -> AbstractContextManager[None]:
         """Return DDP's `no_sync` when the view is wrapped in it, else nothing."""
@@ -207,7 +207,7 @@ def view(
     called = None if wiring is None else {id(modules.get(path)) for path in wiring.calls}
     for path, leaf in tree.named_modules():
         leaf.__dict__["_place"] = path
-    origins = {id(twin): origin for origin, twin in pairs}
+    origins = {id(copied): origin for origin, copied in pairs}
     variants: dict[int, nn.Module] = {}
     swapped: list[str] = []
     for path, leaf in list(tree.named_modules(remove_duplicate=False)):
@@ -225,9 +225,11 @@ def view(
                 pairs.append((origins[id(leaf)], variant))
         tree = _put(tree, path, variants[id(leaf)])
         swapped.append(path)
-    once = wiring is not None and _runs_once(tree, wiring)
+    one_step = wiring is not None and _takes_one_step(tree, wiring)
     tree = _contained(tree, containers or {})
-    return View(model, pairs, wrap(tree, builds_graph) if wrap is not None else tree, once=once)
+    return View(
+        model, pairs, wrap(tree, builds_graph) if wrap is not None else tree, one_step=one_step
+    )
 
 
 def _contained(tree: nn.Module, containers: Mapping[str, Container]) -> nn.Module:
@@ -237,10 +239,10 @@ def _contained(tree: nn.Module, containers: Mapping[str, Container]) -> nn.Modul
     return tree
 
 
-def _runs_once(tree: nn.Module, wiring: Wiring) -> bool:
+def _takes_one_step(tree: nn.Module, wiring: Wiring) -> bool:
     """Do all leaves that one step could run instead of T take it?"""
-    variants = [m for path in wiring.once for m in tree.get_submodule(path).modules()]
-    return bool(variants) and all(m.once for m in variants if isinstance(m, Leaf))
+    variants = [m for path in wiring.constant_input for m in tree.get_submodule(path).modules()]
+    return bool(variants) and all(m.takes_one_step for m in variants if isinstance(m, Leaf))
 
 
 def _put(tree: nn.Module, path: str, variant: nn.Module) -> nn.Module:

@@ -50,9 +50,10 @@ class Wiring:
             else, are its input; absent for any other input.
         readers: for a leaf, the leaves that take its output, alone or as a term of a sum; absent if
             anything else takes it, so that nobody else can change it in place.
-        once: the leaves up to the first neurons, and these, if all operations before them treat
-            samples alike or normalise them, and nothing else takes what they make: of a constant
-            input, one time step of it stands for all. Empty otherwise.
+        constant_input: the leaves up to the first neurons, and these neurons: their input is equal
+            at every time step if the model's is, so one step of it may run in place of T. Empty if
+            an operation before those neurons treats samples unlike, or if anything else takes what
+            these leaves give.
         means: the leaves whose input, at the mean of spikes and of the model's input over time, is
             the mean of their input.
         measured: the leaves of whose output, alone or as a term of a sum, the forward asks for the
@@ -71,7 +72,7 @@ class Wiring:
     only_norms: frozenset[str]
     sources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     readers: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    once: frozenset[str] = frozenset()
+    constant_input: frozenset[str] = frozenset()
     means: frozenset[str] = frozenset()
     measured: frozenset[str] = frozenset()
     counts: Mapping[str, Count] = field(default_factory=dict)
@@ -96,7 +97,7 @@ def wiring_of(graph: Graph, batch: int | None = None) -> Wiring:
         only_norms=frozenset(norms - {n.path for n in leaves if not _feeds_only_norms(n)}),
         sources=sums.sources(),
         readers=sums.readers(),
-        once=_once(graph),
+        constant_input=_constant_input(graph),
         measured=sums.measured(),
         means=frozenset(node.path for node in leaves if _takes_means(node, graph)),
         counts=_counts(graph),
@@ -206,21 +207,21 @@ class _Sums:
         return {path: takers for path, takers in found.items() if takers is not None}
 
 
-def _once(graph: Graph) -> frozenset[str]:
-    constant: set[Node] = set()
+def _constant_input(graph: Graph) -> frozenset[str]:
+    unchanging: set[Node] = set()
     found: list[str] = []
     for node in graph.nodes:
         inputs = set(node.tensors)
         if node.name == "input":
-            constant.add(node)
-        elif constant & inputs:
-            if inputs - constant or (node.role is not Role.NEURON and not _alike(node)):
+            unchanging.add(node)
+        elif unchanging & inputs:
+            if inputs - unchanging or (node.role is not Role.NEURON and not _alike(node)):
                 return frozenset()
             if node.role is not None:
                 found.append(node.path)
             if node.role is not Role.NEURON:
-                constant.add(node)
-    if any(node.sized for node in constant):
+                unchanging.add(node)
+    if any(node.sized for node in unchanging):
         return frozenset()  # a number of samples that is read there would not be that behind
     return frozenset(found) if all(graph.calls[path] == 1 for path in found) else frozenset()
 

@@ -46,12 +46,9 @@ def main() -> int:
 def render(report: Path, picture: Path, width: int, height: int, dark: bool = False) -> None:
     """Write a screenshot of `report` to `picture`, both as wide and as high as the window.
 
-    Raises
-    ------
-    RuntimeError
-        If there is no browser or it draws nothing.
-    FileNotFoundError
-        If there is no report.
+    Raises:
+        RuntimeError: if there is no browser or it draws nothing.
+        FileNotFoundError: if there is no report.
     """
     if not report.is_file():
         raise FileNotFoundError(f"{report} does not exist; write it with `ratebp-bench report`")

@@ -30,20 +30,13 @@ _CLOCKS = {
 class Peer:
     """An adapter as the command line sees it.
 
-    Attributes
-    ----------
-    words:
-        Its documentation.
-    module:
-        Its full name; the processes import it.
-    methods:
-        Our methods that it has counterparts of; the first is the default.
-    models:
-        Our models that it has; empty: it translates any.
-    options:
-        Of our method, by its name, so that both sides compute the same.
-    has_checkout:
-        Whether the user must say where its code is.
+    Attributes:
+        words: its documentation.
+        module: its full name; the processes import it.
+        methods: our methods that it has counterparts of; the first is the default.
+        models: our models that it has; empty: it translates any.
+        options: of our method, by its name, so that both sides compute the same.
+        has_checkout: whether the user must say where its code is.
     """
 
     words: str

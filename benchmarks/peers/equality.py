@@ -33,16 +33,11 @@ class UnequalError(HarnessError):
 class Agreement:
     """How far two sides agree.
 
-    Attributes
-    ----------
-    layers, spikes:
-        How many spiking layers, and how many spikes and silences were compared.
-    least_equal:
-        The least share of equal ones in a layer, and that layer.
-    worst:
-        The largest relative error of a parameter's gradient, and that parameter.
-    cosine:
-        Between the two whole gradients.
+    Attributes:
+        layers, spikes: how many spiking layers, and how many spikes and silences were compared.
+        least_equal: the least share of equal ones in a layer, and that layer.
+        worst: the largest relative error of a parameter's gradient, and that parameter.
+        cosine: between the two whole gradients.
     """
 
     layers: int
@@ -55,10 +50,8 @@ class Agreement:
 def agreement(ours: Side, theirs: Side) -> Agreement:
     """Compare the spikes and the gradient of one step; both sides' gradients are zero after it.
 
-    Raises
-    ------
-    UnequalError
-        If the sides differ in the number or shape of layers.
+    Raises:
+        UnequalError: if the sides differ in the number or shape of layers.
     """
     mine, other = ours.spikes(), theirs.spikes()
     if len(mine) != len(other):
@@ -86,10 +79,8 @@ def agreement(ours: Side, theirs: Side) -> Agreement:
 def demand_equal(found: Agreement, theirs: str) -> None:
     """Refuse sides that differ in float64.
 
-    Raises
-    ------
-    UnequalError
-        Says where.
+    Raises:
+        UnequalError: says where.
     """
     share, layer = found.least_equal
     error, name = found.worst
@@ -105,10 +96,8 @@ def demand_equal(found: Agreement, theirs: str) -> None:
 def demand_near(errors: Sequence[float], theirs: str) -> None:
     """Refuse sides whose gradients agree on none of several batches in float32.
 
-    Raises
-    ------
-    UnequalError
-        Says how near they came.
+    Raises:
+        UnequalError: says how near they came.
     """
     if not min(errors) <= ROUNDED:
         raise UnequalError(

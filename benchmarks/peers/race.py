@@ -27,10 +27,8 @@ SEEDS = range(8)
 def check(request: dict[str, Any]) -> dict[str, Any]:
     """Compare one step in float64 at full size, then small ones in float32.
 
-    Raises
-    ------
-    UnequalError
-        If the sides differ.
+    Raises:
+        UnequalError: if the sides differ.
     """
     both = sides(request, "float64")
     found = agreement(*both)

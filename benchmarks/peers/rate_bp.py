@@ -39,10 +39,9 @@ _FILES = ("model/resnet.py", "model/layer.py", "model/model_setting.py")
 def rival(bench: Bench, request: dict[str, Any]) -> Side:
     """The published code's side of a cell.
 
-    Raises
-    ------
-    HarnessError
-        If `request["checkout"]` is none, cannot be imported, or holds another network.
+    Raises:
+        HarnessError: if `request["checkout"]` is none, cannot be imported, or holds another
+            network.
     """
     modules = _modules(Path(request["checkout"]))
     layers, settings = modules["layer"], modules["model_setting"]

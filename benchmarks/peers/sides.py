@@ -23,20 +23,13 @@ from ratebp.wiring import trace
 class Side:
     """One implementation of a training step, built and ready.
 
-    Attributes
-    ----------
-    label:
-        Name and version, for people.
-    model:
-        Its parameters and buffers stand in the order of the other side's.
-    optimizer:
-        Of `model`.
-    data:
-        The tensors of the batch, which outlive a step.
-    gradient:
-        Add one step's gradient to `.grad`; return the loss, detached.
-    spikes:
-        By layer, in the order of the forward: the spikes ``[T * B, ...]`` of the batch.
+    Attributes:
+        label: name and version, for people.
+        model: its parameters and buffers stand in the order of the other side's.
+        optimizer: of `model`.
+        data: the tensors of the batch, which outlive a step.
+        gradient: add one step's gradient to `.grad`; return the loss, detached.
+        spikes: by layer, in the order of the forward: the spikes ``[T * B, ...]`` of the batch.
     """
 
     label: str
@@ -113,10 +106,8 @@ def _spikes(bench: Bench) -> dict[str, Tensor]:
 def copy_weights(source: nn.Module, target: nn.Module, place: str) -> None:
     """Give `target` the parameters and buffers of `source`, which stand in the same order.
 
-    Raises
-    ------
-    HarnessError
-        Where the two are not the same network.
+    Raises:
+        HarnessError: where the two are not the same network.
     """
     have, want = list(source.state_dict().items()), list(target.state_dict().items())
     if len(have) != len(want):
@@ -142,16 +133,11 @@ def watched(
 ) -> list[Tensor]:
     """Run a step and return what each of `neurons` put out, ``[rows, ...]``, in calling order.
 
-    Parameters
-    ----------
-    neurons:
-        Modules whose output is kept.
-    run:
-        The step.
-    rows:
-        T * B; what a module puts out beyond it (the rates of a second pass) is left out.
-    fold:
-        Makes an output's first dimension one of time and batch.
+    Args:
+        neurons: modules whose output is kept.
+        run: the step.
+        rows: T * B; what a module puts out beyond it (the rates of a second pass) is left out.
+        fold: makes an output's first dimension one of time and batch.
     """
     found: dict[int, list[Tensor]] = {}
 

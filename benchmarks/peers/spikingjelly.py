@@ -33,10 +33,8 @@ METHODS = ("bptt_m",)
 def rival(bench: Bench, request: dict[str, Any]) -> Side:
     """SpikingJelly's side of a cell.
 
-    Raises
-    ------
-    HarnessError
-        If it is not installed, or has no counterpart of a part of the model.
+    Raises:
+        HarnessError: if it is not installed, or has no counterpart of a part of the model.
     """
     try:
         parts = import_module("spikingjelly.activation_based.layer")

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from harness.doctor import GRADES, Finding, Grade, worst
+from harness.doctor import GRADES, Examination, Grade, worst
 
 _STYLE: Final[dict[Grade, str]] = {"good": "green", "fair": "yellow", "bad": "red"}
 _WORDS: Final[dict[Grade, str]] = {
@@ -19,7 +19,7 @@ _WORDS: Final[dict[Grade, str]] = {
 }
 
 
-def page(findings: Sequence[Finding]) -> list[Table | Text]:
+def page(findings: Sequence[Examination]) -> list[Table | Text]:
     """One row a finding with what to do about it, then a sentence on the whole."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("topic", no_wrap=True)

@@ -45,7 +45,7 @@ _FRONTIER_LEGEND: Final = (
 )
 
 
-class _Counter:
+class _CountingProgress:
     """A bar on a terminal, some lines elsewhere, both with an estimate of what is left."""
 
     _WHAT = "cell"
@@ -90,7 +90,7 @@ class _Counter:
             say(self._console, f"[{self._done}/{self._count}] {name}{rest}".rstrip())
 
 
-class PlanProgress(_Counter):
+class PlanProgress(_CountingProgress):
     """Tells how the count of cells goes on; those that fail get a line each."""
 
     def planned(self, cells: Sequence[Cell], jobs: int) -> None:
@@ -105,7 +105,7 @@ class PlanProgress(_Counter):
         self._advance(weight(cell), every=max(1, self._count // _LINES))
 
 
-class SearchProgress(_Counter):
+class SearchProgress(_CountingProgress):
     """Tells how the search along the lines of a frontier goes on."""
 
     _WHAT = "line"

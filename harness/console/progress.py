@@ -151,8 +151,8 @@ def make(console: Console, alone: Collection[str] = ()) -> PlainProgress | BarPr
 def plan(todo: int, total: int, jobs: int) -> str:
     """What is about to happen."""
     kept = f" ({total - todo} of {total} are there already)" if todo < total else ""
-    beside = f", up to {jobs} side by side where timing allows" if jobs > 1 and todo else ""
-    return f"{todo} trial{'' if todo == 1 else 's'} to measure{kept}{beside}"
+    parallel = f", up to {jobs} side by side where timing allows" if jobs > 1 and todo else ""
+    return f"{todo} trial{'' if todo == 1 else 's'} to measure{kept}{parallel}"
 
 
 def line(spec: TrialSpec, outcome: Outcome) -> str:

@@ -10,14 +10,14 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.trend.history import Series
-from harness.trend.moves import Move
+from harness.trend.moves import SeriesStep
 from harness.trend.steps import LEAST_POINTS
 
 _COMMITS: Final = 20
 """Commits of one step that are listed."""
 
 
-def page(history: Sequence[Series], moved: Sequence[Move]) -> Iterator[RenderableType]:
+def page(history: Sequence[Series], moved: Sequence[SeriesStep]) -> Iterator[RenderableType]:
     """A line on the history, a table of its steps, and their commits."""
     runs = len({date for series in history for date in series.dates})
     enough = sum(len(series.values) >= 2 * LEAST_POINTS for series in history)
@@ -42,6 +42,6 @@ def page(history: Sequence[Series], moved: Sequence[Move]) -> Iterator[Renderabl
             yield Text(f"  and {len(commits) - _COMMITS} more: git log {last}..{first}")
 
 
-def _ranges(moved: Sequence[Move]) -> dict[tuple[str | None, str | None], tuple[str, ...]]:
+def _ranges(moved: Sequence[SeriesStep]) -> dict[tuple[str | None, str | None], tuple[str, ...]]:
     """Each range of commits once, however many series moved in it."""
     return {(move.last, move.first): move.commits for move in moved}

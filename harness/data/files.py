@@ -12,11 +12,11 @@ ROOT_VARIABLE = "RATEBP_DATA"
 
 
 @dataclass(frozen=True)
-class Layout:
-    """One way in which a data set may lie below the root folder.
+class FileSet:
+    """The files of a data set, as one source distributes them.
 
     Attributes:
-        reader: "torchvision" (its own layout) or "idx" (the files as published).
+        reader: "torchvision" (unpacked as it does) or "idx" (the files as published).
         folder: below the root.
         files: all that must be in the folder.
     """
@@ -30,7 +30,7 @@ class Layout:
 class Wanted:
     """What to look for, and the advice to give when it is not there."""
 
-    layouts: tuple[Layout, ...]
+    file_sets: tuple[FileSet, ...]
     advice: str
 
 
@@ -43,8 +43,8 @@ _IDX_FILES = tuple(
 WANTED = {
     "fashion-mnist": Wanted(
         (
-            Layout("torchvision", "FashionMNIST/raw", _IDX_FILES),
-            Layout("idx", "fashion-mnist", tuple(f"{file}.gz" for file in _IDX_FILES)),
+            FileSet("torchvision", "FashionMNIST/raw", _IDX_FILES),
+            FileSet("idx", "fashion-mnist", tuple(f"{file}.gz" for file in _IDX_FILES)),
         ),
         "Get its four files from the project page of Fashion-MNIST (zalandoresearch/fashion-mnist "
         "on GitHub), or install the Debian package dataset-fashion-mnist and name "
@@ -52,7 +52,7 @@ WANTED = {
     ),
     "cifar10": Wanted(
         (
-            Layout(
+            FileSet(
                 "torchvision",
                 "cifar-10-batches-py",
                 (*(f"data_batch_{n}" for n in range(1, 6)), "test_batch", "batches.meta"),
@@ -62,14 +62,14 @@ WANTED = {
         "Toronto and unpack it",
     ),
     "cifar100": Wanted(
-        (Layout("torchvision", "cifar-100-python", ("train", "test", "meta")),),
+        (FileSet("torchvision", "cifar-100-python", ("train", "test", "meta")),),
         "Get 'CIFAR-100 python version' from Alex Krizhevsky's page on CIFAR at the University of "
         "Toronto and unpack it",
     ),
 }
 
 
-def locate(name: str, root: str | os.PathLike[str] | None = None) -> tuple[Layout, Path]:
+def locate(name: str, root: str | os.PathLike[str] | None = None) -> tuple[FileSet, Path]:
     """Find the user's files of a data set without reading them.
 
     Args:
@@ -77,7 +77,7 @@ def locate(name: str, root: str | os.PathLike[str] | None = None) -> tuple[Layou
         root: the folder to look in; without it, the environment variable RATEBP_DATA names it.
 
     Returns:
-        The layout that was found and the root folder it was found below.
+        The file set that was found and the root folder it was found below.
 
     Raises:
         DataError: no folder was named, or files are missing; the message says which and the remedy.
@@ -89,25 +89,25 @@ def locate(name: str, root: str | os.PathLike[str] | None = None) -> tuple[Layou
             f"data set {name!r} needs files of your own, and no folder was named. {_remedy(wanted)}"
         )
     folder = Path(named).expanduser()
-    missing = [_missing(folder / layout.folder, layout) for layout in wanted.layouts]
-    for layout, absent in zip(wanted.layouts, missing, strict=True):
+    missing = [_missing(folder / file_set.folder, file_set) for file_set in wanted.file_sets]
+    for file_set, absent in zip(wanted.file_sets, missing, strict=True):
         if not absent:
-            return layout, folder
+            return file_set, folder
     looked = "; nor ".join(
-        f"{', '.join(absent)} in {folder / layout.folder}"
-        for layout, absent in zip(wanted.layouts, missing, strict=True)
+        f"{', '.join(absent)} in {folder / file_set.folder}"
+        for file_set, absent in zip(wanted.file_sets, missing, strict=True)
     )
     raise DataError(
         f"data set {name!r} needs files that are not there: {looked}. {_remedy(wanted)}"
     )
 
 
-def _missing(folder: Path, layout: Layout) -> list[str]:
-    return [file for file in layout.files if not (folder / file).is_file()]
+def _missing(folder: Path, file_set: FileSet) -> list[str]:
+    return [file for file in file_set.files if not (folder / file).is_file()]
 
 
 def _remedy(wanted: Wanted) -> str:
-    folders = " or ".join(f"{layout.folder}/" for layout in wanted.layouts)
+    folders = " or ".join(f"{file_set.folder}/" for file_set in wanted.file_sets)
     return (
         f"{wanted.advice}; then set the environment variable {ROOT_VARIABLE} to the folder that "
         f"holds {folders}. Nothing is downloaded for you; 'fashion-mini' needs no files."

@@ -29,9 +29,9 @@ def load(facts: Facts, root: str | os.PathLike[str] | None) -> Dataset:
     Raises:
         DataError: files are absent or damaged, or torchvision is unusable.
     """
-    layout, folder = locate(facts.name, root)
-    if layout.reader == "idx":
-        return _published(facts, folder / layout.folder)
+    file_set, folder = locate(facts.name, root)
+    if file_set.reader == "idx":
+        return _published(facts, folder / file_set.folder)
     reader = getattr(datasets(), _CLASSES[facts.name])
     train, test = (_read(reader, folder, train=part, name=facts.name) for part in (True, False))
     return Dataset(facts, tuple(train.classes), _split(facts, train), _split(facts, test))

@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from harness.doctor import counters, graphics, machine, noise
-from harness.doctor.finding import GRADES, Finding, Grade, worst
+from harness.doctor.finding import GRADES, Examination, Grade, worst
 from harness.run.executors import Executor
 
-__all__ = ["GRADES", "Finding", "Grade", "at_rest", "noise", "worst"]
+__all__ = ["GRADES", "Examination", "Grade", "at_rest", "noise", "worst"]
 
 
-def at_rest(results: Path) -> Iterator[Finding]:
+def at_rest(results: Path) -> Iterator[Examination]:
     """Everything that is seen without running a trial; takes about a second."""
     yield machine.cores()
     yield from machine.load()
@@ -38,6 +38,6 @@ def at_rest(results: Path) -> Iterator[Finding]:
 
 def under_load(
     executor: Executor, processes: int, tell: Callable[[int, int], None]
-) -> list[Finding]:
+) -> list[Examination]:
     """What equal trials say of each other; see `harness.doctor.noise`."""
     return noise.examine(executor, processes, tell)

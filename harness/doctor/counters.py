@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-from harness.doctor.finding import Finding
+from harness.doctor.finding import Examination
 
 _CLEAR: Final = Path("proc/self/clear_refs")
 _OOM: Final = (
@@ -18,39 +18,41 @@ _OOM: Final = (
 _RAPL: Final = Path("sys/class/powercap")
 
 
-def packages() -> Finding:
+def packages() -> Examination:
     """Whether the packages that trials import are there; without importing them."""
     absent = [name for name in ("torch", "ratebp", "pynvml") if not importlib.util.find_spec(name)]
     if absent:
         found = f"missing: {', '.join(absent)}"
-        return Finding("packages", "bad", found, "python -m pip install -e .")
-    return Finding("packages", "good", "torch, ratebp and pynvml are installed")
+        return Examination("packages", "bad", found, "python -m pip install -e .")
+    return Examination("packages", "good", "torch, ratebp and pynvml are installed")
 
 
-def resident(root: Path = Path("/")) -> Finding:
+def resident(root: Path = Path("/")) -> Examination:
     """Whether the kernel lets a process reset its own peak of resident memory."""
     if os.access(root / _CLEAR, os.W_OK):
-        return Finding("resident peak", "good", "the kernel resets it (clear_refs)")
+        return Examination("resident peak", "good", "the kernel resets it (clear_refs)")
     found = "the kernel cannot reset it (no clear_refs), so it is polled every millisecond"
-    return Finding("resident peak", "fair", found, "trust mem.live_peak rather than cpu.rss_peak")
+    return Examination(
+        "resident peak", "fair", found, "trust mem.live_peak rather than cpu.rss_peak"
+    )
 
 
-def killer(root: Path = Path("/")) -> Finding:
+def killer(root: Path = Path("/")) -> Examination:
     """Whether out-of-memory kills are counted, so that they can be told from crashes."""
     if any(os.access(root / file, os.R_OK) for file in _OOM):
-        return Finding("out-of-memory kills", "good", "the kernel counts them")
+        return Examination("out-of-memory kills", "good", "the kernel counts them")
     found = "not counted here: a killed trial reads as a crash"
-    return Finding("out-of-memory kills", "fair", found, "run on Linux with control groups")
+    return Examination("out-of-memory kills", "fair", found, "run on Linux with control groups")
 
 
-def energy(root: Path = Path("/")) -> Finding:
+def energy(root: Path = Path("/")) -> Examination:
     """Whether the processor's energy counter can be read."""
     counters = sorted((root / _RAPL).glob("*/energy_uj"))
     if any(os.access(counter, os.R_OK) for counter in counters):
-        return Finding("energy (CPU)", "good", f"{len(counters)} counters under {root / _RAPL}")
+        return Examination("energy (CPU)", "good", f"{len(counters)} counters under {root / _RAPL}")
     if counters:
         found = "the counters may not be read: energy trials on the CPU are skipped"
         advice = f"sudo chmod a+r {root / _RAPL}/*/energy_uj"
-        return Finding("energy (CPU)", "fair", found, advice)
+        return Examination("energy (CPU)", "fair", found, advice)
     found = "no counter (a virtual machine?): energy trials on the CPU are skipped"
-    return Finding("energy (CPU)", "fair", found, "measure energy on bare metal or a GPU")
+    return Examination("energy (CPU)", "fair", found, "measure energy on bare metal or a GPU")

@@ -11,19 +11,14 @@ GRADES: Final[tuple[Grade, ...]] = ("good", "fair", "bad")
 
 
 @dataclass(frozen=True)
-class Finding:
+class Examination:
     """One examined thing.
 
-    Attributes
-    ----------
-    topic:
-        A word or two: "load", "step noise".
-    verdict:
-        One of `GRADES`.
-    found:
-        What was seen, with figures.
-    advice:
-        What to do about it; empty where nothing needs doing.
+    Attributes:
+        topic: A word or two: "load", "step noise".
+        verdict: one of `GRADES`.
+        found: what was seen, with figures.
+        advice: what to do about it; empty where nothing needs doing.
     """
 
     topic: str
@@ -39,6 +34,6 @@ def graded(value: float, fair: float, bad: float) -> Grade:
     return "fair" if value < bad else "bad"
 
 
-def worst(findings: list[Finding]) -> Grade:
+def worst(findings: list[Examination]) -> Grade:
     """The verdict on the whole machine; "good" for an empty list."""
     return max((finding.verdict for finding in findings), key=GRADES.index, default="good")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from harness.doctor.finding import Finding, graded
+from harness.doctor.finding import Examination, graded
 from harness.outcome import Outcome
 from harness.results import stats
 from harness.run.executors import Executor
@@ -28,7 +28,9 @@ RATIO: Final = (0.03, 0.08)
 """Spread between processes: from here on fair, from here on bad."""
 
 
-def examine(executor: Executor, processes: int, tell: Callable[[int, int], None]) -> list[Finding]:
+def examine(
+    executor: Executor, processes: int, tell: Callable[[int, int], None]
+) -> list[Examination]:
     """Run `processes` equal time trials and two equal memory trials.
 
     `tell(done, all)` is called after each.
@@ -58,12 +60,12 @@ def _spec(number: int, probe: str) -> TrialSpec:
     )
 
 
-def _times(outcomes: Sequence[Outcome]) -> list[Finding]:
+def _times(outcomes: Sequence[Outcome]) -> list[Examination]:
     failed = [outcome for outcome in outcomes if outcome.status != "ok"]
     if failed:
         found = f"{len(failed)} of {len(outcomes)} time trials failed: {failed[0].error}"
         advice = "mend that first: `ratebp-bench run quick` shows whole errors"
-        return [Finding("step noise", "bad", found, advice)]
+        return [Examination("step noise", "bad", found, advice)]
     steps = [median(outcome, "time.step") for outcome in outcomes]
     ratios = [median(outcome, "ratio.step") for outcome in outcomes]
     return [_step(steps), _ratio(ratios), _placebo(ratios)]
@@ -74,7 +76,7 @@ def median(outcome: Outcome, metric: str) -> float:
     return stats.median(next(row for row in outcome.rows if row.metric == metric).values)
 
 
-def _step(seconds: Sequence[float]) -> Finding:
+def _step(seconds: Sequence[float]) -> Examination:
     spread = stats.log_spread(seconds)
     low, high = min(seconds) * 1e3, max(seconds) * 1e3
     found = (
@@ -83,10 +85,10 @@ def _step(seconds: Sequence[float]) -> Finding:
     )
     verdict = graded(spread, *STEP)
     advice = "" if verdict == "good" else "compare by ratio.step; seconds differ by luck here"
-    return Finding("step noise", verdict, found, advice)
+    return Examination("step noise", verdict, found, advice)
 
 
-def _ratio(ratios: Sequence[float]) -> Finding:
+def _ratio(ratios: Sequence[float]) -> Examination:
     spread = stats.log_spread(ratios)
     # Half the width of a 95 % interval of the mean difference of two groups of PAIRS processes.
     visible = math.expm1(1.96 * spread * math.sqrt(2 / PAIRS))
@@ -96,25 +98,25 @@ def _ratio(ratios: Sequence[float]) -> Finding:
     )
     verdict = graded(spread, *RATIO)
     advice = "" if verdict == "good" else "take more repeats, and end what runs beside"
-    return Finding("ratio noise", verdict, found, advice)
+    return Examination("ratio noise", verdict, found, advice)
 
 
-def _placebo(ratios: Sequence[float]) -> Finding:
+def _placebo(ratios: Sequence[float]) -> Examination:
     fours = [ratios[i : i + 4] for i in range(0, len(ratios) - 3, 4)]
     a = [value for four in fours for value in (four[0], four[3])]
     b = [value for four in fours for value in (four[1], four[2])]
     shift = stats.paired_ratio(b, a)
     found = f"A/A: B over A is {shift.value:.3f} ({shift.low:.3f} to {shift.high:.3f})"
     if shift.low <= 1 <= shift.high:
-        return Finding("A/A", "good", found)
+        return Examination("A/A", "good", found)
     advice = "the machine drifts while it measures; repeat this when it is quiet"
-    return Finding("A/A", "fair", f"{found}: equal things look different", advice)
+    return Examination("A/A", "fair", f"{found}: equal things look different", advice)
 
 
-def _exact(outcomes: Sequence[Outcome]) -> Finding:
+def _exact(outcomes: Sequence[Outcome]) -> Examination:
     failed = [outcome for outcome in outcomes if outcome.status != "ok"]
     if failed:
-        return Finding("exact counts", "bad", f"a memory trial failed: {failed[0].error}")
+        return Examination("exact counts", "bad", f"a memory trial failed: {failed[0].error}")
     first, second = (
         {(row.metric, row.phase): row.values for row in outcome.rows if row.kind == "exact"}
         for outcome in outcomes
@@ -124,5 +126,5 @@ def _exact(outcomes: Sequence[Outcome]) -> Finding:
     )
     if unequal or first.keys() != second.keys():
         found = f"two processes disagree on {', '.join(unequal) or 'what there is to count'}"
-        return Finding("exact counts", "bad", found, "report this: exact figures must be equal")
-    return Finding("exact counts", "good", f"{len(first)} exact figures equal in two processes")
+        return Examination("exact counts", "bad", found, "report this: exact figures must be equal")
+    return Examination("exact counts", "good", f"{len(first)} exact figures equal in two processes")

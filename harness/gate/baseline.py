@@ -99,10 +99,8 @@ def lines(place: CellName, found: Figures) -> list[str]:
 class Baseline:
     """The figures recorded for one environment.
 
-    Raises
-    ------
-    StoreError
-        From every method, if the disk refuses or a file is damaged.
+    Raises:
+        StoreError: from every method, if the disk refuses or a file is damaged.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -40,19 +40,13 @@ def choose(
     A method whose own file differs is always measured. Where the rest of the library differs (or
     with `everything`), each family is filled up to `ENOUGH` cells, in the order of `cells`.
 
-    Parameters
-    ----------
-    cells:
-        The cells that could be measured, the more telling ones first.
-    base, head:
-        What each side offers.
-    families:
-        Those to look at; all if empty.
+    Args:
+        cells: the cells that could be measured, the more telling ones first.
+        base, head: what each side offers.
+        families: those to look at; all if empty.
 
-    Raises
-    ------
-    SideError
-        If a family does not exist.
+    Raises:
+        SideError: if a family does not exist.
     """
     known = {method.family for method in head.methods.values()}
     for name in families:

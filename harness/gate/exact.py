@@ -67,10 +67,9 @@ def run(
 ) -> GateReport:
     """Count the cells and compare them with the baseline of this environment.
 
-    Raises
-    ------
-    HarnessError
-        If the list of cells is wrong, or the baseline is damaged or cannot be written.
+    Raises:
+        HarnessError: if the list of cells is wrong, or the baseline is damaged or cannot be
+            written.
     """
     baseline = Baseline(request.baselines / environment())
     first = not baseline.exists()

@@ -22,10 +22,8 @@ class Files:
 def write(report: GateReport, files: Files) -> None:
     """Write the files that are asked for.
 
-    Raises
-    ------
-    StoreError
-        If the disk refuses.
+    Raises:
+        StoreError: if the disk refuses.
     """
     if files.markdown is not None:
         write_text(files.markdown, output.markdown(report))

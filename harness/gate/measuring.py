@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.gate import statistics
-from harness.gate.worktrees import Side, SideError
+from harness.gate.worktrees import SideError, Version
 from harness.outcome import Outcome
 from harness.results import stats
 from harness.run.executors import Executor, attempt
@@ -33,8 +33,8 @@ class Arm:
     """One comparison: a family's cells on two sides."""
 
     name: str
-    left: Side
-    right: Side
+    left: Version
+    right: Version
     cells: tuple[Cell, ...]
 
 
@@ -51,24 +51,22 @@ class Value:
 
 
 @dataclass(frozen=True)
-class _Slot:
+class _Process:
     arm: Arm
     cell: Cell
     pair: int
     right: bool
 
     @property
-    def side(self) -> Side:
+    def side(self) -> Version:
         return self.arm.right if self.right else self.arm.left
 
 
 class Job:
     """Runs the processes of one job and keeps their values.
 
-    Attributes
-    ----------
-    values:
-        In the order in which they were measured.
+    Attributes:
+        values: in the order in which they were measured.
     """
 
     def __init__(
@@ -85,16 +83,14 @@ class Job:
         self._timeout_s = timeout_s
         self._executor = executor
 
-    def rehearse(self, side: Side, cells: Iterable[Cell]) -> dict[Cell, str]:
+    def rehearse(self, side: Version, cells: Iterable[Cell]) -> dict[Cell, str]:
         """Run each cell once, for nothing but the caches; why those cannot be trained that cannot.
 
-        Raises
-        ------
-        SideError
-            If a process fails twice.
+        Raises:
+            SideError: if a process fails twice.
         """
         arm = Arm("rehearsal", side, side, tuple(dict.fromkeys(cells)))
-        outcomes = self._run([_Slot(arm, cell, 0, False) for cell in arm.cells])
+        outcomes = self._run([_Process(arm, cell, 0, False) for cell in arm.cells])
         refused = {}
         for slot, outcome in outcomes:
             if outcome.status == "skipped":
@@ -106,10 +102,8 @@ class Job:
     def measure(self, arms: Sequence[Arm], pairs: range) -> None:
         """Measure these pairs of these arms, all arms in turn within a pair.
 
-        Raises
-        ------
-        SideError
-            If a process fails twice, or refuses its cell.
+        Raises:
+            SideError: if a process fails twice, or refuses its cell.
         """
         slots = [slot for pair in pairs for arm in arms for slot in _slots(arm, pair)]
         for slot, outcome in self._run(slots):
@@ -138,7 +132,7 @@ class Job:
         found = [v for v in self.values if (v.arm, v.cell, v.side) == (arm.name, cell, side)]
         return [math.log(value.ratio) for value in sorted(found, key=lambda value: value.pair)]
 
-    def _run(self, slots: Sequence[_Slot]) -> Iterator[tuple[_Slot, Outcome]]:
+    def _run(self, slots: Sequence[_Process]) -> Iterator[tuple[_Process, Outcome]]:
         specs = [self._spec(slot, number) for number, slot in enumerate(slots)]
         executors = {
             side: self._executor(side.command("-m", side.module("worker.py")))
@@ -157,7 +151,7 @@ class Job:
                 executor.stop()
             raise
 
-    def _spec(self, slot: _Slot, number: int) -> TrialSpec:
+    def _spec(self, slot: _Process, number: int) -> TrialSpec:
         return TrialSpec(
             trial=f"gate{number:04d}",
             sweep="gate",
@@ -174,15 +168,15 @@ def _unlucky(outcome: Outcome) -> bool:
     return outcome.status not in _ANSWERS
 
 
-def _slots(arm: Arm, pair: int) -> list[_Slot]:
+def _slots(arm: Arm, pair: int) -> list[_Process]:
     return [
-        _Slot(arm, cell, pair, right)
+        _Process(arm, cell, pair, right)
         for cell in arm.cells
         for right in ((False, True) if pair % 2 == 0 else (True, False))
     ]
 
 
-def _ratio(outcome: Outcome, slot: _Slot) -> float:
+def _ratio(outcome: Outcome, slot: _Process) -> float:
     row = outcome.row(METRIC)
     if row is not None:
         return stats.median(row.values)

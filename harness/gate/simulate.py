@@ -26,18 +26,12 @@ CHANGED: Final = "changed"
 class Rates:
     """Shares of simulated jobs.
 
-    Attributes
-    ----------
-    found:
-        The changed family was called SLOWER, and the job was not void.
-    false:
-        Another family was, and the job was not void.
-    void:
-        The placebo alarmed.
-    undecided:
-        The changed family stayed INCONCLUSIVE.
-    extended:
-        A second look was needed.
+    Attributes:
+        found: the changed family was called SLOWER, and the job was not void.
+        false: another family was, and the job was not void.
+        void: the placebo alarmed.
+        undecided: the changed family stayed INCONCLUSIVE.
+        extended: A second look was needed.
     """
 
     families: int
@@ -55,19 +49,13 @@ def simulate(
 ) -> Rates:
     """Run the protocol `jobs` times.
 
-    Parameters
-    ----------
-    recorded:
-        Differences of log ratios of pairs with equal code on both sides.
-    slower:
-        By how much the changed family is slower: 0.1 is 10 %; 0 makes all equal.
-    families:
-        Claims of a job, the changed one among them.
+    Args:
+        recorded: differences of log ratios of pairs with equal code on both sides.
+        slower: by how much the changed family is slower: 0.1 is 10 %; 0 makes all equal.
+        families: claims of a job, the changed one among them.
 
-    Raises
-    ------
-    ValueError
-        If there are too few recorded pairs to stand for a machine's noise.
+    Raises:
+        ValueError: if there are too few recorded pairs to stand for a machine's noise.
     """
     noise = np.asarray(recorded, dtype=np.float64)
     if noise.size < 2 * PAIRS:

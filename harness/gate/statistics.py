@@ -53,10 +53,8 @@ class Shift:
 def averages(differences: ArrayLike) -> NDArray[np.float64]:
     """The n(n+1)/2 averages of two differences, each with itself too, sorted (Walsh averages).
 
-    Raises
-    ------
-    ValueError
-        Unless there is at least one difference and all are finite.
+    Raises:
+        ValueError: unless there is at least one difference and all are finite.
     """
     d = np.asarray(differences, dtype=np.float64)
     if d.ndim != 1 or d.size == 0 or not np.all(np.isfinite(d)):
@@ -96,14 +94,14 @@ def interval(differences: ArrayLike, alpha: float = ALPHA) -> tuple[float, float
     Infinite where no bound exists: 2.5 % needs six pairs, 0.5 % eight.
     """
     found, n = averages(differences), int(np.size(differences))
-    cut = _cut(n, alpha)
-    if cut < 0:
+    critical = _critical_value(n, alpha)
+    if critical < 0:
         return -math.inf, math.inf
-    return float(found[cut]), float(found[-1 - cut])
+    return float(found[critical]), float(found[-1 - critical])
 
 
 @cache
-def _cut(pairs: int, alpha: float) -> int:
+def _critical_value(pairs: int, alpha: float) -> int:
     """The largest c with P(W <= c) <= alpha; -1 if there is none."""
     below = 0
     for total, number in enumerate(counts(pairs)):
@@ -167,10 +165,8 @@ def judge(families: Mapping[str, ArrayLike], margin: float) -> dict[str, Shift]:
 def combine(cells: Sequence[ArrayLike]) -> NDArray[np.float64]:
     """A family's differences: pair by pair the mean over its cells, `[cells, pairs]` to `[pairs]`.
 
-    Raises
-    ------
-    ValueError
-        If the cells have unequal numbers of pairs.
+    Raises:
+        ValueError: if the cells have unequal numbers of pairs.
     """
     arrays = [np.asarray(cell, dtype=np.float64) for cell in cells]
     if len({array.size for array in arrays}) != 1:

@@ -25,7 +25,7 @@ from harness.gate.claims import choose, without
 from harness.gate.measuring import METRIC, Arm, Job, Value
 from harness.gate.statistics import Shift
 from harness.gate.verdict import Change, Exit, GateReport, Span, Verdict
-from harness.gate.worktrees import Sides, checkouts
+from harness.gate.worktrees import Versions, checkouts
 from harness.run.executors import Executor
 from harness.run.executors.local import LocalExecutor
 from harness.run.provenance import here
@@ -54,16 +54,11 @@ _VERSIONS: Final = (
 class TimeRequest:
     """What the user asked for.
 
-    Attributes
-    ----------
-    base, head:
-        Commits; head None means the working tree as it is.
-    everything:
-        Measure families whose code is the same on both sides, too.
-    families:
-        Those to look at; all if empty.
-    sweep:
-        File or name of the sweep with the cells, the more telling ones first.
+    Attributes:
+        base, head: commits; head None means the working tree as it is.
+        everything: measure families whose code is the same on both sides, too.
+        families: those to look at; all if empty.
+        sweep: file or name of the sweep with the cells, the more telling ones first.
     """
 
     base: str
@@ -86,27 +81,23 @@ class TimeRequest:
 def run(request: TimeRequest, listener: RunListener) -> GateReport:
     """Compare two commits.
 
-    Raises
-    ------
-    HarnessError
-        If a side cannot be had or measured, or the sweep is wrong.
+    Raises:
+        HarnessError: if a side cannot be had or measured, or the sweep is wrong.
     """
     with checkouts(request.base, request.head) as sides:
         return compare(sides, request, listener)[0]
 
 
 def compare(
-    sides: Sides,
+    sides: Versions,
     request: TimeRequest,
     listener: RunListener,
     executor: Callable[[tuple[str, ...]], Executor] = LocalExecutor,
 ) -> tuple[GateReport, tuple[Value, ...]]:
     """Compare two sides that are there; the report, and what every process said.
 
-    Raises
-    ------
-    HarnessError
-        As `run` does.
+    Raises:
+        HarnessError: as `run` does.
     """
     base, head = sides.base, sides.head
     compared = f"{head.name} ({head.commit}) with {base.name} ({base.commit})"
@@ -151,13 +142,10 @@ def decide(
 
     A verdict of the first look stands.
 
-    Parameters
-    ----------
-    families:
-        Names of the claims.
-    measure:
-        `measure(arms, pairs)` measures these pairs of these arms (the placebo's among them) and
-        returns all differences so far of every arm, log ratio of head minus base.
+    Args:
+        families: names of the claims.
+        measure: `measure(arms, pairs)` measures these pairs of these arms (the placebo's among
+            them) and returns all differences so far of every arm, log ratio of head minus base.
     """
     found: dict[str, Shift] = {}
     undecided = list(families)
@@ -181,7 +169,7 @@ def _decide(job: Job, arms: Mapping[str, Arm]) -> Decision:
     return decide([name for name in arms if name != PLACEBO], measure)
 
 
-def _unequal(sides: Sides) -> str | None:
+def _unequal(sides: Versions) -> str | None:
     """Why the two sides' ratios are different metrics; None if they are not."""
     for module, name in _VERSIONS:
         before, after = (side.version(module, name) for side in (sides.base, sides.head))

@@ -88,21 +88,16 @@ _EXITS: Final = {
 class Change:
     """One line of a gate's output.
 
-    Attributes
-    ----------
-    subject, quantity:
-        Which cell, and which figure of it; changes of one subject are shown together.
-    before, after:
-        The figure at the base and now, in `unit`; text where it is no number; None where there is
-        none.
-    verdict:
-        One word.
-    ratio:
-        After over before.
-    certainty:
-        `exact`, or the interval of the ratio with its level, in words.
-    reproduce, accept:
-        The commands that show it again, and that make it the new normal; empty where there is none.
+    Attributes:
+        subject, quantity: which cell, and which figure of it; changes of one subject are shown
+            together.
+        before, after: the figure at the base and now, in `unit`; text where it is no number; None
+            where there is none.
+        verdict: one word.
+        ratio: after over before.
+        certainty: `exact`, or the interval of the ratio with its level, in words.
+        reproduce, accept: the commands that show it again, and that make it the new normal; empty
+            where there is none.
     """
 
     subject: str
@@ -138,26 +133,17 @@ class Span:
 class GateReport:
     """What one tier found.
 
-    Attributes
-    ----------
-    tier:
-        `exact` or `time`.
-    compared:
-        What was compared with what, in a sentence.
-    changes:
-        Its lines.
-    notes:
-        Whatever else a reader must know, one sentence each.
-    rows:
-        Lines of the baseline as they would be recorded, for what has changed.
-    accept:
-        The one command that makes all of it the new normal; empty where there is none.
-    accepted:
-        Whether the changes have just been recorded, so that none of them counts.
-    own:
-        What the tier says apart from its changes, for example that there is no baseline.
-    spans, margin:
-        For times: the intervals, and the ratio above 1 that a change must surely exceed to count.
+    Attributes:
+        tier: `exact` or `time`.
+        compared: what was compared with what, in a sentence.
+        changes: its lines.
+        notes: whatever else a reader must know, one sentence each.
+        rows: lines of the baseline as they would be recorded, for what has changed.
+        accept: the one command that makes all of it the new normal; empty where there is none.
+        accepted: whether the changes have just been recorded, so that none of them counts.
+        own: what the tier says apart from its changes, for example that there is no baseline.
+        spans, margin: for times: the intervals, and the ratio above 1 that a change must surely
+            exceed to count.
     """
 
     tier: str

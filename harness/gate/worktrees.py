@@ -38,17 +38,14 @@ class SideError(HarnessError):
 
 
 @dataclass(frozen=True)
-class Side:
+class Version:
     """One version of the code.
 
-    Attributes
-    ----------
-    name, commit:
-        What the user called it, and what git says (with `+` for uncommitted changes).
-    folder:
-        Where its packages are.
-    settings:
-        Further environment variables of its processes.
+    Attributes:
+        name, commit: what the user called it, and what git says (with `+` for uncommitted
+            changes).
+        folder: where its packages are.
+        settings: further environment variables of its processes.
     """
 
     name: str
@@ -66,20 +63,16 @@ class Side:
     def module(self, file: str) -> str:
         """How this side imports a module of the harness, by the name of its file.
 
-        Raises
-        ------
-        SideError
-            If there is no such file, or more than one.
+        Raises:
+            SideError: if there is no such file, or more than one.
         """
         return ".".join(self._place(file).relative_to(self.folder).with_suffix("").parts)
 
     def version(self, file: str, name: str) -> int:
         """The whole number that a module of the harness defines, read from its source.
 
-        Raises
-        ------
-        SideError
-            If there is none.
+        Raises:
+            SideError: if there is none.
         """
         path = self._place(file)
         with contextlib.suppress(OSError, SyntaxError, ValueError):
@@ -103,29 +96,26 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Sides:
+class Versions:
     """What is compared: base with head, and base with base again as a placebo."""
 
-    base: Side
-    again: Side
-    head: Side
+    base: Version
+    again: Version
+    head: Version
 
 
 @contextlib.contextmanager
-def checkouts(base: str, head: str | None, repository: Path = Path()) -> Iterator[Sides]:
+def checkouts(base: str, head: str | None, repository: Path = Path()) -> Iterator[Versions]:
     """Check base and head out into temporary folders, which are gone afterwards.
 
     They go on Ctrl-C, SIGTERM and SIGHUP too, which are raised as `KeyboardInterrupt`.
 
-    Parameters
-    ----------
-    base, head:
-        Commits, branches or tags; `head` None means the files of the checkout as they are.
+    Args:
+        base, head: commits, branches or tags; `head` None means the files of the checkout as they
+            are.
 
-    Raises
-    ------
-    SideError
-        If git does not know a name, or a side lacks the packages.
+    Raises:
+        SideError: if git does not know a name, or a side lacks the packages.
     """
     root = Path(_git(repository, "rev-parse", "--show-toplevel"))
     with (
@@ -135,7 +125,7 @@ def checkouts(base: str, head: str | None, repository: Path = Path()) -> Iterato
         place = Path(folder).resolve()
         try:
             commit = _commit(root, base)
-            sides = Sides(
+            sides = Versions(
                 base=_worktree(root, base, commit, place / "base"),
                 again=_worktree(root, base, commit, place / "again"),
                 head=(
@@ -153,12 +143,12 @@ def checkouts(base: str, head: str | None, repository: Path = Path()) -> Iterato
                     _git(root, "worktree", "remove", "--force", str(place / name))
 
 
-def _worktree(root: Path, name: str, commit: str, folder: Path) -> Side:
+def _worktree(root: Path, name: str, commit: str, folder: Path) -> Version:
     _git(root, "worktree", "add", "--detach", str(folder), commit)
-    return Side(name, commit[:10], folder)
+    return Version(name, commit[:10], folder)
 
 
-def _copy(root: Path, folder: Path) -> Side:
+def _copy(root: Path, folder: Path) -> Version:
     """The packages of the checkout as they are, committed or not, without what git ignores."""
     listed = _git(root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", *PACKAGES)
     for name in filter(None, listed.split("\0")):
@@ -167,10 +157,10 @@ def _copy(root: Path, folder: Path) -> Side:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target)
     dirty = "+" if _git(root, "status", "--porcelain", *PACKAGES) else ""
-    return Side("the working tree", _commit(root, "HEAD")[:10] + dirty, folder)
+    return Version("the working tree", _commit(root, "HEAD")[:10] + dirty, folder)
 
 
-def _check(side: Side) -> None:
+def _check(side: Version) -> None:
     """Be sure that the side's processes import the side's code."""
     for package in PACKAGES:
         if not (side.folder / package / "__init__.py").is_file():
@@ -205,10 +195,8 @@ def _commit(root: Path, name: str) -> str:
 def _git(folder: Path, *words: str) -> str:
     """What git prints.
 
-    Raises
-    ------
-    SideError
-        If git is absent or refuses.
+    Raises:
+        SideError: if git is absent or refuses.
     """
     try:
         return git(folder, *words)

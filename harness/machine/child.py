@@ -70,30 +70,19 @@ class Child:
     It ends with its parent, however that ends: the kernel kills it when the thread that started it
     is gone. So that thread must live as long as the child. `kill` may be called from any thread.
 
-    Parameters
-    ----------
-    command:
-        What to start.
-    log:
-        File for its standard error.
-    environment:
-        Its variables; those of the parent if None.
-    grace_s:
-        Seconds between SIGTERM and SIGKILL for a child past a deadline.
+    Args:
+        command: what to start.
+        log: file for its standard error.
+        environment: its variables; those of the parent if None.
+        grace_s: seconds between SIGTERM and SIGKILL for a child past a deadline.
 
-    Attributes
-    ----------
-    pid:
-        Of the process and of its group.
-    late:
-        Whether it was killed for a deadline.
-    over:
-        Set once it has ended.
+    Attributes:
+        pid: of the process and of its group.
+        late: whether it was killed for a deadline.
+        over: set once it has ended.
 
-    Raises
-    ------
-    OSError
-        If the log cannot be opened, or no process be started.
+    Raises:
+        OSError: if the log cannot be opened, or no process be started.
     """
 
     def __init__(
@@ -142,14 +131,10 @@ class Child:
     ) -> int:
         """Sleep until the process has ended, kill what is left of its group; its exit status.
 
-        Parameters
-        ----------
-        deadline:
-            Runs from now on.
-        heard:
-            Is told each line that it prints, in a thread of its own.
-        ended:
-            Is called as soon as the process has ended, before the last lines are read.
+        Args:
+            deadline: runs from now on.
+            heard: is told each line that it prints, in a thread of its own.
+            ended: is called as soon as the process has ended, before the last lines are read.
         """
         self._reader = reader = threading.Thread(target=self._read, args=[heard], daemon=True)
         deadline.resume()

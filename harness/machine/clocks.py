@@ -25,21 +25,16 @@ _GUEST: Final = 8
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class ClockReading:
     """The CPU at one moment.
 
-    Attributes
-    ----------
-    wall, own:
-        Seconds since some start, and CPU seconds of this process.
-    mhz:
-        Highest clock of the CPUs that this process may use: that of the busy one.
-    load:
-        Runnable tasks of the machine, averaged over the last minute.
-    celsius:
-        Hottest sensor of the CPU.
-    ticks:
-        Clock ticks of all CPUs since boot: busy with anything, stolen by the hypervisor, and all.
+    Attributes:
+        wall, own: seconds since some start, and CPU seconds of this process.
+        mhz: highest clock of the CPUs that this process may use: that of the busy one.
+        load: runnable tasks of the machine, averaged over the last minute.
+        celsius: hottest sensor of the CPU.
+        ticks: clock ticks of all CPUs since boot: busy with anything, stolen by the hypervisor,
+            and all.
     """
 
     wall: float
@@ -50,9 +45,9 @@ class Snapshot:
     ticks: tuple[int, int, int] | None = None
 
 
-def look(root: Path = _ROOT) -> Snapshot:
+def look(root: Path = _ROOT) -> ClockReading:
     """Read the CPU's state now; `root` is where `/proc` and `/sys` are."""
-    return Snapshot(
+    return ClockReading(
         wall=time.perf_counter(),
         own=time.process_time(),
         mhz=_mhz(root),
@@ -62,16 +57,14 @@ def look(root: Path = _ROOT) -> Snapshot:
     )
 
 
-def between(before: Snapshot, after: Snapshot) -> dict[str, Any]:
+def between(before: ClockReading, after: ClockReading) -> dict[str, Any]:
     """Facts about the stretch between two looks.
 
-    Returns
-    -------
-    dict
-        `before` and `after`: `mhz`, `load`, `celsius`. `own_share`: CPU seconds of this process
-        per second; well below its number of threads, somebody else had the core. `others`: cores
-        that all other processes kept busy, on average. `steal`: share of the machine's time that
-        its hypervisor gave to others. `throttled`: whether the clock fell by more than a quarter.
+    Returns:
+        `before` and `after`: `mhz`, `load`, `celsius`. `own_share`: CPU seconds of this process per
+        second; well below its number of threads, somebody else had the core. `others`: cores that
+        all other processes kept busy, on average. `steal`: share of the machine's time that its
+        hypervisor gave to others. `throttled`: whether the clock fell by more than a quarter.
     """
     wall = max(after.wall - before.wall, 1e-9)
     own = after.own - before.own
@@ -86,12 +79,12 @@ def between(before: Snapshot, after: Snapshot) -> dict[str, Any]:
     }
 
 
-def _shown(snapshot: Snapshot) -> Mapping[str, Any]:
+def _shown(snapshot: ClockReading) -> Mapping[str, Any]:
     plain = asdict(snapshot)
     return {name: plain[name] for name in ("mhz", "load", "celsius")}
 
 
-def _neighbours(before: Snapshot, after: Snapshot, own: float) -> dict[str, float | None]:
+def _neighbours(before: ClockReading, after: ClockReading, own: float) -> dict[str, float | None]:
     if before.ticks is None or after.ticks is None:
         return {"others": None, "steal": None}
     busy, stolen, total = (b - a for a, b in zip(before.ticks, after.ticks, strict=True))

@@ -21,10 +21,8 @@ class GitError(HarnessError):
 def git(folder: Path, *words: str) -> str:
     """What git prints, without the final line break; hooks of the checkout are not run.
 
-    Raises
-    ------
-    GitError
-        If git is absent, takes too long, or refuses.
+    Raises:
+        GitError: if git is absent, takes too long, or refuses.
     """
     try:
         done = subprocess.run(

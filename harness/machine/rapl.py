@@ -47,10 +47,8 @@ class Packages:
     def read(self) -> tuple[int, ...]:
         """The counters now.
 
-        Raises
-        ------
-        AbsentError
-            If one cannot be read.
+        Raises:
+            AbsentError: if one cannot be read.
         """
         return tuple(_count(domain.file) for domain in self._domains)
 
@@ -63,10 +61,9 @@ class Packages:
 def packages(root: Path) -> Packages:
     """Find the counters of this machine, and see that they can be read.
 
-    Raises
-    ------
-    AbsentError
-        If there are none (a virtual machine, an old kernel, no Linux), or they cannot be read.
+    Raises:
+        AbsentError: if there are none (a virtual machine, an old kernel, no Linux), or they cannot
+            be read.
     """
     domains = [
         Domain(name, zone / "energy_uj", _count(zone / "max_energy_range_uj"))

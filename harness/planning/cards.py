@@ -18,16 +18,11 @@ _MIB: Final = 2**20
 class Card:
     """One card.
 
-    Attributes
-    ----------
-    name, model:
-        Its size as it is sold, and the card that stands for it.
-    total:
-        Bytes that `nvidia-smi` shows.
-    usable:
-        Bytes that CUDA offers to programs, all of them together.
-    source:
-        Where the two figures were read.
+    Attributes:
+        name, model: its size as it is sold, and the card that stands for it.
+        total: bytes that `nvidia-smi` shows.
+        usable: bytes that CUDA offers to programs, all of them together.
+        source: where the two figures were read.
     """
 
     name: str

@@ -31,12 +31,9 @@ class Planner:
     or is past `timeout_s` seconds with a cell is replaced, and the cell's status says so. Children
     end with their parent, however that ends.
 
-    Parameters
-    ----------
-    jobs:
-        How many cells are counted side by side; the usable cores by default.
-    command:
-        What to start: reads cells and writes answers as `harness.trial.planner` does.
+    Args:
+        jobs: how many cells are counted side by side; the usable cores by default.
+        command: what to start: reads cells and writes answers as `harness.trial.planner` does.
     """
 
     def __init__(

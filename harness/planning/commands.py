@@ -70,10 +70,8 @@ def frontier(
 ) -> Frontiers:
     """Search every line that the request asks for.
 
-    Raises
-    ------
-    HarnessError
-        If the sweep, an axis or a card is wrong.
+    Raises:
+        HarnessError: if the sweep, an axis or a card is wrong.
     """
     chosen = _cards(request.cards)
     asked = _cells(request, command)
@@ -93,12 +91,9 @@ def frontier(
 def write(found: Frontiers, path: Path) -> None:
     """Write the limits as JSON or CSV, as the suffix says.
 
-    Raises
-    ------
-    SweepError
-        For another suffix.
-    StoreError
-        If the disk refuses.
+    Raises:
+        SweepError: for another suffix.
+        StoreError: if the disk refuses.
     """
     records = found.records()
     if path.suffix == ".csv":

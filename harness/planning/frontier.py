@@ -64,12 +64,9 @@ class _Refused(Exception):  # noqa: N818 - an answer, not a fault
 class Frontier:
     """Searches along lines; cells that two searches share are counted once.
 
-    Parameters
-    ----------
-    counted_to:
-        Time steps up to which T is searched by exact counts.
-    caps:
-        Where the search along each axis ends.
+    Args:
+        counted_to: time steps up to which T is searched by exact counts.
+        caps: where the search along each axis ends.
     """
 
     def __init__(

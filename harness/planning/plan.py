@@ -61,10 +61,8 @@ def plan(
 ) -> list[Planned]:
     """Count every distinct cell of a sweep; the result is in the order of the sweep.
 
-    Raises
-    ------
-    HarnessError
-        If the sweep is wrong.
+    Raises:
+        HarnessError: if the sweep is wrong.
     """
     path = find(sweep)
     asked = cells(read(path), catalogue.load(command), path.name)
@@ -79,10 +77,8 @@ def plan(
 def cells(sweep: Sweep, offered: Catalogue, source: str = "sweep") -> Mapping[Cell, str]:
     """The distinct cells of a sweep, each with the data sets of its shape that the sweep names.
 
-    Raises
-    ------
-    SweepError
-        If a method, model, option or data set does not exist.
+    Raises:
+        SweepError: if a method, model, option or data set does not exist.
     """
     grids, names = [], dict[str, dict[str, None]]()
     for grid in sweep.grid:
@@ -106,10 +102,8 @@ def exit_code(planned: Sequence[Planned]) -> int:
 def write_csv(planned: Sequence[Planned], path: Path) -> None:
     """Write the long table: one line a figure, one line for a cell that has none.
 
-    Raises
-    ------
-    StoreError
-        If the disk refuses.
+    Raises:
+        StoreError: if the disk refuses.
     """
     lines: list[tuple[object, ...]] = []
     for each in planned:

@@ -19,21 +19,16 @@ Count = Callable[[int], int]
 class Reach:
     """How far one axis goes in a given room.
 
-    Attributes
-    ----------
-    value:
-        The largest point that fits; 0 if not even 1 does.
-    basis:
-        "counted": the value and its successor were counted exactly; "law": by the affine law that
-        smaller points obey exactly; "stopped": the value fits, and nothing is known above it.
-    beyond:
-        Whether the value is only the cap of the search, and fits.
-    at, above:
-        Count at the value and one above it, where they are known.
-    rises:
-        Whether all counts along the axis rise with it; where not, a larger point may fit as well.
-    notes:
-        What a reader must know.
+    Attributes:
+        value: the largest point that fits; 0 if not even 1 does.
+        basis: "counted": the value and its successor were counted exactly; "law": by the affine
+            law that smaller points obey exactly; "stopped": the value fits, and nothing is known
+            above it.
+        beyond: whether the value is only the cap of the search, and fits.
+        at, above: count at the value and one above it, where they are known.
+        rises: whether all counts along the axis rise with it; where not, a larger point may fit as
+            well.
+        notes: what a reader must know.
     """
 
     value: int

@@ -13,10 +13,8 @@ from harness.results.store import write_text
 def write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> None:
     """Write a table with a heading, atomically.
 
-    Raises
-    ------
-    StoreError
-        If the disk refuses.
+    Raises:
+        StoreError: if the disk refuses.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

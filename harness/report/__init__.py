@@ -49,24 +49,16 @@ class Report:
 def write(folder: Path, *, mix: bool = False, pictures: Sequence[str] = ()) -> Report:
     """Write `report.html` into a sweep's results folder.
 
-    Parameters
-    ----------
-    folder:
-        Results of one sweep.
-    mix:
-        Show trials of different environments, measurement versions or code all the same; the report
-        says what differs.
-    pictures:
-        Formats ("png", "svg") in which the main figures are written beside the page.
+    Args:
+        folder: results of one sweep.
+        mix: show trials of different environments, measurement versions or code all the same; the
+            report says what differs.
+        pictures: formats ("png", "svg") in which the main figures are written beside the page.
 
-    Raises
-    ------
-    StoreError
-        If the folder holds no results or cannot be written.
-    ReportError
-        If no trial of the sweep has finished, or the pictures cannot be drawn.
-    MixedError
-        If the trials do not belong together and `mix` is not set.
+    Raises:
+        StoreError: if the folder holds no results or cannot be written.
+        ReportError: if no trial of the sweep has finished, or the pictures cannot be drawn.
+        MixedError: if the trials do not belong together and `mix` is not set.
     """
     run = runs.read(folder, mix=mix)
     trials, measurements = run.tables.trials, run.tables.measurements
@@ -97,14 +89,10 @@ def compare(first: Path, second: Path, *, mix: bool = False) -> Report:
     Each run must belong together by itself; the two must share environment and measurement
     version, but not code: its change is what a comparison is for.
 
-    Raises
-    ------
-    StoreError
-        If a folder holds no results, or the second cannot be written.
-    ReportError
-        If a run holds no finished trial, or the runs have no setting in common.
-    MixedError
-        If the runs do not belong together in that sense and `mix` is not set.
+    Raises:
+        StoreError: if a folder holds no results, or the second cannot be written.
+        ReportError: if a run holds no finished trial, or the runs have no setting in common.
+        MixedError: if the runs do not belong together in that sense and `mix` is not set.
     """
     old, new = (runs.read(folder, mix=mix).tables for folder in (first, second))
     trials = pd.concat([old.trials, new.trials], ignore_index=True)

@@ -30,7 +30,7 @@ _LEGEND: Final = {
 }
 
 
-def layout(x: str, y: str, lanes: Collection[int] = ()) -> dict[str, Any]:
+def frame(x: str, y: str, lanes: Collection[int] = ()) -> dict[str, Any]:
     """Layout of a figure with axis titles `x` and `y`; `lanes` are those of cells without a value.
 
     Such cells get a strip of their own on top (axis y2, a lane a unit high), above the highest

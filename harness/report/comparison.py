@@ -16,7 +16,7 @@ from harness.report import axes, marks
 from harness.report.estimates import Group, centres_of
 from harness.report.marks import Figure, Looks, Trace
 from harness.report.panels import Sheet
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.tables import Interval
 from harness.results import stats
 from harness.results.quantities import ACCURACY, COSTS, Quantity, number
@@ -60,7 +60,7 @@ def sheet(first: Group, second: Group, looks: Looks) -> Sheet:
         panel.tables[quantity.key] = table(rows, quantity)
         drawn = figure(rows, quantity, both.methods, looks)
         panel.variants[(quantity.key,)] = Variant(drawn, quantity.key, sentence(rows, quantity))
-    panel.controls = [Control("quantity", "Quantity", options)]
+    panel.controls = [PanelControl("quantity", "Quantity", options)]
     columns = ["order", "method", "T", "probe", "repeat", "seed", "status", "trial", "commit"]
     trials = pd.concat(
         [part.trials[columns].assign(run=name) for name, part in (("1", first), ("2", second))]
@@ -135,10 +135,10 @@ def figure(rows: Changes, quantity: Quantity, methods: Sequence[str], looks: Loo
                 "hovertext": [_hover(row, quantity) for row in mine],
             }
         )
-    layout = axes.layout("time steps T", f"{quantity.label}, second / first")
-    layout["xaxis"] |= axes.steps(sorted({row["T"] for row in rows}), "log")
-    layout["shapes"].append(axes.line_at_one())
-    return {"data": traces, "layout": layout}
+    frame = axes.frame("time steps T", f"{quantity.label}, second / first")
+    frame["xaxis"] |= axes.steps(sorted({row["T"] for row in rows}), "log")
+    frame["shapes"].append(axes.line_at_one())
+    return {"data": traces, "layout": frame}
 
 
 def table(rows: Changes, quantity: Quantity) -> pd.DataFrame:

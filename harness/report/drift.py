@@ -11,7 +11,7 @@ import pandas as pd
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.results import stats
 from harness.results.estimates import records
 from harness.results.quantities import number
@@ -64,7 +64,7 @@ def panel(group: Group, facts: Mapping[str, Facts], looks: Looks) -> Panel:
         found.variants[(key,)] = Variant(
             figure(points, key, text, group.methods, looks), key, sentence(points, text)
         )
-    found.controls = [Control("series", "Series", options)]
+    found.controls = [PanelControl("series", "Series", options)]
     return found
 
 
@@ -88,10 +88,10 @@ def figure(points: Points, key: str, text: str, methods: list[str], looks: Looks
                     ],
                 }
             )
-    layout = axes.layout("order of the trials in the run", text)
+    frame = axes.frame("order of the trials in the run", text)
     if key in SERIES:
-        layout["shapes"].append(axes.line_at_one())
-    return {"data": traces, "layout": layout}
+        frame["shapes"].append(axes.line_at_one())
+    return {"data": traces, "layout": frame}
 
 
 def table(points: Points, methods: list[str]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.laws import Law, class_of
 from harness.report.marks import Figure, Looks, Trace
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.style import Look
 from harness.report.tables import Interval
 from harness.results import growth
@@ -39,7 +39,7 @@ def panel(group: Group, laws: Mapping[str, Mapping[str, Law]], looks: Looks) -> 
         found.tables[quantity.key] = table(rows, quantity)
         drawn = figure(rows, laws[quantity.key], quantity, group.methods, looks)
         found.variants[(quantity.key,)] = Variant(drawn, quantity.key, sentence(rows, quantity))
-    found.controls = [Control("quantity", "Quantity", options)]
+    found.controls = [PanelControl("quantity", "Quantity", options)]
     return found
 
 
@@ -71,15 +71,15 @@ def figure(
     """Exponents as markers with bars, a line per method; open markers where nothing grows."""
     known = rows.set_index("method")
     shown = [method for method in reversed(methods) if method in known.index]
-    layout = axes.layout("exponent p of T", "")
-    layout["xaxis"] |= {"rangemode": "tozero"}
-    layout["yaxis"] |= {"showgrid": False, "ticksuffix": "  "}
-    layout |= {"showlegend": False, "height": axes.height(len(shown))}
+    frame = axes.frame("exponent p of T", "")
+    frame["xaxis"] |= {"rangemode": "tozero"}
+    frame["yaxis"] |= {"showgrid": False, "ticksuffix": "  "}
+    frame |= {"showlegend": False, "height": axes.height(len(shown))}
     traces = [
         _marker(method, known.loc[method], laws[method].words(quantity.unit), looks[method])
         for method in shown
     ]
-    return {"data": traces, "layout": layout}
+    return {"data": traces, "layout": frame}
 
 
 def _marker(method: str, law: Any, text: str, look: Look) -> Trace:

@@ -32,16 +32,11 @@ def by_steps(
 
     Both axes are logarithmic; `scales` has what makes them linear.
 
-    Parameters
-    ----------
-    costs:
-        Frame of `estimates.estimate`.
-    view:
-        "absolute" or "ratio".
-    methods:
-        Labels in legend order.
-    laws:
-        What the absolute view draws as curves, by method.
+    Args:
+        costs: frame of `estimates.estimate`.
+        view: "absolute" or "ratio".
+        methods: labels in legend order.
+        laws: what the absolute view draws as curves, by method.
     """
     rows = sorted(_rows(costs, quantity), key=lambda row: row["T"])
     value = "ratio" if view == "ratio" else "value"
@@ -59,12 +54,12 @@ def by_steps(
             traces.append(_open(method, lost, lanes, looks[method], named=not drawn))
     unit = f"× {BASELINE}" if view == "ratio" else quantity.unit
     log = scales(costs, quantity, view)["log"]
-    layout = axes.layout("time steps T", f"{quantity.label} ({unit})", lanes.values())
-    layout["xaxis"] |= log["xaxis"]
-    layout["yaxis"] |= log["yaxis"]
+    frame = axes.frame("time steps T", f"{quantity.label} ({unit})", lanes.values())
+    frame["xaxis"] |= log["xaxis"]
+    frame["yaxis"] |= log["yaxis"]
     if view == "ratio":
-        layout["shapes"].append(axes.line_at_one())
-    return {"data": traces, "layout": layout}
+        frame["shapes"].append(axes.line_at_one())
+    return {"data": traces, "layout": frame}
 
 
 def scales(costs: pd.DataFrame, quantity: Quantity, view: str) -> dict[str, axes.Patch]:

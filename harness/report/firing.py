@@ -12,7 +12,7 @@ from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.layers import label
 from harness.report.marks import Figure, Looks
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.style import BLUE, LIGHT
 from harness.results.quantities import number
 
@@ -51,9 +51,9 @@ def panel(group: Group, looks: Looks) -> Panel:
     shown = [method for method in group.methods if any(key[2] == method for key in found.variants)]
     maps = [(method, f"by layer and time step: {method}") for method in shown]
     found.controls = [
-        Control("metric", "Weights", list(dict.fromkeys(metrics))),
-        Control("T", "Time steps T", [(str(T), str(T)) for T in steps]),
-        Control("view", "View", [*VIEWS.items(), *maps]),
+        PanelControl("metric", "Weights", list(dict.fromkeys(metrics))),
+        PanelControl("T", "Time steps T", [(str(T), str(T)) for T in steps]),
+        PanelControl("view", "View", [*VIEWS.items(), *maps]),
     ]
     return found
 
@@ -84,12 +84,12 @@ def lines(rates: Rates, view: str, metric: str, looks: Looks) -> Figure:
             | {"x": x, "y": marks.plain(y), "hovertext": text, "mode": "lines+markers"}
             | {"line": marks.line(looks[method]) | {"width": 1.5}}
         )
-    layout = axes.layout("time step" if view == "step" else "", "firing rate")
+    frame = axes.frame("time step" if view == "step" else "", "firing rate")
     if view == "layer":
-        layout["xaxis"] |= axes.names(_points(next(iter(rates.values())), view)[0])
-        layout["height"] = axes.HEIGHT + 60
-    layout["yaxis"] |= {"rangemode": "tozero"}
-    return {"data": traces, "layout": layout}
+        frame["xaxis"] |= axes.names(_points(next(iter(rates.values())), view)[0])
+        frame["height"] = axes.HEIGHT + 60
+    frame["yaxis"] |= {"rangemode": "tozero"}
+    return {"data": traces, "layout": frame}
 
 
 def heatmap(layers: dict[str, NDArray[np.float64]], top: float) -> Figure:
@@ -108,10 +108,10 @@ def heatmap(layers: dict[str, NDArray[np.float64]], top: float) -> Figure:
         "xgap": 1,
         "ygap": 1,
     }
-    layout = axes.layout("time step", "")
-    layout["yaxis"] |= {"autorange": "reversed", "ticksuffix": "  ", "showgrid": False}
-    layout["height"] = axes.height(len(layers))
-    return {"data": [trace], "layout": layout}
+    frame = axes.frame("time step", "")
+    frame["yaxis"] |= {"autorange": "reversed", "ticksuffix": "  ", "showgrid": False}
+    frame["height"] = axes.height(len(layers))
+    return {"data": [trace], "layout": frame}
 
 
 def table(rates: Rates, view: str) -> pd.DataFrame:

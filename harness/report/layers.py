@@ -12,7 +12,7 @@ import pandas as pd
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.tables import Interval
 from harness.results import stats
 from harness.results.quantities import number
@@ -78,8 +78,8 @@ def panel(group: Group, topic: Topic, looks: Looks) -> Panel:
             views.append(view)
     order = sorted(set(views), key=lambda view: (view != AGAINST_T, -_digits(view)))
     found.controls = [
-        Control("metric", "Quantity", metrics),
-        Control("view", "View", [(view, _view_label(view)) for view in order]),
+        PanelControl("metric", "Quantity", metrics),
+        PanelControl("view", "View", [(view, _view_label(view)) for view in order]),
     ]
     return found
 
@@ -109,16 +109,16 @@ def figure(
         mine = [row for row in rows if row["method"] == method]
         if mine:
             traces.append(_line(method, mine, x, looks))
-    layout = axes.layout("time steps T" if x == "T" else "", label(metric))
+    frame = axes.frame("time steps T" if x == "T" else "", label(metric))
     if x == "T":
-        layout["xaxis"] |= axes.steps(sorted({row["T"] for row in rows}), "log")
+        frame["xaxis"] |= axes.steps(sorted({row["T"] for row in rows}), "log")
     else:
         layers = list(dict.fromkeys(row["layer"] for row in rows))
-        layout["xaxis"] |= axes.names(layers)
-        layout["height"] = axes.HEIGHT + 60
+        frame["xaxis"] |= axes.names(layers)
+        frame["height"] = axes.HEIGHT + 60
     if topic.perfect is not None:
-        layout["shapes"].append(axes.line_at_one())
-    return {"data": traces, "layout": layout}
+        frame["shapes"].append(axes.line_at_one())
+    return {"data": traces, "layout": frame}
 
 
 def table(rows: Rows, x: str) -> pd.DataFrame:

@@ -17,7 +17,7 @@ import pandas as pd
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.results.quantities import words
 
 NOTE = (
@@ -65,7 +65,7 @@ def panel(group: Group, limits: Sequence[Limit], looks: Looks) -> Panel:
         found.tables[name] = table(rows, group.methods)
         drawn = figure(rows, axis, group.methods, looks)
         found.variants[(name,)] = Variant(drawn, name, sentence(rows, axis, other))
-    found.controls = [Control("line", "Search", options)]
+    found.controls = [PanelControl("line", "Search", options)]
     return found
 
 
@@ -87,10 +87,10 @@ def figure(rows: Sequence[Limit], axis: str, methods: Sequence[str], looks: Look
         trace["marker"]["symbol"] = [f"{symbol}-open" if r["beyond"] else symbol for r in mine]
         trace["marker"]["line"] = {"color": looks[method].colour, "width": 1.5}
         traces.append(trace)
-    layout = axes.layout("card", f"largest {axis} that fits")
-    layout["xaxis"] |= {"type": "category"}
-    layout["yaxis"] |= axes.values([y for trace in traces for y in trace["y"]], "log")
-    return {"data": traces, "layout": layout}
+    frame = axes.frame("card", f"largest {axis} that fits")
+    frame["xaxis"] |= {"type": "category"}
+    frame["yaxis"] |= axes.values([y for trace in traces for y in trace["y"]], "log")
+    return {"data": traces, "layout": frame}
 
 
 def table(rows: Sequence[Limit], methods: Sequence[str]) -> pd.DataFrame:

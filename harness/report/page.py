@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs, get_plotlyjs_version
 from harness.report import context, shell, style
 from harness.report.markup import buttons, escape, facts, glyph, script, select, table
 from harness.report.panels import Sheet
-from harness.report.parts import Control, Panel
+from harness.report.parts import Panel, PanelControl
 from harness.report.payload import dump, pack
 from harness.report.style import Look
 from harness.results.quantities import BASELINE
@@ -57,16 +57,11 @@ def render(
 ) -> str:
     """The whole document. It asks for nothing from anywhere: scripts and styles are inside.
 
-    Parameters
-    ----------
-    trials:
-        Every trial that the report covers.
-    sheets:
-        What is shown of each group of comparable trials.
-    looks:
-        Signs of each method label.
-    about:
-        What stands around the figures.
+    Args:
+        trials: every trial that the report covers.
+        sheets: what is shown of each group of comparable trials.
+        looks: signs of each method label.
+        about: what stands around the figures.
     """
     bodies = [group_html(sheet, looks) for sheet in sheets]
     body = [
@@ -189,7 +184,7 @@ def _panel(panel: Panel) -> str:
     )
 
 
-def _control(panel: str, control: Control) -> str:
+def _control(panel: str, control: PanelControl) -> str:
     if control.as_buttons:
         return buttons(control.key, control.label, control.options)
     return f'<span class="pick">{select(panel, control.key, control.label, control.options)}</span>'

@@ -29,7 +29,7 @@ from harness.report.estimates import Group
 from harness.report.laws import Law, laws
 from harness.report.limits import Limit
 from harness.report.marks import Looks
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.results.quantities import BASELINE, ENERGY, HEADLINE, MEMORY, TIME, WORK, Quantity
 
 Laws = Mapping[str, Mapping[str, Law]]
@@ -127,13 +127,13 @@ def _by_steps(
     if costs["ratio"].notna().any():
         views.append(("ratio", f"× {BASELINE}"))
     panel.controls = [
-        Control("quantity", "Quantity", [(q.key, q.label) for q in present]),
-        Control("view", "Value", views, as_buttons=True),
-        Control("scale", "Scale", [("log", "log₂"), ("linear", "linear")], as_buttons=True),
+        PanelControl("quantity", "Quantity", [(q.key, q.label) for q in present]),
+        PanelControl("view", "Value", views, as_buttons=True),
+        PanelControl("scale", "Scale", [("log", "log₂"), ("linear", "linear")], as_buttons=True),
     ]
     if any(grown.get(quantity.key) for quantity in present):
         curves = [("points", "points"), ("law", "a + b·Tᵖ")]
-        panel.controls.append(Control("curve", "Curve", curves, as_buttons=True))
+        panel.controls.append(PanelControl("curve", "Curve", curves, as_buttons=True))
     for quantity in present:
         mine, fitted = parts[quantity.key], grown.get(quantity.key, {})
         for view, _ in views:

@@ -16,7 +16,7 @@ IN_PAGE: Final = ("scale", "curve")
 
 
 @dataclass(frozen=True)
-class Control:
+class PanelControl:
     """A native control of a panel: a select, or a group of buttons; the first option is the start.
 
     `options` are pairs of value and text.
@@ -51,6 +51,6 @@ class Panel:
     key: str
     title: str
     note: str
-    controls: list[Control] = field(default_factory=list)
+    controls: list[PanelControl] = field(default_factory=list)
     variants: dict[tuple[str, ...], Variant] = field(default_factory=dict)
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)

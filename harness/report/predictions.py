@@ -13,7 +13,7 @@ import pandas as pd
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import Figure, Looks, Trace
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.style import LIGHT, Look
 from harness.results.estimates import records
 from harness.results.quantities import ABOVE, MEMORY, WHOLE, Quantity, number
@@ -37,7 +37,7 @@ def panel(group: Group, memory: pd.DataFrame, looks: Looks) -> Panel:
         found.tables[quantity.key] = table(points, group.methods)
         drawn = figure(points, quantity, group.methods, looks)
         found.variants[(quantity.key,)] = Variant(drawn, quantity.key, sentence(points, quantity))
-    found.controls = [Control("quantity", "Measured", options)]
+    found.controls = [PanelControl("quantity", "Measured", options)]
     return found
 
 
@@ -72,10 +72,10 @@ def figure(points: pd.DataFrame, quantity: Quantity, methods: list[str], looks: 
         mine = points[points["method"] == method].sort_values("T")
         if len(mine):
             traces.append(_markers(method, records(mine), looks[method]))
-    layout = axes.layout("predicted (MiB)", f"{quantity.label} (MiB)")
-    layout["xaxis"] |= axes.values(points["predicted"], "log")
-    layout["yaxis"] |= axes.values(points["measured"], "log")
-    return {"data": traces, "layout": layout}
+    frame = axes.frame("predicted (MiB)", f"{quantity.label} (MiB)")
+    frame["xaxis"] |= axes.values(points["predicted"], "log")
+    frame["yaxis"] |= axes.values(points["measured"], "log")
+    return {"data": traces, "layout": frame}
 
 
 def _markers(method: str, rows: list[dict[str, Any]], look: Look) -> Trace:

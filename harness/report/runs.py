@@ -13,7 +13,7 @@ from harness.results.store import Store, Tables
 
 
 @dataclass(frozen=True)
-class Run:
+class RunTables:
     """The tables of one run and, by trial, its record without the rows, which are in the tables.
 
     A published run (see `harness.results.published`) has no records.
@@ -23,23 +23,19 @@ class Run:
     records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def read(folder: Path, *, mix: bool = False) -> Run:
+def read(folder: Path, *, mix: bool = False) -> RunTables:
     """Read a run's folder.
 
-    Raises
-    ------
-    StoreError
-        If the folder holds no results.
-    ReportError
-        If no trial of the sweep has finished.
-    MixedError
-        If the trials do not belong together and `mix` is not set.
+    Raises:
+        StoreError: if the folder holds no results.
+        ReportError: if no trial of the sweep has finished.
+        MixedError: if the trials do not belong together and `mix` is not set.
     """
     if (folder / "trials").is_dir():
         store = _Keeping(folder)
-        run = Run(store.tables(), store.kept)
+        run = RunTables(store.tables(), store.kept)
     else:
-        run = Run(published.load(folder))
+        run = RunTables(published.load(folder))
     if run.tables.trials.empty:
         raise ReportError(
             f"{folder} holds no finished trial, so there is nothing to report; run the sweep "

@@ -14,7 +14,7 @@ import pandas as pd
 from harness.report import axes
 from harness.report.estimates import Group, centres_of, failure
 from harness.report.marks import Figure, Trace, plain
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.style import HELD, LIGHT, PHASES, Phase
 from harness.results.estimates import records
 from harness.results.quantities import MIB, MILLI, Quantity, number, words
@@ -94,8 +94,8 @@ def panel(group: Group) -> Panel:
             drawn = figure(here, stack)
             found.variants[stack.key, str(T)] = Variant(drawn, name, sentence(here, stack, T))
     found.controls = [
-        Control("what", "Parts of", options),
-        Control("T", "Time steps T", [(str(T), str(T)) for T in steps]),
+        PanelControl("what", "Parts of", options),
+        PanelControl("T", "Time steps T", [(str(T), str(T)) for T in steps]),
     ]
     return found
 
@@ -128,12 +128,12 @@ def figure(rows: pd.DataFrame, stack: Stack) -> Figure:
     cells = records(rows)[::-1]
     traces = [_bars(phase, stack, cells) for phase in stack.phases]
     traces += [_bar_note(row) for row in cells if row["status"] != "ok"]
-    layout = axes.layout(f"{stack.label.lower()} of a step ({stack.unit})", "")
-    layout["xaxis"] |= {"rangemode": "tozero"}
-    layout["yaxis"] |= {"showgrid": False, "ticksuffix": "  "}
-    layout["legend"] |= {"traceorder": "normal"}
-    layout |= {"barmode": "stack", "bargap": 0.32, "height": axes.height(len(cells))}
-    return {"data": traces, "layout": layout}
+    frame = axes.frame(f"{stack.label.lower()} of a step ({stack.unit})", "")
+    frame["xaxis"] |= {"rangemode": "tozero"}
+    frame["yaxis"] |= {"showgrid": False, "ticksuffix": "  "}
+    frame["legend"] |= {"traceorder": "normal"}
+    frame |= {"barmode": "stack", "bargap": 0.32, "height": axes.height(len(cells))}
+    return {"data": traces, "layout": frame}
 
 
 def table(rows: pd.DataFrame, stack: Stack) -> pd.DataFrame:

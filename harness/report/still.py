@@ -26,10 +26,8 @@ SCALE: Final = 2.0
 def write(folder: Path, sheets: Sequence[Sheet], formats: Sequence[str]) -> tuple[Path, ...]:
     """Write the first view of each main figure into `folder/figures`, a file a format.
 
-    Raises
-    ------
-    ReportError
-        If kaleido is not installed, finds no Chrome, or fails.
+    Raises:
+        ReportError: if kaleido is not installed, finds no Chrome, or fails.
     """
     if not formats:
         return ()

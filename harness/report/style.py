@@ -157,15 +157,13 @@ _KNOWN: Final = {
 def looks(methods: Iterable[tuple[str, str, str]]) -> dict[str, Look]:
     """Give every method its signs.
 
-    Parameters
-    ----------
-    methods:
-        (label, name, family); the label is the name with its options.
+    Args:
+        methods: (label, name, family); the label is the name with its options.
 
-    Returns
-    -------
-    A look per label. Equal for the same method in every report, unless two hashes of unknown
-    methods meet in one report: then the later one in alphabetical order takes the next free signs.
+    Returns:
+        A look per label. Equal for the same method in every report, unless two hashes of unknown
+        methods meet in one report: then the later one in alphabetical order takes the next free
+        signs.
     """
     taken: set[Signs] = set()
     found: dict[str, Look] = {}

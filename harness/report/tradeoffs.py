@@ -12,7 +12,7 @@ import pandas as pd
 from harness.report import axes, marks
 from harness.report.estimates import Group
 from harness.report.marks import FADED, Figure, Looks, Trace
-from harness.report.parts import Control, Panel, Variant
+from harness.report.parts import Panel, PanelControl, Variant
 from harness.report.style import LIGHT, Look
 from harness.report.tables import accuracy
 from harness.results.estimates import records
@@ -57,8 +57,8 @@ def panel(group: Group, outcomes: pd.DataFrame, looks: Looks) -> Panel:
             drawn = figure(here, price, best, group.methods, looks)
             found.variants[price.key, str(T)] = Variant(drawn, name, sentence(here, price, best, T))
     found.controls = [
-        Control("price", "Against", [(p.key, p.label.capitalize()) for p in prices]),
-        Control("T", "Time steps T", [(str(T), str(T)) for T in steps]),
+        PanelControl("price", "Against", [(p.key, p.label.capitalize()) for p in prices]),
+        PanelControl("T", "Time steps T", [(str(T), str(T)) for T in steps]),
     ]
     return found
 
@@ -73,8 +73,8 @@ def front(rows: Rows, price: Price) -> list[str]:
     best: list[str] = []
     reached, paid = -math.inf, math.nan
     for row in known:
-        twin = (row["accuracy"], row[price.key]) == (reached, paid)
-        if row["accuracy"] > reached or twin:
+        equal = (row["accuracy"], row[price.key]) == (reached, paid)
+        if row["accuracy"] > reached or equal:
             best.append(row["method"])
             reached, paid = row["accuracy"], row[price.key]
     return best
@@ -94,9 +94,9 @@ def figure(
             traces.append(_marker(row, price, looks[method], faded=method not in best))
         else:
             traces.append(_open(row, price, lanes[method, row[price.key]], looks[method]))
-    layout = axes.layout(f"{price.label} ({price.unit})", "test accuracy (%)", lanes.values())
-    layout["xaxis"] |= axes.values([row[price.key] for row in known.values()], "log")
-    return {"data": traces, "layout": layout}
+    frame = axes.frame(f"{price.label} ({price.unit})", "test accuracy (%)", lanes.values())
+    frame["xaxis"] |= axes.values([row[price.key] for row in known.values()], "log")
+    return {"data": traces, "layout": frame}
 
 
 def table(methods: Sequence[str], rows: Rows, best: Sequence[str]) -> pd.DataFrame:

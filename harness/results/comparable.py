@@ -50,10 +50,8 @@ def differences(trials: pd.DataFrame) -> list[str]:
 def check(trials: pd.DataFrame) -> None:
     """Refuse trials that do not belong together.
 
-    Raises
-    ------
-    MixedError
-        If they differ; it names each field, its values, and how many trials have each.
+    Raises:
+        MixedError: if they differ; it names each field, its values, and how many trials have each.
     """
     found = differences(trials)
     if found:

@@ -64,10 +64,8 @@ def fit(points: Points) -> Growth:
     least one (profile likelihood; Bates and Watts, *Nonlinear Regression Analysis*, 1988, 6.1). If
     the points follow the law it shrinks to the exponent.
 
-    Raises
-    ------
-    ValueError
-        For a T below 1, or a value that is not finite.
+    Raises:
+        ValueError: for a T below 1, or a value that is not finite.
     """
     T, y = columns(points)
     refusal = _refusal(T, y)

@@ -30,10 +30,8 @@ _AXES: Final = {axis.name: axis for axis in AXES}
 def load(folder: Path) -> Tables:
     """The tables of a run: from its records if they are there, or else as they were published.
 
-    Raises
-    ------
-    StoreError
-        If the folder holds neither, or a table that is none.
+    Raises:
+        StoreError: if the folder holds neither, or a table that is none.
     """
     if (folder / "trials").is_dir() or not all((folder / name).is_file() for name in TABLES):
         return store.load(folder)

@@ -62,10 +62,9 @@ def bootstrap_interval(
     range of the data and covers less than `level` promises (Efron and Tibshirani, *An Introduction
     to the Bootstrap*, 1993, chapter 13).
 
-    Raises
-    ------
-    ValueError
-        For fewer than two numbers: one process says nothing about the spread between processes.
+    Raises:
+        ValueError: for fewer than two numbers: one process says nothing about the spread between
+            processes.
     """
     array = np.sort(_numbers(values))
     if array.size < 2:
@@ -114,10 +113,8 @@ def paired_ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
     Pairing cancels what both members of a pair suffered alike. The median is taken of the log
     ratios, so that `paired_ratio(a, b)` is the inverse of `paired_ratio(b, a)`.
 
-    Raises
-    ------
-    ValueError
-        If the arrays differ in length or hold a number that is not positive.
+    Raises:
+        ValueError: if the arrays differ in length or hold a number that is not positive.
     """
     above, below = _numbers(numerator), _numbers(denominator)
     if above.shape != below.shape:
@@ -137,10 +134,8 @@ def unpaired_ratio(numerator: ArrayLike, denominator: ArrayLike) -> Estimate:
 
     With fewer than `ENOUGH` processes on a side the interval is that of the extremes.
 
-    Raises
-    ------
-    ValueError
-        If an array holds a number that is not positive.
+    Raises:
+        ValueError: if an array holds a number that is not positive.
     """
     above, below = _numbers(numerator), _numbers(denominator)
     if not (np.all(above > 0) and np.all(below > 0)):
@@ -162,10 +157,8 @@ def log_spread(values: ArrayLike) -> float:
 
     Near the coefficient of variation where it is small. One number a process.
 
-    Raises
-    ------
-    ValueError
-        For fewer than two numbers, or one that is not positive.
+    Raises:
+        ValueError: for fewer than two numbers, or one that is not positive.
     """
     array = _numbers(values)
     if array.size < 2 or not np.all(array > 0):

@@ -55,10 +55,8 @@ class Tables:
 class Store:
     """Reads and writes the results folder of one sweep.
 
-    Raises
-    ------
-    StoreError
-        From every method, if the disk refuses.
+    Raises:
+        StoreError: from every method, if the disk refuses.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -71,10 +69,8 @@ class Store:
     def locked(self) -> Iterator[None]:
         """Hold the folder for one run.
 
-        Raises
-        ------
-        LockedError
-            If another run holds it.
+        Raises:
+            LockedError: if another run holds it.
         """
         with _disk(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -174,10 +170,8 @@ class Store:
 def load(folder: Path) -> Tables:
     """The tables of a sweep's results folder.
 
-    Raises
-    ------
-    StoreError
-        If the folder holds no trial.
+    Raises:
+        StoreError: if the folder holds no trial.
     """
     if not (folder / "trials").is_dir():
         raise StoreError(
@@ -195,10 +189,8 @@ def write_json(path: Path, plain: Mapping[str, Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically: temporary name, synchronise, rename.
 
-    Raises
-    ------
-    StoreError
-        If the disk refuses.
+    Raises:
+        StoreError: if the disk refuses.
     """
     part = path.with_name(f"{path.name}.part")
     with _disk(path):

@@ -40,7 +40,7 @@ Records = Callable[[str], Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True)
-class Need:
+class Shortage:
     """A cell that asks for more than there is: bytes of its tensors, bytes of the device."""
 
     bytes: int
@@ -54,7 +54,7 @@ class Forecast:
     """Which trials of a sweep are predicted to fail, and what their probes have said."""
 
     def __init__(
-        self, specs: Sequence[TrialSpec], todo: Sequence[TrialSpec], needs: Mapping[Cell, Need]
+        self, specs: Sequence[TrialSpec], todo: Sequence[TrialSpec], needs: Mapping[Cell, Shortage]
     ) -> None:
         """`specs` are all trials of the sweep, `todo` those to do; `needs` is from `foresee`."""
         self._todo = todo
@@ -132,7 +132,7 @@ def make(
     return Forecast(specs, todo, foresee(cells, predict, capacity))
 
 
-def foresee(cells: Iterable[Cell], predict: Predict, capacity: Capacity) -> dict[Cell, Need]:
+def foresee(cells: Iterable[Cell], predict: Predict, capacity: Capacity) -> dict[Cell, Shortage]:
     """Cells (without seed and training) that need more than `FULL` of their device's memory.
 
     A cell whose prediction fails is not among them: running it says more.
@@ -166,7 +166,7 @@ def stands(record: Mapping[str, Any], capacity: Capacity) -> bool:
 
 def _needs(
     cells: Sequence[Cell], predict: Predict, capacity: Capacity
-) -> Iterator[tuple[Cell, Need]]:
+) -> Iterator[tuple[Cell, Shortage]]:
     asked: dict[Cell, list[Cell]] = {}
     for cell in cells:
         asked.setdefault(_countable(cell), []).append(cell)
@@ -174,7 +174,7 @@ def _needs(
         for cell in asked[counted]:
             there = capacity[cell.device]
             if found.status == "ok" and there is not None:
-                yield cell, Need(found.demand, there)
+                yield cell, Shortage(found.demand, there)
 
 
 def _countable(cell: Cell) -> Cell:

@@ -16,15 +16,11 @@ from typing import Final
 class Imports:
     """What a file says.
 
-    Attributes
-    ----------
-    names:
-        What it imports, with the leading dots of relative imports. `from a import b` is both `a`
-        and `a.b`, as nobody knows which of them is a module.
-    computed:
-        Whether it imports by names that it makes up.
-    texts:
-        Every string literal in it.
+    Attributes:
+        names: what it imports, with the leading dots of relative imports. `from a import b` is
+            both `a` and `a.b`, as nobody knows which of them is a module.
+        computed: whether it imports by names that it makes up.
+        texts: every string literal in it.
     """
 
     names: frozenset[str] = frozenset()
@@ -42,7 +38,7 @@ def read(text: bytes) -> Imports:
         tree = ast.parse(text)
     except (SyntaxError, ValueError):
         return Imports()
-    reader = _Reader()
+    reader = _ImportVisitor()
     reader.visit(tree)
     return Imports(frozenset(reader.names), reader.computed, frozenset(reader.texts))
 
@@ -59,7 +55,7 @@ def absolute(name: str, package: str) -> str:
     return ".".join([*parts[: len(parts) - dots + 1], *([bare] if bare else [])])
 
 
-class _Reader(ast.NodeVisitor):
+class _ImportVisitor(ast.NodeVisitor):
     """Collects what a file imports."""
 
     def __init__(self) -> None:

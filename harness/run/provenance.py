@@ -16,16 +16,12 @@ from harness.sweep.catalogue import Catalogue
 class Provenance:
     """Where and with what a run measures.
 
-    Attributes
-    ----------
-    environment, fingerprint:
-        The machine and its software, and the hash of that.
-    auto_device, no_cuda:
-        What `device = "auto"` stands for, and why "cuda" cannot be had (or None).
-    sources:
-        The code that decides figures, by method and probe.
-    commit, dirty:
-        The checkout, for the record only: an edited README must not void results.
+    Attributes:
+        environment, fingerprint: the machine and its software, and the hash of that.
+        auto_device, no_cuda: what `device = "auto"` stands for, and why "cuda" cannot be had (or
+            None).
+        sources: the code that decides figures, by method and probe.
+        commit, dirty: the checkout, for the record only: an edited README must not void results.
     """
 
     environment: str

@@ -85,20 +85,14 @@ def run(
 ) -> Summary:
     """Measure what a sweep asks for and what is not measured yet, then write the tables.
 
-    Parameters
-    ----------
-    executor:
-        Runs the trials; processes on this machine by default.
-    command:
-        Prints the library's catalogue.
-    predict:
-        Gives the exact bytes of cells, so that what cannot fit the device is skipped; with None
-        nothing is.
+    Args:
+        executor: runs the trials; processes on this machine by default.
+        command: prints the library's catalogue.
+        predict: gives the exact bytes of cells, so that what cannot fit the device is skipped;
+            with None nothing is.
 
-    Raises
-    ------
-    HarnessError
-        If the sweep is wrong, or the results folder cannot be used.
+    Raises:
+        HarnessError: if the sweep is wrong, or the results folder cannot be used.
     """
     clock = time.monotonic()
     path = find(request.sweep)

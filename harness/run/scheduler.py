@@ -50,12 +50,9 @@ class Scheduler:
     The first Ctrl-C ends the launching and lets running trials finish; a second one, SIGTERM or
     SIGHUP kills them. A killed trial leaves no record, so that the next run measures it.
 
-    Attributes
-    ----------
-    measured:
-        Trials that got a record.
-    stopped:
-        The signal that cut the work short, or None.
+    Attributes:
+        measured: trials that got a record.
+        stopped: the signal that cut the work short, or None.
     """
 
     def __init__(
@@ -78,10 +75,8 @@ class Scheduler:
     def measure(self, specs: Sequence[TrialSpec]) -> None:
         """Measure the trials in their order.
 
-        Raises
-        ------
-        StoreError
-            If a record cannot be written; running trials are killed first.
+        Raises:
+            StoreError: if a record cannot be written; running trials are killed first.
         """
         with handled(self._on_signal, *_ENDING), ThreadPoolExecutor(self._jobs) as pool:
             try:
@@ -133,10 +128,8 @@ class Scheduler:
     def skip(self, spec: TrialSpec, outcome: Outcome) -> None:
         """Give a trial its record without running it.
 
-        Raises
-        ------
-        StoreError
-            If the record cannot be written.
+        Raises:
+            StoreError: if the record cannot be written.
         """
         self._keep(spec, outcome, 0)
 

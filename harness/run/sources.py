@@ -76,19 +76,13 @@ Files = Mapping[str, Path]
 class Sources:
     """The code of a project's trials, as its files were when they were first looked at.
 
-    Parameters
-    ----------
-    methods:
-        By name: the file of each method, plug-ins among them.
-    path:
-        Folders in which a trial's process looks for what is not of the project, in order.
-    root:
-        The folder that holds the project's packages.
+    Args:
+        methods: by name: the file of each method, plug-ins among them.
+        path: folders in which a trial's process looks for what is not of the project, in order.
+        root: the folder that holds the project's packages.
 
-    Raises
-    ------
-    CatalogueError
-        From every method, if a file of the code is not there.
+    Raises:
+        CatalogueError: from every method, if a file of the code is not there.
     """
 
     def __init__(
@@ -177,7 +171,7 @@ class Sources:
             (_label(file, module.folder), file)
             for module in found.values()
             if module.is_package
-            for file in _beside(module.file.parent)
+            for file in _other_files(module.file.parent)
         )
         return {**named, **dict(beside)}, frozenset(foreign)
 
@@ -251,14 +245,14 @@ def _label(file: Path, folder: Path) -> str:
     return file.relative_to(folder).as_posix()
 
 
-def _beside(package: Path) -> Iterator[Path]:
+def _other_files(package: Path) -> Iterator[Path]:
     """What a package holds beside its Python, documentation and other packages left out."""
     for entry in sorted(package.iterdir()):
         if entry.name.startswith((".", "__pycache__")) or entry.name.endswith("~"):
             continue
         if entry.is_dir():
             if not (entry / "__init__.py").is_file():
-                yield from _beside(entry)
+                yield from _other_files(entry)
         elif entry.suffix not in (".py", *_DOCUMENTS, *EXTENSION_SUFFIXES):
             yield entry
 

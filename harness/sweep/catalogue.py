@@ -59,7 +59,7 @@ class ModelInfo:
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenPlugin:
     """A plug-in that could not be loaded: where it came from and why."""
 
     source: str
@@ -70,14 +70,11 @@ class Broken:
 class Catalogue:
     """Everything the library offers.
 
-    Attributes
-    ----------
-    digest:
-        Of the library's source without the methods.
-    operators:
-        By type of device, and "eager" or "compiled": which operators run where nobody says which.
-    path:
-        Folders in which a process that has loaded the library looks for modules.
+    Attributes:
+        digest: of the library's source without the methods.
+        operators: by type of device, and "eager" or "compiled": which operators run where nobody
+            says which.
+        path: folders in which a process that has loaded the library looks for modules.
     """
 
     version: str
@@ -85,7 +82,7 @@ class Catalogue:
     methods: Mapping[str, MethodInfo]
     models: Mapping[str, ModelInfo]
     surrogates: tuple[str, ...]
-    broken: tuple[Broken, ...]
+    broken: tuple[BrokenPlugin, ...]
     operators: Mapping[str, Mapping[str, str]]
     path: tuple[str, ...]
 
@@ -97,10 +94,8 @@ class Catalogue:
 def load(command: Sequence[str] = COMMAND) -> Catalogue:
     """Ask the library, in a child process.
 
-    Raises
-    ------
-    CatalogueError
-        If the child fails, takes too long or prints something else.
+    Raises:
+        CatalogueError: if the child fails, takes too long or prints something else.
     """
     try:
         return parse(json.loads(_printed(command)))
@@ -133,10 +128,8 @@ def _printed(command: Sequence[str]) -> bytes:
 def parse(plain: Mapping[str, Any]) -> Catalogue:
     """Make a `Catalogue` of the decoded JSON document; unknown newer keys are ignored.
 
-    Raises
-    ------
-    CatalogueError
-        If a key is missing.
+    Raises:
+        CatalogueError: if a key is missing.
     """
     try:
         methods = [_method(entry) for entry in plain["methods"]]
@@ -150,7 +143,9 @@ def parse(plain: Mapping[str, Any]) -> Catalogue:
             methods={method.name: method for method in methods},
             models={model.name: model for model in models},
             surrogates=tuple(plain["surrogates"]),
-            broken=tuple(Broken(entry["source"], entry["error"]) for entry in plain["broken"]),
+            broken=tuple(
+                BrokenPlugin(entry["source"], entry["error"]) for entry in plain["broken"]
+            ),
             operators=plain["operators"],
             path=tuple(plain["path"]),
         )

@@ -47,23 +47,15 @@ def ask(
 ) -> list[Question]:
     """Take the product of every grid's axes; a question that two grids share is asked once.
 
-    Parameters
-    ----------
-    auto_device:
-        What `device = "auto"` stands for on this machine.
-    device:
-        Overrides the devices of every grid.
-    operators:
-        What `operators = "auto"` stands for; what this machine runs if None.
-    no_cuda:
-        Why "cuda" cannot be had here, or None.
-    source:
-        Name of the sweep file, for messages.
+    Args:
+        auto_device: what `device = "auto"` stands for on this machine.
+        device: overrides the devices of every grid.
+        operators: what `operators = "auto"` stands for; what this machine runs if None.
+        no_cuda: why "cuda" cannot be had here, or None.
+        source: name of the sweep file, for messages.
 
-    Raises
-    ------
-    SweepError
-        If a method, model, option, data set or device does not exist.
+    Raises:
+        SweepError: if a method, model, option, data set or device does not exist.
     """
     faults: list[str] = []
     found: dict[Question, None] = {}

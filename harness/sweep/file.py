@@ -130,10 +130,8 @@ class Sweep(_Table):
 def find(name: str, folder: Path = Path("benchmarks/sweeps")) -> Path:
     """Resolve a path, or the bare name of a file in `folder`.
 
-    Raises
-    ------
-    SweepError
-        If there is no such file.
+    Raises:
+        SweepError: if there is no such file.
     """
     path = Path(name)
     bare = folder / f"{name}.toml"
@@ -156,10 +154,8 @@ def find(name: str, folder: Path = Path("benchmarks/sweeps")) -> Path:
 def read(path: Path) -> Sweep:
     """Read and check a sweep file; one without `name` is called after its file name.
 
-    Raises
-    ------
-    SweepError
-        If the file cannot be read, is not TOML, or breaks the schema.
+    Raises:
+        SweepError: if the file cannot be read, is not TOML, or breaks the schema.
     """
     try:
         plain = tomllib.loads(path.read_text(encoding="utf-8"))

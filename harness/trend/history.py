@@ -45,10 +45,8 @@ class Series:
 def keep(tables: Tables, folder: Path = FOLDER) -> list[Path]:
     """Keep the headline figures of a sweep's results, under the time when its last trial began.
 
-    Raises
-    ------
-    StoreError
-        As `add` does.
+    Raises:
+        StoreError: as `add` does.
     """
     began = [datetime.fromisoformat(text) for text in tables.trials["started"]]
     return add(summarise(tables), max(began, default=datetime.now(UTC)), folder)
@@ -57,10 +55,8 @@ def keep(tables: Tables, folder: Path = FOLDER) -> list[Path]:
 def add(figures: Sequence[Figure], when: datetime, folder: Path = FOLDER) -> list[Path]:
     """Keep the figures of one run: a file for each environment and commit among them.
 
-    Raises
-    ------
-    StoreError
-        If there is nothing to keep, or the disk refuses.
+    Raises:
+        StoreError: if there is nothing to keep, or the disk refuses.
     """
     if not figures:
         raise StoreError(
@@ -82,10 +78,8 @@ def add(figures: Sequence[Figure], when: datetime, folder: Path = FOLDER) -> lis
 def read(folder: Path = FOLDER) -> list[Series]:
     """Every series of the history; a change of environment or measurement begins a new one.
 
-    Raises
-    ------
-    StoreError
-        If a file is damaged.
+    Raises:
+        StoreError: if a file is damaged.
     """
     points: dict[tuple[object, ...], list[tuple[str, Figure]]] = {}
     for path in sorted(folder.glob("*.jsonl")):

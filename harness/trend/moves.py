@@ -13,16 +13,14 @@ from harness.trend.steps import Step
 
 
 @dataclass(frozen=True)
-class Move:
+class SeriesStep:
     """One step of one series.
 
-    Attributes
-    ----------
-    last, first:
-        Commits of the last run before the step and of the first one after it; None outside git.
-    commits:
-        What git lists between them, the newest first, one line each; empty if git does not know
-        both of them.
+    Attributes:
+        last, first: commits of the last run before the step and of the first one after it; None
+            outside git.
+        commits: what git lists between them, the newest first, one line each; empty if git does
+            not know both of them.
     """
 
     series: Series
@@ -38,7 +36,7 @@ class Move:
         return f"{self.step.ratio - 1:+.1%} since {since}"
 
 
-def find(history: Sequence[Series], repository: Path = Path()) -> list[Move]:
+def find(history: Sequence[Series], repository: Path = Path()) -> list[SeriesStep]:
     """Every step of every series whose values are positive, the largest first."""
     found = [
         _move(series, step, repository)
@@ -49,10 +47,10 @@ def find(history: Sequence[Series], repository: Path = Path()) -> list[Move]:
     return sorted(found, key=lambda move: max(move.step.ratio, 1 / move.step.ratio), reverse=True)
 
 
-def _move(series: Series, step: Step, repository: Path) -> Move:
+def _move(series: Series, step: Step, repository: Path) -> SeriesStep:
     last, first = series.commits[step.at - 1], series.commits[step.at]
     between = _between(repository, last, first) if last and first else ()
-    return Move(series, step, last, first, between)
+    return SeriesStep(series, step, last, first, between)
 
 
 def _between(repository: Path, last: str, first: str) -> tuple[str, ...]:

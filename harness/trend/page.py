@@ -10,7 +10,7 @@ from harness.report import shell
 from harness.report.markup import block, escape, still_table
 from harness.results.quantities import number
 from harness.trend.history import Series
-from harness.trend.moves import Move
+from harness.trend.moves import SeriesStep
 
 HEADS: Final = {
     "cell": "text", "metric": "text", "first": "number", "last": "number", "runs": "number",
@@ -20,9 +20,9 @@ WIDTH, HEIGHT = 160, 28
 _EDGE: Final = 4
 
 
-def render(history: Sequence[Series], moved: Sequence[Move]) -> str:
+def render(history: Sequence[Series], moved: Sequence[SeriesStep]) -> str:
     """The whole document; series that moved come first. It has no script and asks for nothing."""
-    by_series: dict[int, list[Move]] = {}
+    by_series: dict[int, list[SeriesStep]] = {}
     for move in moved:
         by_series.setdefault(id(move.series), []).append(move)
     ordered = sorted(history, key=lambda series: id(series) not in by_series)
@@ -34,7 +34,7 @@ def render(history: Sequence[Series], moved: Sequence[Move]) -> str:
     return shell.plain("Trend", shell.header("Trend", summary), cards)
 
 
-def line(series: Series, moved: Sequence[Move]) -> str:
+def line(series: Series, moved: Sequence[SeriesStep]) -> str:
     """A series from its first to its last run, on a log scale; a mark at each step."""
     low, high = min(series.values), max(series.values)
     scale = math.log if low > 0 else float
@@ -61,7 +61,7 @@ def line(series: Series, moved: Sequence[Move]) -> str:
     )
 
 
-def _steps(moved: Sequence[Move]) -> str:
+def _steps(moved: Sequence[SeriesStep]) -> str:
     items = "".join(
         f"<li><b>{escape(move.series.cell)}</b>, {escape(move.series.metric)}: "
         f"{escape(move.words)}{block(move.commits)}</li>"
@@ -71,7 +71,7 @@ def _steps(moved: Sequence[Move]) -> str:
     return shell.card("Steps", body)
 
 
-def _row(series: Series, moved: Sequence[Move]) -> str:
+def _row(series: Series, moved: Sequence[SeriesStep]) -> str:
     metric = f"{series.metric} {series.phase} ({series.unit})"
     ends = [f'<td class="number">{number(series.values[place])}</td>' for place in (0, -1)]
     return (

@@ -44,10 +44,8 @@ class Step:
 def find(values: Sequence[float]) -> list[Step]:
     """The steps of a series in time order.
 
-    Raises
-    ------
-    ValueError
-        If a value is not a positive number.
+    Raises:
+        ValueError: if a value is not a positive number.
     """
     array = np.asarray(values, dtype=np.float64)
     if not np.all(np.isfinite(array) & (array > 0)):
@@ -55,13 +53,13 @@ def find(values: Sequence[float]) -> list[Step]:
     if array.size < 2 * LEAST_POINTS:
         return []
     logs = np.log(array)
-    cuts = _partition(logs)
-    while cuts:
-        steps = [_step(logs, cuts, number) for number in range(len(cuts))]
+    change_points = _partition(logs)
+    while change_points:
+        steps = [_step(logs, change_points, number) for number in range(len(change_points))]
         weakest = max(steps, key=lambda step: (_small(step), step.p))
         if not _small(weakest) and weakest.p <= LEVEL:
             return steps
-        cuts.remove(weakest.at)
+        change_points.remove(weakest.at)
     return []
 
 
@@ -82,10 +80,10 @@ def _partition(logs: NDArray[np.float64]) -> list[int]:
             cost = best[begin] + spread + price
             if cost < best[end]:
                 best[end], start[end] = cost, begin
-    cuts, end = [], n
+    change_points, end = [], n
     while (end := start[end]) > 0:
-        cuts.append(end)
-    return cuts[::-1]
+        change_points.append(end)
+    return change_points[::-1]
 
 
 def _noise(logs: NDArray[np.float64]) -> float:
@@ -93,8 +91,8 @@ def _noise(logs: NDArray[np.float64]) -> float:
     return max(_FLOOR, float(np.median(np.abs(np.diff(logs)))) * _TO_SIGMA)
 
 
-def _step(logs: NDArray[np.float64], cuts: Sequence[int], number: int) -> Step:
-    bounds = [0, *cuts, logs.size]
+def _step(logs: NDArray[np.float64], change_points: Sequence[int], number: int) -> Step:
+    bounds = [0, *change_points, logs.size]
     before = logs[bounds[number] : bounds[number + 1]]
     after = logs[bounds[number + 1] : bounds[number + 2]]
     freedom = before.size + after.size - 2
@@ -103,7 +101,7 @@ def _step(logs: NDArray[np.float64], cuts: Sequence[int], number: int) -> Step:
     shift = float(after.mean() - before.mean())
     places = freedom + 2 - 2 * LEAST_POINTS + 1
     p = min(1.0, two_sided(shift / scale, freedom) * places)
-    return Step(cuts[number], math.exp(shift), p)
+    return Step(change_points[number], math.exp(shift), p)
 
 
 def two_sided(t: float, freedom: int) -> float:

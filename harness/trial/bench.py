@@ -42,14 +42,11 @@ def build(
 ) -> Bench:
     """Seed everything, load the data, build model and optimiser, bind the method.
 
-    Raises
-    ------
-    DataError
-        If the data set is unknown, absent or smaller than a batch.
-    ratebp.RatebpError
-        If the library refuses a name, an option, or the method for this model.
-    TrialError
-        If the device is not there, or the cell's execution or operators cannot be had on it.
+    Raises:
+        DataError: if the data set is unknown, absent or smaller than a batch.
+        ratebp.RatebpError: if the library refuses a name, an option, or the method for this model.
+        TrialError: if the device is not there, or the cell's execution or operators cannot be had
+            on it.
     """
     device = _device(cell.device)
     dataset = data.load(cell.data)
@@ -66,10 +63,9 @@ def virtual(cell: Cell) -> Iterator[Bench]:
     Fake tensors have shapes and no contents; they stay fake inside the context alone. "train" and
     "test" have one batch each.
 
-    Raises
-    ------
-    DataError, ratebp.RatebpError, TrialError
-        As `build` does on a CPU, except that no data files are needed.
+    Raises:
+        DataError, ratebp.RatebpError, TrialError: as `build` does on a CPU, except that no data
+            files are needed.
     """
     facts = data.describe(cell.data)
     with Fakes():

@@ -85,14 +85,10 @@ _GPU: Final = {
 class Ceiling:
     """FLOP per second that the device cannot exceed.
 
-    Attributes
-    ----------
-    matmul:
-        For matrix products; None where nothing is known.
-    convolution:
-        For convolutions, counted as the direct algorithm.
-    basis:
-        How the bound was found, or why there is none.
+    Attributes:
+        matmul: for matrix products; None where nothing is known.
+        convolution: for convolutions, counted as the direct algorithm.
+        basis: how the bound was found, or why there is none.
     """
 
     matmul: float | None

@@ -41,14 +41,10 @@ _REFUSALS: Final = ("torch._dynamo.exc", "torch._inductor.exc")
 class Execution:
     """Runs steps as they are written: "eager". Subclasses run them otherwise.
 
-    Attributes
-    ----------
-    wrap:
-        What to put around each view of the method, or None.
-    phases:
-        The phases of a step that can be told apart.
-    uncounted:
-        Why no dispatch mode can count such a step, or None if it can.
+    Attributes:
+        wrap: what to put around each view of the method, or None.
+        phases: the phases of a step that can be told apart.
+        uncounted: why no dispatch mode can count such a step, or None if it can.
     """
 
     wrap: Wrap | None = None
@@ -98,10 +94,8 @@ class Compiled(Execution):
     def step(self, run: TrainStep, x: Tensor, y: Tensor, phase: Phase) -> Tensor:
         """One training step by `run`.
 
-        Raises
-        ------
-        AbsentError
-            If torch was told to compile nothing, for example by TORCHDYNAMO_DISABLE.
+        Raises:
+            AbsentError: if torch was told to compile nothing, for example by TORCHDYNAMO_DISABLE.
         """
         loss = run(x, y, phase)
         if not self.facts()["graphs"]:
@@ -115,10 +109,9 @@ class Compiled(Execution):
     def refusing(self) -> Iterator[None]:
         """Word what torch cannot compile.
 
-        Raises
-        ------
-        AbsentError
-            If there is no C++ compiler, a view is not one graph, or is compiled too often.
+        Raises:
+            AbsentError: if there is no C++ compiler, a view is not one graph, or is compiled too
+                often.
         """
         try:
             yield
@@ -167,12 +160,9 @@ class Graphed(Execution):
     def step(self, run: TrainStep, x: Tensor, y: Tensor, phase: Phase) -> Tensor:
         """Capture `run` on this batch, or replay it.
 
-        Raises
-        ------
-        AbsentError
-            If the step cannot be captured.
-        TrialError
-            If the batch is not the one that was captured.
+        Raises:
+            AbsentError: if the step cannot be captured.
+            TrialError: if the batch is not the one that was captured.
         """
         if self._graph is None:
             self._capture(run, x, y)
@@ -216,10 +206,8 @@ class Graphed(Execution):
 def host_draws_nothing() -> Iterator[None]:
     """Refuse random numbers that the host draws inside: a graph would repeat them.
 
-    Raises
-    ------
-    AbsentError
-        If one of the host's generators has moved.
+    Raises:
+        AbsentError: if one of the host's generators has moved.
     """
     before = _host_generators()
     yield
@@ -234,10 +222,8 @@ def host_draws_nothing() -> Iterator[None]:
 def of(cell: Cell, device: torch.device) -> Execution:
     """The way in which the steps of `cell` are run on `device`.
 
-    Raises
-    ------
-    AbsentError
-        If the device, the operators or a training budget do not go with it.
+    Raises:
+        AbsentError: if the device, the operators or a training budget do not go with it.
     """
     if cell.execution == "cuda_graph":
         if device.type != "cuda":

@@ -49,59 +49,41 @@ class Neuron:
 class Bench:
     """One cell, built: a model in training mode on its device, bound to its method.
 
-    Attributes
-    ----------
-    cell:
-        What was asked for.
-    device:
-        Where all tensors are.
-    model:
-        The user's model; the method's views share its tensors.
-    optimizer:
-        Of `model`; the training budget's if the cell has one, else SGD with momentum 0.9.
-    x, y:
-        The first training batch, `[T, B, ...]` and `[B]`.
-    neurons:
-        The LIF layers of `model`; other neurons have no place in the frozen reference.
-    train_step:
-        `train_step(x, y, phase)`: forward, backward, update, gradients zeroed in place (in phase
-        "update"); returns the loss, detached.
-    plain_forward:
-        The same spiking forward of `x` without graph or trace.
-    gradient:
-        `gradient(method, x, y)`: add one step's gradient by the method of that name (None: the
-        cell's) to the model's `.grad` and return the loss, detached. Nothing is updated: where a
-        method updates at every time step, its gradients add up over the time steps instead.
-        Running statistics move as in any training forward.
-    rates:
-        `rates(x)`: by path of the spiking layer, its firing rate at each time step, `[T]`: the mean
-        over batch and units, in training mode and in the layout of the method; nothing moves.
-    assumptions:
-        `assumptions(x, y)`: by module path, figures on what rate-based backpropagation assumes of a
-        batch, or why there is none (see `ratebp.assumptions`); nothing moves.
-    infer:
-        `infer(x)`: logits `[B, K]` in eval mode.
-    batches:
-        `batches(split, epoch)`: every `(x, y)` of "train" (in seeded order) or "test".
-    updates_per_epoch:
-        How many batches "train" has.
-    as_written:
-        Like `train_step`, by the library's own operators whatever the cell's `execution`: compiled
-        code and captured graphs show a dispatch mode nothing.
-    operators:
-        Which implementation of the library's operators runs, the same for whatever is measured.
-    phases:
-        Those of `PHASES` that `train_step` enters: a captured graph has none.
-    uncounted:
-        Why nobody can count the cell's operators and live bytes, or None.
-    ran:
-        Facts on how steps have really run so far: graphs compiled, breaks between them.
-    alone:
-        To be called once, when all is ready and before the first thing that a neighbour on this
-        machine would disturb; returns when there is none.
-    measured:
-        To be called once the figures of the driver are at their peak and before any further
-        measurement disturbs them: the parent then reads them.
+    Attributes:
+        cell: what was asked for.
+        device: where all tensors are.
+        model: the user's model; the method's views share its tensors.
+        optimizer: of `model`; the training budget's if the cell has one, else SGD with momentum
+            0.9.
+        x, y: the first training batch, `[T, B, ...]` and `[B]`.
+        neurons: the LIF layers of `model`; other neurons have no place in the frozen reference.
+        train_step: `train_step(x, y, phase)`: forward, backward, update, gradients zeroed in place
+            (in phase "update"); returns the loss, detached.
+        plain_forward: the same spiking forward of `x` without graph or trace.
+        gradient: `gradient(method, x, y)`: add one step's gradient by the method of that name
+            (None: the cell's) to the model's `.grad` and return the loss, detached. Nothing is
+            updated: where a method updates at every time step, its gradients add up over the time
+            steps instead. Running statistics move as in any training forward.
+        rates: `rates(x)`: by path of the spiking layer, its firing rate at each time step, `[T]`:
+            the mean over batch and units, in training mode and in the layout of the method; nothing
+            moves.
+        assumptions: `assumptions(x, y)`: by module path, figures on what rate-based
+            backpropagation assumes of a batch, or why there is none (see `ratebp.assumptions`);
+            nothing moves.
+        infer: `infer(x)`: logits `[B, K]` in eval mode.
+        batches: `batches(split, epoch)`: every `(x, y)` of "train" (in seeded order) or "test".
+        updates_per_epoch: how many batches "train" has.
+        as_written: like `train_step`, by the library's own operators whatever the cell's
+            `execution`: compiled code and captured graphs show a dispatch mode nothing.
+        operators: which implementation of the library's operators runs, the same for whatever is
+            measured.
+        phases: those of `PHASES` that `train_step` enters: a captured graph has none.
+        uncounted: why nobody can count the cell's operators and live bytes, or None.
+        ran: facts on how steps have really run so far: graphs compiled, breaks between them.
+        alone: to be called once, when all is ready and before the first thing that a neighbour on
+            this machine would disturb; returns when there is none.
+        measured: to be called once the figures of the driver are at their peak and before any
+            further measurement disturbs them: the parent then reads them.
     """
 
     cell: Cell
@@ -134,10 +116,8 @@ class Bench:
     def rehearse(self) -> None:
         """One training step of warm-up, to see whether figures of such steps mean something.
 
-        Raises
-        ------
-        TrialError
-            If the step leaves out a phase, or its loss is not finite.
+        Raises:
+            TrialError: if the step leaves out a phase, or its loss is not finite.
         """
         seen: set[str] = set()
 
@@ -181,8 +161,6 @@ class Probe(ABC):
     def measure(self, bench: Bench) -> Reading:
         """Measure one cell.
 
-        Raises
-        ------
-        TrialError
-            If the figures would mislead; the message says why.
+        Raises:
+            TrialError: if the figures would mislead; the message says why.
         """

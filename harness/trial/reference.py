@@ -44,16 +44,12 @@ _MOMENTUM: Final = 0.9
 class Reference:
     """A copy of a network with its own parameters and optimiser, trained by plain BPTT.
 
-    Parameters
-    ----------
-    model:
-        A network for one time step, `[B, ...] -> [B, K]`; it is copied, never changed.
-    neurons:
-        Its spiking layers.
-    timesteps:
-        T, the length of every sequence that `step` will be given.
-    autocast:
-        Whether the forward runs under bfloat16 autocast; potentials stay in float32 then.
+    Args:
+        model: A network for one time step, `[B, ...] -> [B, K]`; it is copied, never changed.
+        neurons: its spiking layers.
+        timesteps: T, the length of every sequence that `step` will be given.
+        autocast: whether the forward runs under bfloat16 autocast; potentials stay in float32
+            then.
     """
 
     def __init__(

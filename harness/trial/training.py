@@ -29,10 +29,8 @@ def learning_rates(budget: Training, updates: int) -> Iterator[float]:
 def budget_of(bench: Bench) -> Training:
     """The cell's budget.
 
-    Raises
-    ------
-    TrialError
-        If the cell has none.
+    Raises:
+        TrialError: if the cell has none.
     """
     if bench.cell.training is None:
         raise TrialError("this probe trains, and the cell has no budget: add [grid.training]")
@@ -42,10 +40,8 @@ def budget_of(bench: Bench) -> Training:
 def train(bench: Bench) -> list[list[float]]:
     """Train by the cell's method and budget; return the loss of every update, by epoch.
 
-    Raises
-    ------
-    TrialError
-        If the cell has no budget, or the loss stops being finite.
+    Raises:
+        TrialError: if the cell has no budget, or the loss stops being finite.
     """
     budget = budget_of(bench)
     schedule = learning_rates(budget, budget.epochs * bench.updates_per_epoch)
@@ -74,10 +70,8 @@ def stages(bench: Bench) -> Iterator[str]:
     What is run meanwhile is undone (see `undisturbed`), so that the training is the one that
     `train` alone would give.
 
-    Raises
-    ------
-    TrialError
-        As `train` does; a missing budget before anything is run.
+    Raises:
+        TrialError: as `train` does; a missing budget before anything is run.
     """
     budget_of(bench)
     initial, trained = STAGES

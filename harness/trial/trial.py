@@ -32,14 +32,10 @@ def run(
 ) -> Outcome:
     """Run a trial; whatever goes wrong becomes a status.
 
-    Parameters
-    ----------
-    spec:
-        The cell and the probe.
-    measured:
-        Called while GPU memory is at its peak, see `Bench.measured`.
-    alone:
-        Called before anything that a neighbour would disturb, see `Bench.alone`.
+    Args:
+        spec: the cell and the probe.
+        measured: called while GPU memory is at its peak, see `Bench.measured`.
+        alone: called before anything that a neighbour would disturb, see `Bench.alone`.
     """
     facts: dict[str, Any] = {}
     try:

@@ -32,7 +32,7 @@ _FIXED = (
 """What is compared as it is: it cannot change, or the view has the same object."""
 
 
-class _Part:
+class _ModuleState:
     """One module as it was."""
 
     def __init__(self, path: str, module: nn.Module) -> None:
@@ -87,7 +87,7 @@ class Snapshot:
 
     def __init__(self, model: nn.Module) -> None:
         """Note everything."""
-        self._parts = [_Part(path, module) for path, module in model.named_modules()]
+        self._parts = [_ModuleState(path, module) for path, module in model.named_modules()]
         self._modules = [part.module for part in self._parts]
         self._classes = [part.cls for part in self._parts]
         self._hooks = [table for part in self._parts for table in part.hooks]
@@ -129,11 +129,11 @@ class Snapshot:
         )
 
 
-class _Absent:
+class _NoAttribute:
     """Stands for an attribute that is not there."""
 
 
-_ABSENT = _Absent()
+_ABSENT = _NoAttribute()
 
 
 def _happened(was: object, now: object) -> str:

@@ -12,7 +12,7 @@ from ratebp.graph.arguments import is_named, meta
 from ratebp.graph.node import Node
 
 
-class Memory:
+class TensorNodes:
     """Tensors and their nodes; what shares memory with a changed tensor changes with it.
 
     Args:
@@ -97,7 +97,7 @@ class Memory:
     def _same(self, tensor: Tensor) -> tuple[Tensor, Node] | None:
         """Find another object for the same entries: a custom function gave back what it took."""
         for other in self._sharing.get(_memory(tensor), {}).values():
-            if _layout(other) == _layout(tensor):
+            if _extent(other) == _extent(tensor):
                 return self._of[id(other)]
         return None
 
@@ -112,5 +112,5 @@ def _memory(tensor: Tensor) -> int:
     return int(tensor.untyped_storage()._cdata)
 
 
-def _layout(tensor: Tensor) -> tuple[Any, ...]:
+def _extent(tensor: Tensor) -> tuple[Any, ...]:
     return tensor.shape, tensor.stride(), tensor.storage_offset(), tensor.dtype

@@ -25,7 +25,7 @@ from ratebp.graph.arguments import (
     without_devices,
 )
 from ratebp.graph.graph import Graph, modules_of
-from ratebp.graph.memory import Memory
+from ratebp.graph.memory import TensorNodes
 from ratebp.graph.names import (
     FACTORIES,
     RANDOM_FACTORIES,
@@ -112,16 +112,16 @@ class _Recorder(TorchFunctionMode):
         super().__init__()
         self.nodes: list[Node] = []
         self._tree, self._late = tree, late
-        self._memory = Memory(self._made)
+        self._memory = TensorNodes(self._made)
         self._forwards: list[tuple[nn.Module, Callable[..., Any]]] = []
         self._depth = 0
-        twins = dict(tree.named_modules())
+        copies = dict(tree.named_modules())
         self._buffers = [*tree.named_buffers()]
         for name, tensor in (*tree.named_parameters(), *tree.named_buffers()):
             node = Node("parameter", path=name, shape=tuple(tensor.shape))
             node.dtype = tensor.dtype
             self._memory.note(tensor, node)
-        for path, module in twins.items():
+        for path, module in copies.items():
             if role_of(module) is not None or _is_torchs(module):
                 self._intercept(path, module)
 

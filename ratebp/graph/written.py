@@ -114,7 +114,7 @@ class Watch:
         module.__class__ = type(kind.__name__, (kind,), body)
 
 
-class _Cell(dict[str, Any]):
+class _ClosureVariable(dict[str, Any]):
     """A variable of an enclosing function, reached as a global one is."""
 
     def __init__(self, cell: CellType) -> None:
@@ -163,10 +163,11 @@ def _variables(tree: nn.Module) -> Iterator[_Variable]:
                 value = scope[name]
             except ValueError:  # nothing is in it yet
                 continue
-            if isinstance(value, FunctionType) and isinstance(scope, _Cell):
+            if isinstance(value, FunctionType) and isinstance(scope, _ClosureVariable):
                 todo.append(value)
             elif isinstance(value, _CHANGING) or (
-                isinstance(scope, _Cell) and not isinstance(value, type | nn.Module | FunctionType)
+                isinstance(scope, _ClosureVariable)
+                and not isinstance(value, type | nn.Module | FunctionType)
             ):
                 yield _Variable(name, scope)
 
@@ -180,7 +181,7 @@ def _scopes(function: FunctionType) -> Iterator[tuple[object, str, dict[str, Any
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     for name, cell in cells:
         if name != "__class__":
-            yield id(cell), name, _Cell(cell)
+            yield id(cell), name, _ClosureVariable(cell)
     own = function.__globals__
     for name in function.__code__.co_names:
         if name in own:

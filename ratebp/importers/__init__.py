@@ -4,9 +4,9 @@ None of the packages is imported here: an importer knows modules by their classe
 """
 
 from ratebp.importers.nir import from_nir
-from ratebp.importers.report import Proof, Row
+from ratebp.importers.report import NeuronProof, Proof
 from ratebp.importers.snntorch import from_snntorch
 from ratebp.importers.spikingjelly import from_spikingjelly
 from ratebp.importers.to_nir import to_nir
 
-__all__ = ["Proof", "Row", "from_nir", "from_snntorch", "from_spikingjelly", "to_nir"]
+__all__ = ["NeuronProof", "Proof", "from_nir", "from_snntorch", "from_spikingjelly", "to_nir"]

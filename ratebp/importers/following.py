@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import fx, nn
 
-from ratebp.importers.unrolled import Tracer
+from ratebp.importers.unrolled import UnrollingTracer
 from ratebp.neurons import Neuron
 
 
@@ -43,11 +43,11 @@ class _Input(fx.Proxy):
 
     def __getattr__(self, name: str) -> Any:
         if name == "shape":
-            return _Shape(self)
+            return _InputShape(self)
         return super().__getattr__(name)
 
 
-class _Shape:
+class _InputShape:
     def __init__(self, of: _Input) -> None:
         self._of = of
 
@@ -57,7 +57,7 @@ class _Shape:
         return self._of.size(dim)
 
 
-class Follower(Tracer):
+class Follower(UnrollingTracer):
     """Calls neurons, and what stands for them, as wholes.
 
     Args:

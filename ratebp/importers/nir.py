@@ -19,7 +19,7 @@ from ratebp.importers.nir_nodes import (
     LAYERS,
     RESETS,
     Constants,
-    Reading,
+    NirOptions,
     Simulated,
     constants,
     neuron,
@@ -82,19 +82,19 @@ def from_nir(
 
 def _reading(
     dt: float, reset: str, integrator: str, detach: bool, surrogate: str, alpha: float
-) -> Reading:
+) -> NirOptions:
     positive("dt", dt, note=", in the file's unit of tau")
     one_of("reset of a NIR graph", reset, RESETS)
     one_of("integrator of a NIR graph", integrator, INTEGRATORS)
     flag("detach_reset", detach)
     if surrogate not in SCALING:
         one_of("surrogate of a NIR graph", surrogate, SCALING)
-    return Reading(dt, reset, integrator, detach, Surrogate(surrogate, alpha))
+    return NirOptions(dt, reset, integrator, detach, Surrogate(surrogate, alpha))
 
 
 def proven(
     graph: Any,
-    reading: Reading,
+    reading: NirOptions,
     *,
     x: Tensor | None = None,
     input_shape: Sequence[int] | None = None,
@@ -152,7 +152,7 @@ def _layer(path: str, node: Any) -> nn.Module:
     return LAYERS[_kind(node)](path, node)
 
 
-def _pair(path: str, node: Any, made: nn.Module, c: Constants, reading: Reading) -> Pair:
+def _pair(path: str, node: Any, made: nn.Module, c: Constants, reading: NirOptions) -> Pair:
     settings = f"decay={c.decay:.4g}, gain={c.gain:.4g}, v_threshold={c.threshold:.4g}"
 
     def alone() -> Stepper:

@@ -31,7 +31,7 @@ INTEGRATORS = ("euler", "exact")
 
 
 @dataclass(frozen=True)
-class Reading:
+class NirOptions:
     """What a NIR file does not say.
 
     Attributes:
@@ -58,7 +58,7 @@ class Constants:
     threshold: float
 
 
-class Scale(nn.Module):
+class NirScale(nn.Module):
     """A constant factor for each element, NIR's Scale."""
 
     scale: Tensor
@@ -131,11 +131,11 @@ LAYERS: dict[str, Callable[[str, Any], nn.Module]] = {
     "SumPool2d": _pool(1),
     "AvgPool2d": _pool(None),
     "Flatten": _flatten,
-    "Scale": lambda path, node: Scale(_tensor(node.scale)),
+    "Scale": lambda path, node: NirScale(_tensor(node.scale)),
 }
 
 
-def constants(path: str, node: Any, reading: Reading) -> Constants:
+def constants(path: str, node: Any, reading: NirOptions) -> Constants:
     """Return a NIR neuron in discrete time.
 
     Raises:
@@ -182,7 +182,7 @@ def _one(path: str, name: str, value: Any) -> float:
     return float(values[0])
 
 
-def neuron(c: Constants, reading: Reading) -> Neuron:
+def neuron(c: Constants, reading: NirOptions) -> Neuron:
     """Return ours: the potential is divided by the gain, and the surrogate's sharpness with it."""
     known = reading.surrogate
     shape = known.name, known.alpha * c.gain
@@ -200,7 +200,7 @@ class Simulated(nn.Module):
         reading: what the file does not say.
     """
 
-    def __init__(self, c: Constants, reading: Reading) -> None:
+    def __init__(self, c: Constants, reading: NirOptions) -> None:
         """Start at rest."""
         super().__init__()
         self.c, self.reading = c, reading

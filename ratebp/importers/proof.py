@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ratebp.errors import BindError, InputError
 from ratebp.importers.pair import Pair, Stepper
 from ratebp.importers.refusals import ATOL, RTOL, network_differs, other_shape, refuse_other_neuron
-from ratebp.importers.report import Proof, Row, brief
+from ratebp.importers.report import NeuronProof, Proof, brief
 from ratebp.importers.tree import apart
 from ratebp.roles import Role
 from ratebp.rules.neurons.exact import step_neuron
@@ -95,7 +95,7 @@ def _driven(step: Stepper, currents: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @dataclass(frozen=True)
-class _Run:
+class _Outputs:
     """What one run gave, by path: spikes and, of ours, currents ``[T, B, ...]``; the output."""
 
     spikes: dict[str, Tensor]
@@ -136,7 +136,7 @@ def prove(
         gaps.append(_compare(by_path, found[-1], _run_made(made, pairs, x, drive)))
     plain, driven = (each.spikes for each in found)
     rows = [
-        Row(
+        NeuronProof(
             path,
             by_path[path].source,
             brief(by_path[path].module),
@@ -152,7 +152,7 @@ def prove(
     return Proof(title, (*x.shape,), tuple(rows), max(gaps), (*notes, *more))
 
 
-def _compare(pairs: dict[str, Pair], theirs: _Run, ours: _Run) -> float:
+def _compare(pairs: dict[str, Pair], theirs: _Outputs, ours: _Outputs) -> float:
     """Refuse the first spikes that differ, in the order of calls; return the outputs' difference.
 
     Raises:
@@ -190,7 +190,7 @@ def _run_source(
     run: Callable[[nn.Module, Tensor], Tensor],
     x: Tensor,
     drive: _Drive,
-) -> _Run:
+) -> _Outputs:
     net = apart(source).eval()
     found: dict[str, list[Tensor]] = {}
     modules = dict(net.named_modules())
@@ -212,7 +212,7 @@ def _run_source(
             f"({type(error).__name__}: {error}). Give a probe batch x=[T, B, ...] that it takes, "
             "time steps first."
         ) from error
-    return _Run(_stacked(found), {}, output)
+    return _Outputs(_stacked(found), {}, output)
 
 
 def in_float64(out: Any) -> Any:
@@ -220,7 +220,7 @@ def in_float64(out: Any) -> Any:
     return tuple(map(in_float64, out)) if isinstance(out, tuple) else out.double()
 
 
-def _run_made(made: nn.Module, pairs: Sequence[Pair], x: Tensor, drive: _Drive) -> _Run:
+def _run_made(made: nn.Module, pairs: Sequence[Pair], x: Tensor, drive: _Drive) -> _Outputs:
     net = view(apart(made), {Role.NEURON: _stepper}, builds_graph=False)
     spikes: dict[str, list[Tensor]] = {}
     currents: dict[str, list[Tensor]] = {}
@@ -242,7 +242,7 @@ def _run_made(made: nn.Module, pairs: Sequence[Pair], x: Tensor, drive: _Drive) 
             f"({type(error).__name__}: {error}). Let the forward treat the time axis as the "
             "package's own layers do, or write it for one time step."
         ) from error
-    return _Run(_stacked(spikes), _stacked(currents), output)
+    return _Outputs(_stacked(spikes), _stacked(currents), output)
 
 
 def _stacked(kept: dict[str, list[Tensor]]) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from ratebp.neurons import LIF, PLIF, Neuron, UndecayedLIF
 
 
 @dataclass(frozen=True)
-class Row:
+class NeuronProof:
     """One neuron's proof.
 
     Attributes:
@@ -49,7 +49,7 @@ class Proof:
 
     source: str
     probe: tuple[int, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[NeuronProof, ...]
     outputs: float
     notes: tuple[str, ...] = ()
 
@@ -69,7 +69,7 @@ class Proof:
         return "\n".join([title, *lines, *(f"note: {note}" for note in self.notes)])
 
 
-def _shown(row: Row) -> list[str]:
+def _shown(row: NeuronProof) -> list[str]:
     return [f"{row.rate:.4f}", f"{row.driven_rate:.4f}"]
 
 

@@ -22,7 +22,7 @@ from ratebp.importers.probe import probe
 from ratebp.importers.proof import in_float64, prove
 from ratebp.importers.report import Proof
 from ratebp.importers.surrogates import surrogate_of
-from ratebp.importers.tree import apart, twin
+from ratebp.importers.tree import apart, copy_sharing_tensors
 from ratebp.importers.unrolled import Steps, of_length, written
 from ratebp.neurons import LIF, UndecayedLIF
 
@@ -87,8 +87,8 @@ def proven(
     tuples = frozenset(pair.path for pair in pairs if _gives_two(model.get_submodule(pair.path)))
     handed: dict[int, nn.Module] = {key: Handed() for key in instead}
     given = timesteps if x is None else len(x)
-    steps = follow(twin(model, handed), tuples, given)
-    made = twin(model, instead)
+    steps = follow(copy_sharing_tensors(model, handed), tuples, given)
+    made = copy_sharing_tensors(model, instead)
     if steps is not None:
         made = written(made, steps.step.graph)
     run = _runner(steps)

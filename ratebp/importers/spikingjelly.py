@@ -21,8 +21,8 @@ from ratebp.importers.probe import probe
 from ratebp.importers.proof import prove
 from ratebp.importers.report import Proof
 from ratebp.importers.spikingjelly_neurons import NEURONS, pair_of
-from ratebp.importers.tree import recast, twin
-from ratebp.importers.unrolled import Steps, Tracer, of_length, without_time, written
+from ratebp.importers.tree import copy_sharing_tensors, recast
+from ratebp.importers.unrolled import Steps, UnrollingTracer, of_length, without_time, written
 
 PACKAGE = "spikingjelly"
 _SEQUENTIALS = ("MultiStepContainer", "SeqToANNContainer", "StepModeContainer")
@@ -75,7 +75,7 @@ def proven(
         InputError: as `from_spikingjelly`.
     """
     instead, pairs = _counterparts(model)
-    made = twin(model, instead)
+    made = copy_sharing_tensors(model, instead)
     multi = _is_multi_step(model)
     steps = _one_step(made, multi, timesteps if x is None else len(x))
     if steps is not None:
@@ -116,7 +116,9 @@ def _counterparts(model: nn.Module) -> tuple[dict[int, nn.Module], list[Pair]]:
             instead[id(module)] = _layer(path, module, name)
             inside.update(map(id, module.modules()))
     for module in reversed(nested):  # the innermost first
-        children = OrderedDict((n, twin(c, instead)) for n, c in module.named_children())
+        children = OrderedDict(
+            (n, copy_sharing_tensors(c, instead)) for n, c in module.named_children()
+        )
         instead[id(module)] = nn.Sequential(children).train(module.training)
     if not pairs:
         raise BindError(
@@ -165,7 +167,7 @@ def _one_step(made: nn.Module, multi: bool, timesteps: int) -> Steps | None:
         if module.__dict__.get("_step_mode", "s") != "s":
             module.__dict__["_step_mode"] = "s"
     try:
-        graph = Tracer().trace(made)
+        graph = UnrollingTracer().trace(made)
     except Exception:
         graph = None  # it may loop over its input
     found = None if graph is None else without_time(graph, multi=multi)

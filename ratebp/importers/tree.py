@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ratebp.errors import BindError
 
 
-def twin(model: nn.Module, instead: Mapping[int, nn.Module]) -> nn.Module:
+def copy_sharing_tensors(model: nn.Module, instead: Mapping[int, nn.Module]) -> nn.Module:
     """Return a copy of the tree of `model` that shares every parameter and buffer.
 
     Args:

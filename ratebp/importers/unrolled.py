@@ -36,7 +36,7 @@ class OneStep:
     style: str
 
 
-class Tracer(fx.Tracer):
+class UnrollingTracer(fx.Tracer):
     """Stops at neurons and torch's own modules.
 
     Args:

@@ -26,7 +26,7 @@ PATHS = "RATEBP_PLUGINS"
 
 
 @dataclass(frozen=True)
-class Entry:
+class MethodEntry:
     """One method that was found: its `name`, class, where it came from, and its source file."""
 
     name: str
@@ -41,7 +41,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenMethod:
     """A plug-in that could not be loaded, and why."""
 
     source: str
@@ -79,20 +79,20 @@ def names() -> tuple[str, ...]:
     return tuple(entries())
 
 
-def entries() -> dict[str, Entry]:
+def entries() -> dict[str, MethodEntry]:
     """Return what was found, by name."""
     return _discover()[0]
 
 
-def broken() -> tuple[Broken, ...]:
+def broken() -> tuple[BrokenMethod, ...]:
     """Return the plug-ins that could not be loaded."""
     return _discover()[1]
 
 
 @cache
-def _discover() -> tuple[dict[str, Entry], tuple[Broken, ...]]:
-    found: dict[str, Entry] = {}
-    failed: list[Broken] = []
+def _discover() -> tuple[dict[str, MethodEntry], tuple[BrokenMethod, ...]]:
+    found: dict[str, MethodEntry] = {}
+    failed: list[BrokenMethod] = []
     for source, load in _candidates():
         try:
             entry = load()
@@ -101,11 +101,11 @@ def _discover() -> tuple[dict[str, Entry], tuple[Broken, ...]]:
                 raise ValueError(f"the name {entry.name!r} is taken by {other.name}; rename it")
             found[entry.name] = entry
         except Exception as error:
-            failed.append(Broken(source, f"{type(error).__name__}: {error}"))
+            failed.append(BrokenMethod(source, f"{type(error).__name__}: {error}"))
     return dict(sorted(found.items())), tuple(failed)
 
 
-def _candidates() -> Iterator[tuple[str, Callable[[], Entry]]]:
+def _candidates() -> Iterator[tuple[str, Callable[[], MethodEntry]]]:
     for module in _modules(Path(__file__).parent):
         yield module, partial(_from_package, module)
     for point in entry_points(group=GROUP):
@@ -132,16 +132,16 @@ def _files(place: Path) -> list[Path]:
     return [place]
 
 
-def _from_package(name: str) -> Entry:
+def _from_package(name: str) -> MethodEntry:
     module = importlib.import_module(f"{__package__}.{name}")
     return _entry(name.rpartition(".")[2], _only_method(module), "builtin")
 
 
-def _from_entry_point(point: EntryPoint) -> Entry:
+def _from_entry_point(point: EntryPoint) -> MethodEntry:
     return _entry(point.name, point.load(), "entry point")
 
 
-def _from_file(file: Path) -> Entry:
+def _from_file(file: Path) -> MethodEntry:
     if not file.is_file():
         raise FileNotFoundError(f"no such file; {PATHS} names Python files or folders of them")
     _open_folder(file)
@@ -163,8 +163,8 @@ def _open_folder(file: Path) -> None:
     if folder not in sys.path:
         sys.path.append(folder)
     for name in _imported(file):
-        beside = [file.with_name(f"{name}.py"), file.with_name(name) / "__init__.py"]
-        there = next((each.resolve() for each in beside if each.is_file()), None)
+        candidates = [file.with_name(f"{name}.py"), file.with_name(name) / "__init__.py"]
+        there = next((each.resolve() for each in candidates if each.is_file()), None)
         found = importlib.util.find_spec(name) if there else None
         if found is not None and Path(found.origin or "").resolve() != there:
             raise ValueError(
@@ -197,7 +197,7 @@ def _only_method(module: ModuleType) -> type[Method]:
     return own[0]
 
 
-def _entry(name: str, cls: type[Method], source: str) -> Entry:
+def _entry(name: str, cls: type[Method], source: str) -> MethodEntry:
     for claim in ("info", "identities"):
         if getattr(cls, claim, None) is None:
             raise ValueError(f"class {cls.__name__} has no `{claim}`; see ratebp/method.py")
@@ -205,7 +205,7 @@ def _entry(name: str, cls: type[Method], source: str) -> Entry:
         raise ValueError(f"class {cls.__name__} declares no exact identity; at least one is needed")
     for identity in cls.identities:
         _refuse_itself(name, cls, identity)
-    return Entry(name, cls, source, Path(inspect.getfile(cls)))
+    return MethodEntry(name, cls, source, Path(inspect.getfile(cls)))
 
 
 def _refuse_itself(name: str, cls: type[Method], identity: Identity) -> None:

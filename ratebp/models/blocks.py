@@ -180,7 +180,7 @@ def residual_net(stem: nn.Module, body: nn.Module, head: nn.Module) -> nn.Sequen
 
 
 def vgg_net(
-    layout: Sequence[int | str],
+    stages: Sequence[int | str],
     map_size: int,
     num_classes: int,
     in_channels: int,
@@ -200,7 +200,7 @@ def vgg_net(
     """
     layers: list[nn.Module] = []
     channels = in_channels
-    for part in layout:
+    for part in stages:
         if isinstance(part, str):
             layers.append(nn.AvgPool2d(2))
         else:

@@ -19,17 +19,17 @@ from ratebp.models.attention import (
     refuse_heads,
 )
 from ratebp.models.blocks import NeuronSettings, conv_norm, conv_norm_lif
-from ratebp.models.sdt_v2 import ConvBlock, MetaSpikeFormer, SeparableConv, Shape, macro
+from ratebp.models.sdt_v2 import ConvBlock, MetaSpikeFormer, SdtV2Size, SeparableConv, macro
 
 PUBLISHED_NEURON: NeuronSettings = {"decay": 1.0, "threshold": 4.0, "reset": "soft"}
 """Four levels, a current of one apart."""
 
 SIZES = {
-    "tiny": Shape((16, 16, 16, 32), (1, 1, 1, 1, 1), 8, 2, 10),
-    "2.7m": Shape((24, 48, 96, 128)),
-    "5.1m": Shape((32, 64, 128, 192)),
-    "10m": Shape((48, 96, 192, 240)),
-    "19m": Shape((64, 128, 256, 360)),
+    "tiny": SdtV2Size((16, 16, 16, 32), (1, 1, 1, 1, 1), 8, 2, 10),
+    "2.7m": SdtV2Size((24, 48, 96, 128)),
+    "5.1m": SdtV2Size((32, 64, 128, 192)),
+    "10m": SdtV2Size((48, 96, 192, 240)),
+    "19m": SdtV2Size((64, 128, 256, 360)),
 }
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ratebp.models.blocks import POOL, NeuronSettings, draw_small_head, parts, vgg_net
 from ratebp.neurons import Delay
 
-_LAYOUT = (64, 128, POOL, 256, 256, POOL, 512, 512, POOL, 512, 512)
+_STAGES = (64, 128, POOL, 256, 256, POOL, 512, 512, POOL, 512, 512)
 
 
 def ottt_vgg11(
@@ -29,7 +29,7 @@ def ottt_vgg11(
     see `FeedbackVGG`, which runs step by step alone.
     """
     made = parts(neuron, "ws", dropout=dropout)
-    model = vgg_net(_LAYOUT, 1, num_classes, in_channels, width, made)
+    model = vgg_net(_STAGES, 1, num_classes, in_channels, width, made)
     draw_small_head(model)
     return FeedbackVGG(model) if feedback else model
 
@@ -57,7 +57,7 @@ class FeedbackVGG(nn.Module):
         self.head = net[1:]
         channels = [m.out_channels for m in features.modules() if isinstance(m, nn.Conv2d)]
         self.delay = Delay()
-        self.up = nn.Upsample(scale_factor=2 ** _LAYOUT.count(POOL))
+        self.up = nn.Upsample(scale_factor=2 ** _STAGES.count(POOL))
         self.back = nn.Conv2d(channels[-1], channels[0], 3, padding=1)
         for parameter in self.back.parameters():
             nn.init.zeros_(parameter)

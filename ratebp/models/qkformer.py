@@ -27,7 +27,7 @@ from ratebp.models.blocks import NeuronSettings, Parts, conv_norm, conv_norm_lif
 
 
 @dataclass(frozen=True)
-class Shape:
+class QKFormerSize:
     """One published size.
 
     Attributes:
@@ -55,15 +55,15 @@ class Shape:
         return tuple(self.dim >> (last - number) for number in range(len(self.depths)))
 
 
-_DVS = Shape("dvs", (1, 1), 256, 16, 1, 10, 2)
+_DVS = QKFormerSize("dvs", (1, 1), 256, 16, 1, 10, 2)
 SIZES = {
-    "tiny": Shape("cifar", (1, 1, 1), 32, 8, 2, 10),
-    "4-384": Shape("cifar", (1, 1, 2), 384, 8, num_classes=10),
+    "tiny": QKFormerSize("cifar", (1, 1, 1), 32, 8, 2, 10),
+    "4-384": QKFormerSize("cifar", (1, 1, 2), 384, 8, num_classes=10),
     "cifar10dvs-2-256": _DVS,
     "gesture-2-256": replace(_DVS, mlp_ratio=4, num_classes=11),
-    "10-384": Shape("imagenet", (1, 2, 7), 384, 6),
-    "10-512": Shape("imagenet", (1, 2, 7), 512, 8),
-    "10-768": Shape("imagenet", (1, 2, 7), 768, 12),
+    "10-384": QKFormerSize("imagenet", (1, 2, 7), 384, 6),
+    "10-512": QKFormerSize("imagenet", (1, 2, 7), 512, 8),
+    "10-768": QKFormerSize("imagenet", (1, 2, 7), 768, 12),
 }
 
 ROWS = ("time", "rows")
@@ -159,7 +159,7 @@ class TokenAttention(nn.Module):
 class QKFormer(nn.Module):
     """Stages of an embedding and its blocks, mean over the map, linear head."""
 
-    def __init__(self, made: AttentionParts, shape: Shape, drop_path: float) -> None:
+    def __init__(self, made: AttentionParts, shape: QKFormerSize, drop_path: float) -> None:
         """Make the layers; weights are drawn by torch's defaults."""
         super().__init__()
         dropped = iter(shares(drop_path, sum(shape.depths)))

@@ -27,7 +27,7 @@ from ratebp.models.blocks import NeuronSettings, Parts, conv_norm, conv_norm_lif
 
 
 @dataclass(frozen=True)
-class Shape:
+class SdtSize:
     """One published size.
 
     Attributes:
@@ -52,19 +52,19 @@ class Shape:
 
 
 SIZES = {
-    "tiny": Shape(1, 32, 2, "0011", False, 2, 10),
-    "2-512": Shape(2, 512, pools="0011", num_classes=10),
-    "cifar10dvs-2-256": Shape(2, 256, 8, "0011", True, 4, 10, 2),
-    "gesture-2-256": Shape(2, 256, 8, "0111", False, 4, 11, 2),
-    "8-384": Shape(8, 384),
-    "6-512": Shape(6, 512),
-    "8-512": Shape(8, 512),
-    "10-512": Shape(10, 512),
-    "8-768": Shape(8, 768),
+    "tiny": SdtSize(1, 32, 2, "0011", False, 2, 10),
+    "2-512": SdtSize(2, 512, pools="0011", num_classes=10),
+    "cifar10dvs-2-256": SdtSize(2, 256, 8, "0011", True, 4, 10, 2),
+    "gesture-2-256": SdtSize(2, 256, 8, "0111", False, 4, 11, 2),
+    "8-384": SdtSize(8, 384),
+    "6-512": SdtSize(6, 512),
+    "8-512": SdtSize(8, 512),
+    "10-512": SdtSize(10, 512),
+    "8-768": SdtSize(8, 768),
 }
 
 
-class PatchEmbedding(nn.Module):
+class SdtPatches(nn.Module):
     """Four of conv3x3-BN-LIF to currents of `dim` channels: ``f + BN(conv(LIF(f)))``.
 
     The first three pools stand behind the neuron, the fourth before it.
@@ -164,11 +164,11 @@ class DilatedAttention(SpikeDrivenAttention):
 class SpikeDrivenTransformer(nn.Module):
     """Embedding, blocks, mean over the map, neuron, linear head."""
 
-    def __init__(self, made: AttentionParts, shape: Shape, drop_path: float) -> None:
+    def __init__(self, made: AttentionParts, shape: SdtSize, drop_path: float) -> None:
         """Make the layers and draw the convolutions."""
         super().__init__()
         dim, hidden = shape.dim, hidden_width("sdt", shape.dim, shape.mlp_ratio)
-        self.patch_embed = PatchEmbedding(made, shape.in_channels, dim, shape.pools)
+        self.patch_embed = SdtPatches(made, shape.in_channels, dim, shape.pools)
         self.block = nn.Sequential(
             *(
                 Residual(

@@ -31,7 +31,7 @@ from ratebp.norms import PaddedNorm
 
 
 @dataclass(frozen=True)
-class Shape:
+class SdtV2Size:
     """One published size.
 
     Attributes:
@@ -52,10 +52,10 @@ class Shape:
 
 
 SIZES = {
-    "tiny": Shape((16, 16, 24, 32), (1, 1, 1, 1, 1), 2, 2, 10),
-    "15m": Shape((64, 128, 256, 360)),
-    "31m": Shape((96, 192, 384, 480)),
-    "55m": Shape((128, 256, 512, 640)),
+    "tiny": SdtV2Size((16, 16, 24, 32), (1, 1, 1, 1, 1), 2, 2, 10),
+    "15m": SdtV2Size((64, 128, 256, 360)),
+    "31m": SdtV2Size((96, 192, 384, 480)),
+    "55m": SdtV2Size((128, 256, 512, 640)),
 }
 
 
@@ -145,7 +145,7 @@ Block = Callable[[int, float], nn.Module]
 
 
 def macro(
-    made: Parts, shape: Shape, drop_path: float, conv_block: Block, block: Block
+    made: Parts, shape: SdtV2Size, drop_path: float, conv_block: Block, block: Block
 ) -> nn.Sequential:
     """Return five stages, each a convolution with norm and its blocks, `[B, C, H, W]` to currents.
 

@@ -26,7 +26,7 @@ from ratebp.models.blocks import NeuronSettings, Parts, conv_norm_lif
 
 
 @dataclass(frozen=True)
-class Shape:
+class SpikformerSize:
     """One published size.
 
     Attributes:
@@ -54,26 +54,28 @@ class Shape:
     in_channels: int = 3
 
 
-def _cifar(depth: int, dim: int) -> Shape:
-    return Shape(depth, dim, dim // 32, "0011", linear=True, keys_first=False, num_classes=10)
+def _cifar(depth: int, dim: int) -> SpikformerSize:
+    return SpikformerSize(
+        depth, dim, dim // 32, "0011", linear=True, keys_first=False, num_classes=10
+    )
 
 
 SIZES = {
-    "tiny": Shape(1, 32, 2, "0011", 0.125, True, False, 2, 10),
+    "tiny": SpikformerSize(1, 32, 2, "0011", 0.125, True, False, 2, 10),
     "4-256": _cifar(4, 256),
     "2-384": _cifar(2, 384),
     "4-384": _cifar(4, 384),
     "2-512": _cifar(2, 512),
-    "dvs-2-256": Shape(2, 256, 16, "1111", 0.25, False, False, 4, 10, 2),
-    "8-384": Shape(8, 384, 6),
-    "6-512": Shape(6, 512, 8),
-    "8-512": Shape(8, 512, 8),
-    "10-512": Shape(10, 512, 8),
-    "8-768": Shape(8, 768, 12),
+    "dvs-2-256": SpikformerSize(2, 256, 16, "1111", 0.25, False, False, 4, 10, 2),
+    "8-384": SpikformerSize(8, 384, 6),
+    "6-512": SpikformerSize(6, 512, 8),
+    "8-512": SpikformerSize(8, 512, 8),
+    "10-512": SpikformerSize(10, 512, 8),
+    "8-768": SpikformerSize(8, 768, 12),
 }
 
 
-class PatchEmbedding(nn.Module):
+class SpikformerPatches(nn.Module):
     """Four of conv3x3-BN-LIF to `dim` channels, some followed by a max pool, and ``a + rpe(a)``.
 
     Args:
@@ -106,11 +108,11 @@ class PatchEmbedding(nn.Module):
 class Spikformer(nn.Module):
     """Embedding, blocks, mean over the tokens, linear head."""
 
-    def __init__(self, made: AttentionParts, shape: Shape, drop_path: float) -> None:
+    def __init__(self, made: AttentionParts, shape: SpikformerSize, drop_path: float) -> None:
         """Make the layers and draw the weights of linear ones."""
         super().__init__()
         hidden = hidden_width("spikformer", shape.dim, shape.mlp_ratio)
-        self.patch_embed = PatchEmbedding(made, shape.in_channels, shape.dim, shape.pools)
+        self.patch_embed = SpikformerPatches(made, shape.in_channels, shape.dim, shape.pools)
         self.block = nn.Sequential(
             *(
                 Residual(self._attention(made, shape), SpikeMlp(made, shape.dim, hidden), share)
@@ -121,7 +123,7 @@ class Spikformer(nn.Module):
         draw_truncated(self.head, *([self.block] if shape.linear else []))
 
     @staticmethod
-    def _attention(made: AttentionParts, shape: Shape) -> nn.Module:
+    def _attention(made: AttentionParts, shape: SpikformerSize) -> nn.Module:
         return SelfAttention(
             made,
             shape.dim,

@@ -43,7 +43,7 @@ _PATCHES = (4, 2, 1)
 
 
 @dataclass(frozen=True)
-class Shape:
+class SpikingResformerSize:
     """One published size.
 
     Attributes:
@@ -66,13 +66,13 @@ class Shape:
 
 
 SIZES = {
-    "tiny": Shape((8, 16, 32), 8, 8, False, num_classes=10),
-    "ti": Shape((64, 192, 384)),
-    "s": Shape((64, 256, 512)),
-    "m": Shape((64, 384, 768)),
-    "l": Shape((128, 512, 1024)),
-    "cifar-ti": Shape((64, 192, 384), large=False, num_classes=10),
-    "gesture-ti": Shape((32, 96, 192), 32, 32, False, _PLIF, 11),
+    "tiny": SpikingResformerSize((8, 16, 32), 8, 8, False, num_classes=10),
+    "ti": SpikingResformerSize((64, 192, 384)),
+    "s": SpikingResformerSize((64, 256, 512)),
+    "m": SpikingResformerSize((64, 384, 768)),
+    "l": SpikingResformerSize((128, 512, 1024)),
+    "cifar-ti": SpikingResformerSize((64, 192, 384), large=False, num_classes=10),
+    "gesture-ti": SpikingResformerSize((32, 96, 192), 32, 32, False, _PLIF, 11),
 }
 
 
@@ -139,7 +139,7 @@ class GroupFeedForward(nn.Module):
 class SpikingResformer(nn.Module):
     """Stem without a neuron, three stages, mean over the map, linear head without a bias."""
 
-    def __init__(self, made: Parts, shape: Shape, drop_path: float) -> None:
+    def __init__(self, made: Parts, shape: SpikingResformerSize, drop_path: float) -> None:
         """Make the layers and draw all weights."""
         super().__init__()
         first, share = shape.widths[0], iter(shares(drop_path, sum(_DEPTHS)))

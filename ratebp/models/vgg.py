@@ -21,7 +21,7 @@ _VGGSNN = (64, 128, POOL, 256, 256, POOL, 512, 512, POOL, 512, 512)
 
 
 def _vgg(
-    layout: Sequence[int | str],
+    stages: Sequence[int | str],
     map_size: int,
     num_classes: int,
     in_channels: int,
@@ -29,7 +29,7 @@ def _vgg(
     made: Parts,
 ) -> nn.Module:
     """`vgg_net` with its weights drawn."""
-    model = vgg_net(layout, map_size, num_classes, in_channels, width, made)
+    model = vgg_net(stages, map_size, num_classes, in_channels, width, made)
     _draw_wide(model)
     return made.drawn(model)
 

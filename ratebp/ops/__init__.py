@@ -6,7 +6,7 @@ pass, whose work is done by `triton.py` and, in C++, by `cpp.py` and `kernels.cp
 `backends` says which of them serves which operator, and `backend` which runs on a device.
 """
 
-from ratebp.ops.at_once import at_once, has_hooks
+from ratebp.ops.accumulation import accumulating, has_hooks
 from ratebp.ops.backends import BACKENDS, backend, by_hand, using
 from ratebp.ops.batch_norm import affine, affine_, along_channels, batch_norm, naive_batch_norm
 from ratebp.ops.bits import naive_pack, naive_unpack, pack, unpack
@@ -56,11 +56,11 @@ __all__ = [
     "Spikes",
     "Stored",
     "Term",
+    "accumulating",
     "advance",
     "affine",
     "affine_",
     "along_channels",
-    "at_once",
     "at_rest",
     "backend",
     "batch_norm",

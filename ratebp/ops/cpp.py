@@ -30,13 +30,13 @@ TYPES = {
 missing = library.missing
 
 
-class _Memory(ctypes.Structure):
+class _MemoryStruct(ctypes.Structure):
     """`Memory` of kernels.h."""
 
     _fields_ = (("data", ctypes.c_void_p), ("type", ctypes.c_int64), ("size", ctypes.c_int64))
 
 
-class _Constants(ctypes.Structure):
+class _ConstantsStruct(ctypes.Structure):
     """`Constants` of kernels.h."""
 
     _fields_ = (
@@ -86,7 +86,7 @@ def _said(value: Any) -> str:
 
 def _passed(value: Any) -> Any:
     if value is None:
-        return _Memory(None, 0, 0)
+        return _MemoryStruct(None, 0, 0)
     if isinstance(value, Tensor):
         known = TYPES.get(value.dtype) if value.is_cpu else None
         if known is None:
@@ -94,7 +94,7 @@ def _passed(value: Any) -> Any:
             raise OperandError(
                 f"no C++ kernel reads {value.dtype} on {value.device}. Legal: {types}, on a CPU."
             )
-        return _Memory(value.data_ptr(), known, _reach(value))
+        return _MemoryStruct(value.data_ptr(), known, _reach(value))
     if isinstance(value, str):
         return _constants(value)
     return ctypes.c_double(value) if isinstance(value, float) else ctypes.c_int64(value)
@@ -111,9 +111,9 @@ def _reach(x: Tensor) -> int:
 
 
 @functools.cache
-def _constants(equation: str) -> _Constants:
+def _constants(equation: str) -> _ConstantsStruct:
     known = dynamics_of(equation)
-    return _Constants(
+    return _ConstantsStruct(
         float(known.decay),
         float(known.threshold),
         float(known.surrogate.alpha),

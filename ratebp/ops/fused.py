@@ -1,4 +1,4 @@
-"""What operators of one pass over memory share: their registration, constants and layouts.
+"""What operators of one pass over memory share: their registration, constants and strides.
 
 Each is one operator of torch with a fake rule, in the modules `fused`. Kernels do its work: in
 Triton, in the modules `triton`, and in C++, in the modules `cpp` with their sources beside them.
@@ -137,15 +137,15 @@ def laid_out(x: Tensor, strides: tuple[int, ...], first: int) -> Tensor:
     wanted = strides[len(strides) - x.dim() :]
     if all(x.stride(d) == wanted[d] for d in range(first, x.dim()) if x.shape[d] != 1):
         return x
-    return beside(x, first, x.dtype, wanted).copy_(x)
+    return empty_dense(x, first, x.dtype, wanted).copy_(x)
 
 
-def beside(
+def empty_dense(
     like: Tensor, first: int, dtype: torch.dtype, strides: tuple[int, ...] | None = None
 ) -> Tensor:
     """Return new memory in the shape of `like`, dense from dimension `first` (0 or 1) on.
 
-    Its layout there is that of `like`, or of `strides` where they are given.
+    Its strides from there on are those of `like`, or `strides` where they are given.
     """
     inner = (strides or like.stride())[first:]
     outer = (like.shape[first:].numel(),) if first else ()

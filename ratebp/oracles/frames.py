@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.neurons import LIF
-from ratebp.oracles.hand import Gradients, Loss, Neuron, gradients, swapped
+from ratebp.oracles.hand import FunctionNeuron, Gradients, Loss, gradients, swapped
 
 
 def rectifiers(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Gradients:
@@ -30,7 +30,7 @@ def one_step(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Gradients:
         def f(u: Tensor) -> tuple[Tensor, Tensor]:
             return (u >= d.threshold).to(u.dtype), d.surrogate.derivative(u - d.threshold)
 
-        return Neuron(f)
+        return FunctionNeuron(f)
 
     net = swapped(model, LIF, neuron)
     return gradients(net, loss(net(x.mean(0)), y))
@@ -47,7 +47,7 @@ def rounded_levels(model: nn.Module, x: Tensor, y: Tensor, loss: Loss) -> Gradie
             level = torch.floor(levels * u / threshold).clamp(0, levels)
             return level / levels, ((u >= 0) & (u <= threshold)).to(u.dtype) / threshold
 
-        return Neuron(f)
+        return FunctionNeuron(f)
 
     net = swapped(model, LIF, neuron)
     return gradients(net, loss(net(x.mean(0)), y))

@@ -50,7 +50,7 @@ def given(current: Tensor, value: Tensor, slope: Tensor) -> Tensor:
     return out
 
 
-class Neuron(nn.Module):
+class FunctionNeuron(nn.Module):
     """A neuron whose value and slope `f` makes of its current."""
 
     def __init__(self, f: Callable[[Tensor], tuple[Tensor, Tensor]]) -> None:

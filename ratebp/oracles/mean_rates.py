@@ -11,9 +11,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ratebp.dynamics import Dynamics
 from ratebp.neurons import LIF
 from ratebp.oracles.hand import (
+    FunctionNeuron,
     Gradients,
     Loss,
-    Neuron,
     OverTime,
     fading,
     gradients,
@@ -36,7 +36,7 @@ class _Noted(nn.Module):
         return out
 
 
-class _RateNorm(nn.Module):
+class _MeanRateNorm(nn.Module):
     """A norm of mean rates: the spikes' statistics, with the derivatives of the rates' own."""
 
     def __init__(self, norm: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
@@ -87,8 +87,8 @@ def _rates(
 
     with torch.no_grad():
         swapped(swapped(model, _BatchNorm, noted), LIF, neuron)(x.flatten(0, 1))
-    means = swapped(model, LIF, lambda lif, path: Neuron(lambda c: notes[path]))
-    means = swapped(means, _BatchNorm, lambda norm, path: _RateNorm(norm, *notes[path]))
+    means = swapped(model, LIF, lambda lif, path: FunctionNeuron(lambda c: notes[path]))
+    means = swapped(means, _BatchNorm, lambda norm, path: _MeanRateNorm(norm, *notes[path]))
     return gradients(means, loss(means(weighted(weights, x)), y))
 
 

@@ -72,7 +72,7 @@ class SequenceDropout(Leaf):
     """
 
     stateful = True
-    once = True
+    takes_one_step = True
 
     def __init__(self, layer: nn.Module, path: str, masks: Masks) -> None:
         """Take the layer that draws, and the masks that all views share."""

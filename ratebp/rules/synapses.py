@@ -12,7 +12,7 @@ from torch.func import functional_call
 
 from ratebp.errors import BindError
 from ratebp.neurons import Recurrent
-from ratebp.ops import at_once, geometry_of, naive_synapse, synapse
+from ratebp.ops import accumulating, geometry_of, naive_synapse, synapse
 from ratebp.roles import Role, role_of
 from ratebp.rules.neurons.delay import detached_neuron
 from ratebp.views import Leaf, Rule
@@ -126,7 +126,7 @@ class GatheringSynapse(Leaf):
             self.first = False
             plain: Tensor = self.layer(x)
             return plain
-        parameters = {name: at_once(p) for name, p in self.layer.named_parameters()}
+        parameters = {name: accumulating(p) for name, p in self.layer.named_parameters()}
         out: Tensor = functional_call(self.layer, parameters, (x,))
         return out
 

@@ -197,9 +197,9 @@ class MethodContract:
 
     def test_loss_and_logits_are_those_of_the_spiking_network(self, method: Method) -> None:
         """The logits equal the plain forward's mean logits, whatever the backward approximates."""
-        case, twin = self.fitting(method, norm="batch"), self.fitting(method, norm="batch")
+        case, alike = self.fitting(method, norm="batch"), self.fitting(method, norm="batch")
         got = seeded_step(method.bind(case.model, case.timesteps), case.x, case.y).logits
-        want = method.bind(twin.model, twin.timesteps).plain(twin.x)
+        want = method.bind(alike.model, alike.timesteps).plain(alike.x)
         torch.testing.assert_close(got, want, rtol=RTOL, atol=RTOL)
 
     def test_memory_class(self, method: Method) -> None:

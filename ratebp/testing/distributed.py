@@ -44,7 +44,7 @@ def gradients_of_two_processes(
     return found
 
 
-class _Pair:
+class _ProcessPair:
     """Two processes of one gloo group."""
 
     def __init__(self) -> None:
@@ -88,9 +88,9 @@ class _Pair:
 
 
 @cache
-def _pair(plug_ins: str | None) -> _Pair:
+def _pair(plug_ins: str | None) -> _ProcessPair:
     """Return the processes that have seen these plug-ins."""
-    return _Pair()
+    return _ProcessPair()
 
 
 def _said(end: Connection) -> str | None:

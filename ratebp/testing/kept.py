@@ -16,7 +16,7 @@ def kept_bytes(method: Method, case: Problem) -> int:
     held: dict[int, int] = {}
     most = 0
 
-    class Handle:
+    class CountedTensor:
         def __init__(self, tensor: Tensor) -> None:
             self.tensor = tensor
             self.key = tensor.untyped_storage().data_ptr()
@@ -25,9 +25,9 @@ def kept_bytes(method: Method, case: Problem) -> int:
         def __del__(self) -> None:
             held[self.key] -= 1
 
-    def pack(tensor: Tensor) -> Handle:
+    def pack(tensor: Tensor) -> CountedTensor:
         nonlocal most
-        handle = Handle(tensor)
+        handle = CountedTensor(tensor)
         size = tensor.untyped_storage().nbytes()
         sizes[handle.key] = 0 if handle.key in known else size
         most = max(most, sum(sizes[k] for k, count in held.items() if count > 0))

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from ratebp.errors import OptionError
 from ratebp.method import Bound, Method
 from ratebp.neurons import LIF
-from ratebp.phases import StepContext
 from ratebp.schedules import Result
+from ratebp.verification.sides import WithheldUpdates
 from ratebp.wiring import trace
 
 NORMS = ("none", "batch", "frozen")
@@ -103,18 +103,11 @@ def fitting(method: Method, *, norm: str, **settings: Any) -> Problem:
     return problem(norm=norm if method.info.norms else "none", **settings)
 
 
-class _Withheld(StepContext):
-    """Lets the gradients of a method that updates at every time step add up instead."""
-
-    def update(self) -> None:
-        pass
-
-
 def seeded_step(bound: Bound, x: Tensor, y: Tensor) -> Result:
     """Run `bound.step` with the same draws every time, and with updates withheld."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return bound.step(x, y, context=_Withheld())
+        return bound.step(x, y, context=WithheldUpdates())
 
 
 def into_last_spiking_layer(model: nn.Module) -> list[str]:

@@ -190,8 +190,8 @@ def _unlike_kin(
             continue
         scale = 1 / len(x) if identity.scale == "inverse_t" else 1.0
         names = None if identity.over == "all" else in_last_spiking(*sides.copied(x), want)
-        beside = replace(want, gradients=theirs, input_gradient=None)
-        for each in gradient_differences(side.run, beside, names, scale):
+        reference = replace(want, gradients=theirs, input_gradient=None)
+        for each in gradient_differences(side.run, reference, names, scale):
             yield replace(each, what=f"{each.what}, beside that of {identity},")
 
 

@@ -54,11 +54,11 @@ class Run:
 
 def prepared(model: nn.Module) -> nn.Module:
     """Return a copy of `model` in float64 whose dropouts draw from generators of their own."""
-    twin = copy.deepcopy(model).double()
-    for path, leaf in twin.named_modules():
+    double = copy.deepcopy(model).double()
+    for path, leaf in double.named_modules():
         if type(leaf) in plain_layers.DROPOUTS:
             plain_layers.draw_alone(leaf, path)
-    return twin
+    return double
 
 
 def snapshot(model: nn.Module, x: Tensor, loss: Tensor, logits: Tensor, **more: Any) -> Run:

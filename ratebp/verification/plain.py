@@ -40,7 +40,7 @@ class NoOracleError(Exception):
     """There is no plain equation of a leaf."""
 
 
-class _Spike(torch.autograd.Function):
+class _PlainSpike(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, surrogate: Surrogate) -> Tensor:
         ctx.save_for_backward(x)
@@ -55,7 +55,7 @@ class _Spike(torch.autograd.Function):
 
 def fire(x: Tensor, surrogate: Surrogate) -> Tensor:
     """Return 1 where ``x >= 0``, with the surrogate derivative."""
-    out: Tensor = _Spike.apply(x, surrogate)  # type: ignore[no-untyped-call]
+    out: Tensor = _PlainSpike.apply(x, surrogate)  # type: ignore[no-untyped-call]
     return out
 
 

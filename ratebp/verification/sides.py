@@ -27,11 +27,11 @@ class RefusedError(Exception):
     """The method refused; what it raised is the cause."""
 
 
-class _Withheld(StepContext):
+class WithheldUpdates(StepContext):
     """Lets the gradients of a method that updates at every time step add up instead."""
 
     def update(self) -> None:
-        pass
+        """Apply nothing."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Sides:
             RefusedError: when the method refuses it, which then comes first.
         """
         try:
-            twin = oracle.prepared(self.model)
+            prepared = oracle.prepared(self.model)
         except Exception as error:
             try:
                 self.method.bind(self.model, len(x))
@@ -80,7 +80,7 @@ class Sides:
             ) from error
         constant = x.dim() > 0 and x.stride(0) == 0
         own = x.detach()[:1].clone().expand_as(x) if constant else x.detach().clone()
-        return twin, own.requires_grad_(x.requires_grad)
+        return prepared, own.requires_grad_(x.requires_grad)
 
     def by_method(self, x: Tensor, *, plain: bool = False, watched: bool = False) -> Side:
         """Run one step by the method.
@@ -108,7 +108,7 @@ class Sides:
                     if watched:
                         _watch(view.module, records.setdefault(name, {}))
                 _note_the_first_draw(views, drawing)
-                result = bound.step(own, self.y, loss=self.loss, context=_Withheld())
+                result = bound.step(own, self.y, loss=self.loss, context=WithheldUpdates())
                 if not isinstance(result.loss, Tensor):
                     raise TypeError(f"its loss is no tensor but {type(result.loss).__name__}")
             except InputError:

@@ -151,3 +151,31 @@ def test_help_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_two_classes_have_one_name() -> None:
+    # The reference step is frozen and imports the instrument's `Neuron`, so that name stays twice.
+    found: dict[str, list[str]] = {}
+    for package in ("ratebp", "harness"):
+        for file in (ROOT / package).rglob("*.py"):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    found.setdefault(node.name.lstrip("_"), []).append(f"{file}:{node.lineno}")
+    assert len(found) > 400
+    twice = {name: places for name, places in found.items() if len(places) > 1}
+    assert twice.keys() == {"Neuron"}, twice
+
+
+def test_docstrings_are_in_google_style() -> None:
+    underlined = re.compile(
+        r"^ *(Args|Arguments|Parameters|Attributes|Raises|Returns|Yields)\n *--"
+    )
+    docstrings = [
+        (file, ast.get_docstring(node) or "")
+        for file in sources()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert len(docstrings) > 1000
+    found = [file for file, text in docstrings if re.search(underlined.pattern, text, re.MULTILINE)]
+    assert found == []

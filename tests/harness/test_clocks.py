@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.machine import clocks
-from harness.machine.clocks import Snapshot, between, look
+from harness.machine.clocks import ClockReading, between, look
 
 
 def write(root: Path, path: str, text: str) -> None:
@@ -57,9 +57,9 @@ def test_a_machine_that_tells_nothing(tmp_path: Path) -> None:
 
 def test_what_happened_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sysconf", {"SC_CLK_TCK": 100}.__getitem__)
-    before = Snapshot(10.0, 1.0, 4000.0, 0.5, 60.0, (1000, 10, 5000))
+    before = ClockReading(10.0, 1.0, 4000.0, 0.5, 60.0, (1000, 10, 5000))
     # 4 s on 2 CPUs are 800 ticks: 500 busy (300 of them ours), 80 stolen
-    after = Snapshot(14.0, 4.0, 3000.0, 0.9, 70.0, (1500, 90, 5800))
+    after = ClockReading(14.0, 4.0, 3000.0, 0.9, 70.0, (1500, 90, 5800))
     assert between(before, after) == {
         "before": {"mhz": 4000.0, "load": 0.5, "celsius": 60.0},
         "after": {"mhz": 3000.0, "load": 0.9, "celsius": 70.0},
@@ -72,12 +72,14 @@ def test_what_happened_between_two_looks(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize(("mhz", "throttled"), [(3001.0, False), (2999.0, True), (5000.0, False)])
 def test_a_clock_that_fell_by_a_quarter_is_throttled(mhz: float, throttled: bool) -> None:
-    facts = between(Snapshot(0.0, 0.0, 4000.0), Snapshot(1.0, 1.0, mhz))
+    facts = between(ClockReading(0.0, 0.0, 4000.0), ClockReading(1.0, 1.0, mhz))
     assert facts["throttled"] is throttled
 
 
 def test_a_stretch_shorter_than_a_tick_says_nothing_of_neighbours() -> None:
-    facts = between(Snapshot(0.0, 0.0, ticks=(1, 1, 3)), Snapshot(1e-3, 0.0, ticks=(1, 1, 3)))
+    facts = between(
+        ClockReading(0.0, 0.0, ticks=(1, 1, 3)), ClockReading(1e-3, 0.0, ticks=(1, 1, 3))
+    )
     assert facts["others"] is facts["steal"] is None
 
 

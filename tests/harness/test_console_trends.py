@@ -8,7 +8,7 @@ from rich.console import Console
 
 from harness.console import trends
 from harness.trend.history import Series
-from harness.trend.moves import Move
+from harness.trend.moves import SeriesStep
 from harness.trend.steps import Step
 
 DATES = tuple(f"2026-01-0{day}T000000Z" for day in range(1, 7))
@@ -18,10 +18,12 @@ SERIES = Series(
     tuple(f"{day:010d}" for day in range(6)),
     (100.0,) * 3 + (120.0,) * 3,
 )
-MOVE = Move(SERIES, Step(3, 1.2, 1e-6), "0000000002", "0000000003", ("0000000003 keep it all",))
+MOVE = SeriesStep(
+    SERIES, Step(3, 1.2, 1e-6), "0000000002", "0000000003", ("0000000003 keep it all",)
+)
 
 
-def shown(*moved: Move) -> str:
+def shown(*moved: SeriesStep) -> str:
     console = Console(width=120)
     with console.capture() as caught:
         for part in trends.page([SERIES], moved):

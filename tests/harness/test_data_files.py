@@ -26,16 +26,16 @@ def idx_bytes(array: np.ndarray) -> bytes:
     return header + array.tobytes()
 
 
-def write_fashion(root: Path, layout: str) -> dict[str, np.ndarray]:
+def write_fashion(root: Path, file_set: str) -> dict[str, np.ndarray]:
     """Seven training and three test images; gives what was written."""
-    folder = root / layout
+    folder = root / file_set
     folder.mkdir(parents=True)
     written = {}
     for prefix, count in (("train", 7), ("t10k", 3)):
         written[f"{prefix}-images-idx3"] = GENERATOR.randint(0, 256, (count, 28, 28), np.uint8)
         written[f"{prefix}-labels-idx1"] = GENERATOR.randint(0, 10, count, np.uint8)
     for name, array in written.items():
-        if layout == "fashion-mnist":
+        if file_set == "fashion-mnist":
             (folder / f"{name}-ubyte.gz").write_bytes(gzip.compress(idx_bytes(array)))
         else:
             (folder / f"{name}-ubyte").write_bytes(idx_bytes(array))
@@ -77,9 +77,9 @@ def write_cifar(
     return written
 
 
-@pytest.mark.parametrize("layout", ["FashionMNIST/raw", "fashion-mnist"])
-def test_fashion_mnist_from_either_layout(layout: str, tmp_path: Path) -> None:
-    written = write_fashion(tmp_path, layout)
+@pytest.mark.parametrize("file_set", ["FashionMNIST/raw", "fashion-mnist"])
+def test_fashion_mnist_from_either_file_set(file_set: str, tmp_path: Path) -> None:
+    written = write_fashion(tmp_path, file_set)
     loaded = data.load("fashion-mnist", root=tmp_path)
     assert loaded.classes[0] == "T-shirt/top"
     assert len(loaded.classes) == 10
@@ -141,9 +141,9 @@ def test_without_a_folder_the_error_says_how_to_name_one(
 def test_every_missing_file_and_folder_is_named(name: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=rf"{name!r} needs files that are not there") as caught:
         files.locate(name, tmp_path)
-    for layout in files.WANTED[name].layouts:
-        assert str(tmp_path / layout.folder) in str(caught.value)
-        assert all(file in str(caught.value) for file in layout.files)
+    for file_set in files.WANTED[name].file_sets:
+        assert str(tmp_path / file_set.folder) in str(caught.value)
+        assert all(file in str(caught.value) for file in file_set.files)
 
 
 def test_a_single_missing_file_is_named_alone(
@@ -160,8 +160,8 @@ def test_the_argument_goes_before_the_environment(
 ) -> None:
     monkeypatch.setenv("RATEBP_DATA", str(tmp_path / "elsewhere"))
     write_fashion(tmp_path / "here", "fashion-mnist")
-    layout, folder = files.locate("fashion-mnist", tmp_path / "here")
-    assert (layout.reader, folder) == ("idx", tmp_path / "here")
+    file_set, folder = files.locate("fashion-mnist", tmp_path / "here")
+    assert (file_set.reader, folder) == ("idx", tmp_path / "here")
 
 
 def test_every_data_set_that_needs_files_says_what_it_looks_for() -> None:
@@ -173,9 +173,9 @@ def test_the_lists_of_files_are_those_of_torchvision() -> None:
     for name in ("cifar10", "cifar100"):
         reader = getattr(datasets(), name.upper())
         listed = {file for file, _ in reader.train_list + reader.test_list}
-        (layout,) = files.WANTED[name].layouts
-        assert layout.folder == reader.base_folder
-        assert set(layout.files) == listed | {reader.meta["filename"]}
+        (file_set,) = files.WANTED[name].file_sets
+        assert file_set.folder == reader.base_folder
+        assert set(file_set.files) == listed | {reader.meta["filename"]}
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])

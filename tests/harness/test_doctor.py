@@ -13,7 +13,7 @@ from rich.console import Console
 
 from harness.console import findings
 from harness.doctor import counters, machine, noise
-from harness.doctor.finding import Finding, graded, worst
+from harness.doctor.finding import Examination, graded, worst
 from harness.outcome import Outcome
 from harness.rows import Row
 from harness.spec import TrialSpec
@@ -41,7 +41,7 @@ class Machine:
     def stop(self) -> None: ...
 
 
-def examined(*args: Sequence[float], **how: object) -> dict[str, Finding]:
+def examined(*args: Sequence[float], **how: object) -> dict[str, Examination]:
     told: list[tuple[int, int]] = []
     found = noise.examine(
         Machine(*args, **how), len(args[0]), lambda done, total: told.append((done, total))
@@ -146,13 +146,13 @@ def test_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CXX")
     assert machine.compiler(lambda: None).verdict == "fair"
     assert "install g++" in machine.compiler(lambda: None).advice
-    assert machine.compiler(lambda: "g++ 12") == Finding("compiler", "good", "g++ 12")
+    assert machine.compiler(lambda: "g++ 12") == Examination("compiler", "good", "g++ 12")
 
 
 def test_the_commit() -> None:
     assert machine.commit(lambda: (None, None)).verdict == "fair"
     assert "uncommitted" in machine.commit(lambda: ("abcdef123", True)).found
-    assert machine.commit(lambda: ("abcdef123", False)) == Finding("commit", "good", "abcdef1")
+    assert machine.commit(lambda: ("abcdef123", False)) == Examination("commit", "good", "abcdef1")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_the_page_shows_every_finding_and_the_worst_verdict() -> None:
-    found = [Finding("a", "good", "fine"), Finding("b", "bad", "broken [x]", "mend it")]
+    found = [Examination("a", "good", "fine"), Examination("b", "bad", "broken [x]", "mend it")]
     console = Console(width=100, record=True)
     for part in findings.page(found):
         console.print(part)

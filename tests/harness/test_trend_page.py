@@ -12,7 +12,7 @@ from report_browser import BROWSER, Tab, axe, pictures, tabs
 
 from harness.trend import page
 from harness.trend.history import Series
-from harness.trend.moves import Move
+from harness.trend.moves import SeriesStep
 from harness.trend.steps import find
 
 NEW = "<script>alert(1)</script>"
@@ -28,7 +28,7 @@ def _series(cell: str, values: tuple[float, ...]) -> Series:
 FLAT = _series(NEW, (2.0,))
 RISEN = _series("sltt", (1.0, 1.001, 0.999, 1.2, 1.201, 1.199))
 (STEP,) = find(RISEN.values)
-MOVED = [Move(RISEN, STEP, "c2", "c3", ("abc a <b>cause</b>",))]
+MOVED = [SeriesStep(RISEN, STEP, "c2", "c3", ("abc a <b>cause</b>",))]
 
 
 @pytest.fixture(scope="module")

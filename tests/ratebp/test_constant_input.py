@@ -151,12 +151,12 @@ def test_whatever_stands_before_the_first_neuron(name: str, front: str, batch: i
 
 
 def test_what_runs_once() -> None:
-    assert trace(problem(norm="batch").model).once == {"stem", "norm0", "lif0"}
-    assert trace(Front(nn.Linear(5, 6))).once == {"front.0", "lif"}
+    assert trace(problem(norm="batch").model).constant_input == {"stem", "norm0", "lif0"}
+    assert trace(Front(nn.Linear(5, 6))).constant_input == {"front.0", "lif"}
     for other in (Skipping, Mixing):
-        assert trace(other(nn.Linear(5, 6))).once == frozenset()
+        assert trace(other(nn.Linear(5, 6))).constant_input == frozenset()
     resnet = trace(ratebp.models.build("resnet18", width=0.1))
-    assert resnet.once == {"stem.conv", "stem.norm", "stem.lif"}
+    assert resnet.constant_input == {"stem.conv", "stem.norm", "stem.lif"}
 
 
 def test_other_models_run_every_step() -> None:

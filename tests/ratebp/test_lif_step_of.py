@@ -15,8 +15,8 @@ from ratebp.ops import (
     Past,
     Spikes,
     Term,
+    accumulating,
     affine,
-    at_once,
     lif_step_of,
     naive_lif_step,
     pack,
@@ -138,7 +138,7 @@ def shared(parameter: Tensor, mark: Any) -> Tensor:
 @pytest.mark.parametrize("kept", [True, False])
 def test_gradients_that_are_added_at_once(kept: bool) -> None:
     found = []
-    for mark in (at_once, lambda p: p):
+    for mark in (accumulating, lambda p: p):
         parameter = torch.arange(4.0).requires_grad_()
         parameter.grad = torch.ones(4) if kept else None
         calls: list[Tensor] = []
@@ -153,7 +153,7 @@ def test_gradients_that_are_added_at_once(kept: bool) -> None:
 def test_gradients_that_are_asked_for_are_returned_and_not_added() -> None:
     parameter = torch.arange(4.0).requires_grad_()
     parameter.grad = torch.ones(4)
-    (got,) = torch.autograd.grad(shared(parameter, at_once), parameter)
+    (got,) = torch.autograd.grad(shared(parameter, accumulating), parameter)
     (want,) = torch.autograd.grad(shared(parameter, lambda p: p), parameter)
     assert torch.equal(got, want)
     assert torch.equal(parameter.grad, torch.ones(4))
@@ -161,7 +161,7 @@ def test_gradients_that_are_asked_for_are_returned_and_not_added() -> None:
 
 def test_only_what_gets_a_gradient_is_marked() -> None:
     frozen, used = torch.zeros(2), torch.zeros(2, requires_grad=True)
-    assert at_once(frozen) is frozen
-    assert at_once(used * 1).grad_fn is not None
+    assert accumulating(frozen) is frozen
+    assert accumulating(used * 1).grad_fn is not None
     with torch.no_grad():
-        assert at_once(used) is used
+        assert accumulating(used) is used

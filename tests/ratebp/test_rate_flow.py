@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import ratebp
 from ratebp.rules.handover import Handover
-from ratebp.rules.rate.beside import Beside
 from ratebp.rules.rate.flow import RateFlow
+from ratebp.rules.rate.handover_leaf import HandoverLeaf
 from ratebp.views import Leaf
 from ratebp.wiring import trace
 
@@ -115,7 +115,7 @@ def test_a_sum_is_made_in_its_real_valued_term(order: Callable[..., tuple[Tensor
     for record, term in zip(terms, order(real, spikes), strict=True):
         record.put(term)
     inner = Seen(torch.ones(2, 3))
-    token = Beside(inner, terms, [reader], seen=False)(torch.full((1, 1), float("nan")))
+    token = HandoverLeaf(inner, terms, [reader], seen=False)(torch.full((1, 1), float("nan")))
     assert inner.got is real
     assert torch.equal(real, want)
     assert token.shape == (1, 1)
@@ -126,7 +126,7 @@ def test_a_sum_is_made_in_its_real_valued_term(order: Callable[..., tuple[Tensor
 
 def test_an_unknown_reader_sees_the_value() -> None:
     inner, reader = Seen(torch.ones(2, 3)), Handover()
-    assert Beside(inner, [], [reader], seen=True)(torch.zeros(2, 3)) is inner.out
+    assert HandoverLeaf(inner, [], [reader], seen=True)(torch.zeros(2, 3)) is inner.out
     assert reader.take()[0] is inner.out
 
 
@@ -136,7 +136,7 @@ def test_records_are_empty_after_a_step() -> None:
     bound = ratebp.methods.get("rate_m").bind(model, 3)
     x = torch.randn(3, 2, 2, 9, 9)
     bound.step(x, torch.tensor([0, 1]))
-    leaves = [m for m in bound.views(x)["spikes"].module.modules() if isinstance(m, Beside)]
+    leaves = [m for m in bound.views(x)["spikes"].module.modules() if isinstance(m, HandoverLeaf)]
     records = [r for leaf in leaves for r in (*leaf.terms, *leaf.readers, leaf.leaf.record)]
     assert len(leaves) > 8
     assert all(record.take() == () for record in records)

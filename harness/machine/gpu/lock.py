@@ -16,15 +16,11 @@ from harness.machine.gpu.nvml import Absent
 def exclusive(name: str, wait: Callable[[], object]) -> Iterator[Absent | None]:
     """Hold the lock of the device `name`; whoever dies lets go of it.
 
-    Parameters
-    ----------
-    name:
-        The device's UUID.
-    wait:
-        Called again and again while another process holds the lock; sleeps, and may raise.
+    Args:
+        name: the device's UUID.
+        wait: called again and again while another process holds the lock; sleeps, and may raise.
 
-    Yields
-    ------
+    Yields:
         None, or why there is no lock, in which case nothing keeps others away.
     """
     path = Path(tempfile.gettempdir()) / f"ratebp-bench-{name}.lock"

@@ -40,17 +40,14 @@ Figure = float | Absent
 class State:
     """Clocks in MHz, power in W, temperature in °C.
 
-    Attributes
-    ----------
-    sm_default_mhz:
-        The clock that applications get by default; the maximum where the driver tells none.
-    throttle:
-        Names of the reasons for which the clocks are not at their maximum.
-    power_throttled_s, thermal_throttled_s:
-        Seconds below the requested clocks for want of power or cooling, counted by the driver since
-        it was loaded: unlike `throttle`, two readings tell what happened between them.
-    performance_state:
-        0 is the fastest.
+    Attributes:
+        sm_default_mhz: the clock that applications get by default; the maximum where the driver
+            tells none.
+        throttle: names of the reasons for which the clocks are not at their maximum.
+        power_throttled_s, thermal_throttled_s: seconds below the requested clocks for want of
+            power or cooling, counted by the driver since it was loaded: unlike `throttle`, two
+            readings tell what happened between them.
+        performance_state: 0 is the fastest.
     """
 
     sm_mhz: Figure

@@ -13,13 +13,10 @@ from harness.machine.gpu.nvml import Absent
 class Usage:
     """Memory of one device.
 
-    Attributes
-    ----------
-    processes:
-        Bytes by the process id that the driver knows, which in a container may not be ours. None
-        where the driver names a process and withholds its bytes.
-    device:
-        Bytes in use, without the driver's own reserve where it tells them apart.
+    Attributes:
+        processes: bytes by the process id that the driver knows, which in a container may not be
+            ours. None where the driver names a process and withholds its bytes.
+        device: bytes in use, without the driver's own reserve where it tells them apart.
     """
 
     processes: Mapping[int, int | None] | Absent

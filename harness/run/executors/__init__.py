@@ -27,10 +27,8 @@ class Executor(Protocol):
 
         With a `turn` the trial gets ready at once and waits for that before it measures.
 
-        Raises
-        ------
-        TrialStopped
-            If `stop` was called before it ended.
+        Raises:
+            TrialStopped: if `stop` was called before it ended.
         """
 
     def stop(self) -> None:
@@ -46,10 +44,8 @@ def attempt(
 ) -> tuple[Outcome, int]:
     """Run a trial, and once more if its end may be bad luck; the outcome and how often it ran.
 
-    Raises
-    ------
-    TrialStopped
-        As `Executor.run` does.
+    Raises:
+        TrialStopped: as `Executor.run` does.
     """
     outcome = executor.run(spec, folder, turn)
     if not unlucky(outcome):

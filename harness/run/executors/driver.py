@@ -36,17 +36,13 @@ _CLOCKED: Final = ("time", "energy")
 _SAMPLED: Final = ("memory",)
 
 
-class Watch:
+class DeviceWatch:
     """Reads one device around one trial.
 
-    Attributes
-    ----------
-    uuid:
-        The device's, or None where it is unknown.
-    foreign:
-        Processes of others by id: when each was seen first.
-    unlocked:
-        Why nothing keeps other runs off the device, or None.
+    Attributes:
+        uuid: the device's, or None where it is unknown.
+        foreign: processes of others by id: when each was seen first.
+        unlocked: why nothing keeps other runs off the device, or None.
     """
 
     def __init__(self, device: gpu.Device | gpu.Absent, probe: str) -> None:
@@ -191,14 +187,14 @@ class Watch:
 @contextlib.contextmanager
 def watching(
     spec: TrialSpec, pause: Callable[[float], object], notice: Callable[[str], object]
-) -> Iterator[Watch]:
+) -> Iterator[DeviceWatch]:
     """Open the trial's device and keep other runs away from it.
 
     While another run's trial is at work there, `notice` is told once, and `pause` sleeps for some
     seconds at a time, and may raise.
     """
     with gpu.device() as device:
-        watch = Watch(device, spec.probe)
+        watch = DeviceWatch(device, spec.probe)
         queue = _queue(pause, notice)
         with gpu.exclusive(watch.uuid or "gpu", lambda: next(queue)) as unlocked:
             watch.unlocked = unlocked

@@ -19,12 +19,9 @@ def figures(
     device stands in, but only if it was idle before. A figure below what torch's allocator holds
     cannot be the trial's, and is refused.
 
-    Parameters
-    ----------
-    own:
-        Ids by which the driver knows the trial's processes.
-    rows:
-        The trial's own; `cuda.reserved_peak` among them gives the context's share.
+    Args:
+        own: ids by which the driver knows the trial's processes.
+        rows: the trial's own; `cuda.reserved_peak` among them gives the context's share.
     """
     reserved = max((max(row.values) for row in rows if row.metric == _RESERVED), default=0)
     process = now.of(own)

@@ -19,7 +19,7 @@ from harness.machine.child import Child
 from harness.outcome import Outcome
 from harness.run.exclusive import Turn
 from harness.run.executors import TrialStopped
-from harness.run.executors.driver import Watch, watching
+from harness.run.executors.driver import DeviceWatch, watching
 from harness.run.executors.outcomes import judge, oom_kills
 from harness.run.executors.settings import child_environment, pinned
 from harness.spec import TrialSpec
@@ -42,14 +42,11 @@ class LocalExecutor:
     A trial on a GPU has it for itself: other runs on this machine are waited for, other programs
     make it invalid (see `harness.run.executors.driver`).
 
-    Parameters
-    ----------
-    command:
-        What to start; the paths of the specification and of the answer are appended.
-    grace_s:
-        Seconds between SIGTERM and SIGKILL for a trial past its deadline.
-    notice:
-        Is told, in the calling thread, that a trial waits for another run to leave its GPU.
+    Args:
+        command: what to start; the paths of the specification and of the answer are appended.
+        grace_s: seconds between SIGTERM and SIGKILL for a trial past its deadline.
+        notice: is told, in the calling thread, that a trial waits for another run to leave its
+            GPU.
     """
 
     def __init__(
@@ -71,12 +68,9 @@ class LocalExecutor:
 
         The files of the attempt are left in `folder`, whose former content is removed.
 
-        Raises
-        ------
-        StoreError
-            If `folder` cannot be written.
-        TrialStopped
-            If `stop` was called before the trial ended.
+        Raises:
+            StoreError: if `folder` cannot be written.
+            TrialStopped: if `stop` was called before the trial ended.
         """
         _ask(spec, folder)
         if spec.cell.device == "cpu":
@@ -99,17 +93,15 @@ class LocalExecutor:
     def _pause(self, seconds: float) -> None:
         """Sleep before a trial, not during one.
 
-        Raises
-        ------
-        TrialStopped
-            If `stop` was called.
+        Raises:
+            TrialStopped: if `stop` was called.
         """
         if self._stopped:
             raise TrialStopped
         time.sleep(seconds)
 
     def _attempt(
-        self, spec: TrialSpec, folder: Path, watch: Watch | None, turn: Turn | None
+        self, spec: TrialSpec, folder: Path, watch: DeviceWatch | None, turn: Turn | None
     ) -> Outcome:
         kills, started, clock = oom_kills(), _now(), time.monotonic()
         environment = child_environment(spec, device=watch.uuid if watch else None)
@@ -156,7 +148,12 @@ class _Talk:
     """
 
     def __init__(
-        self, child: Child, timeout_s: float, folder: Path, watch: Watch | None, turn: Turn | None
+        self,
+        child: Child,
+        timeout_s: float,
+        folder: Path,
+        watch: DeviceWatch | None,
+        turn: Turn | None,
     ) -> None:
         """`watch` is told that the process has started, and later that its figures stand."""
         self.waited_s = 0.0

@@ -13,16 +13,12 @@ from harness.outcome import UNREADABLE, Outcome
 def judge(code: int, answer: Path, log: Path, *, late_s: float | None, oom_killed: bool) -> Outcome:
     """Decide how a trial ended; when and how long is for the caller to add.
 
-    Parameters
-    ----------
-    code:
-        The exit status as `subprocess` gives it: negative for a signal.
-    answer, log:
-        The worker's JSON answer (may be absent) and what it printed on standard error.
-    late_s:
-        The deadline in seconds if the trial was killed for it, else None.
-    oom_killed:
-        Whether the kernel's count of out-of-memory kills went up meanwhile.
+    Args:
+        code: the exit status as `subprocess` gives it: negative for a signal.
+        answer, log: the worker's JSON answer (may be absent) and what it printed on standard
+            error.
+        late_s: the deadline in seconds if the trial was killed for it, else None.
+        oom_killed: whether the kernel's count of out-of-memory kills went up meanwhile.
     """
     if late_s is not None:
         return Outcome("timeout", f"no result after {late_s:g} s{tail(log)}")

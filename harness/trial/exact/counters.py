@@ -72,7 +72,7 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _Counting:
     """How one operator is counted.
 
     `moves` says how often each argument is read or written, in the order of the schema; `results`
@@ -105,15 +105,13 @@ class Operations(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self._outside = self._now = Cost()
         self._phases: dict[str, Cost] = {}
-        self._kinds: dict[Any, _Kind | None] = {}
+        self._kinds: dict[Any, _Counting | None] = {}
 
     def total(self, phase: str | None = None) -> Cost:
         """Cost of one phase so far, or of everything, also what ran in no phase.
 
-        Raises
-        ------
-        KeyError
-            For a phase never entered.
+        Raises:
+            KeyError: for a phase never entered.
         """
         parts = [self._phases[phase]] if phase else [self._outside, *self._phases.values()]
         return sum(parts, Cost())
@@ -132,10 +130,8 @@ class Operations(TorchDispatchMode):
     ) -> None:
         """Count one operator that just ran.
 
-        Raises
-        ------
-        TrialError
-            If nobody has said what the operator costs.
+        Raises:
+            TrialError: if nobody has said what the operator costs.
         """
         try:
             kind = self._kinds[func]
@@ -167,10 +163,10 @@ class Operations(TorchDispatchMode):
         return result
 
 
-def _kind(func: Any) -> _Kind | None:
+def _kind(func: Any) -> _Counting | None:
     """How to count `func`; None if it is free."""
     if not isinstance(func, OpOverload):
-        return _Kind(_declared(func, flop_registry.get(func), pointwise=False))
+        return _Counting(_declared(func, flop_registry.get(func), pointwise=False))
     base = base_name(func)
     native = func.namespace in NATIVE
     if func.is_view or func.namespace == _MARKS or (native and base in _FREE):
@@ -179,10 +175,10 @@ def _kind(func: Any) -> _Kind | None:
     elementwise = is_elementwise(func)
     if not native:
         _declared(func, formula, pointwise=elementwise)
-    return _moves(func, base, formula) if elementwise else _Kind(formula)
+    return _moves(func, base, formula) if elementwise else _Counting(formula)
 
 
-def _moves(func: OpOverload, base: str, formula: Callable[..., int] | None) -> _Kind:
+def _moves(func: OpOverload, base: str, formula: Callable[..., int] | None) -> _Counting:
     name = base.removeprefix(FOREACH)
     shape_only = name.endswith("_like") or name.startswith("new_")
     moves: dict[str, int] = {}
@@ -191,11 +187,11 @@ def _moves(func: OpOverload, base: str, formula: Callable[..., int] | None) -> _
         unread = shape_only or (written and (each.is_out or name in _OVERWRITES))
         moves[each.name] = int(written) + int(not unread)
     in_place = any(a.alias_info is not None for a in func._schema.arguments)
-    return _Kind(formula, tuple(moves.values()), moves, results=0 if in_place else 1)
+    return _Counting(formula, tuple(moves.values()), moves, results=0 if in_place else 1)
 
 
 def _moved(
-    kind: _Kind,
+    kind: _Counting,
     named: Mapping[str, int],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],

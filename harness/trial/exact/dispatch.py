@@ -46,10 +46,8 @@ def storage_or_none(tensor: Tensor) -> torch.UntypedStorage | None:
 def storage_of(tensor: Tensor) -> torch.UntypedStorage:
     """The storage of a dense tensor.
 
-    Raises
-    ------
-    TrialError
-        If the tensor has none that could be counted.
+    Raises:
+        TrialError: if the tensor has none that could be counted.
     """
     storage = storage_or_none(tensor)
     if storage is None:

@@ -41,19 +41,14 @@ class Saved:
             loss = model(x).sum()
         saved.nbytes, saved.count
 
-    Parameters
-    ----------
-    persistent:
-        Tensors that would be there anyway; their storages are kept alive, so that an address that
-        is reused is not mistaken for one of them.
+    Args:
+        persistent: tensors that would be there anyway; their storages are kept alive, so that an
+            address that is reused is not mistaken for one of them.
 
-    Attributes
-    ----------
-    nbytes: int
-        Most bytes held at any one time: a method that runs backward at every time step holds those
-        of one step.
-    count: int
-        Most storages held at any one time.
+    Attributes:
+        nbytes: int: most bytes held at any one time: a method that runs backward at every time step
+            holds those of one step.
+        count: int: most storages held at any one time.
     """
 
     def __init__(self, persistent: Iterable[Tensor] = ()) -> None:

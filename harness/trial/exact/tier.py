@@ -43,13 +43,10 @@ def measure(bench: Bench) -> Exact:
     Facts: `dispatch_device`, the type of device whose operators were counted. Other devices may
     save other tensors, so figures compare only where it is the same. `operators`, see `Bench`.
 
-    Raises
-    ------
-    AbsentError
-        If the cell's execution hides its operators.
-    TrialError
-        If the step leaves out a phase, keeps more or fewer bytes each time, computes past the
-        dispatcher, runs compiled code, or uses an operator of unknown cost.
+    Raises:
+        AbsentError: if the cell's execution hides its operators.
+        TrialError: if the step leaves out a phase, keeps more or fewer bytes each time, computes
+            past the dispatcher, runs compiled code, or uses an operator of unknown cost.
     """
     if bench.uncounted is not None:
         raise AbsentError(bench.uncounted)

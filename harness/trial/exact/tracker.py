@@ -91,21 +91,17 @@ class LiveBytes(TorchDispatchMode):
     while the tracker is on, so that reference cycles are counted the same in every process. With
     fake tensors, enter the tracker inside the `FakeTensorMode`.
 
-    Parameters
-    ----------
-    persistent:
-        Tensors that exist before and after the step: parameters, buffers, gradients, optimiser
-        state, inputs, labels. Only their storages are remembered, and only weakly.
-    observer:
-        Shown every operator, so that what it counts costs no second dispatch mode.
+    Args:
+        persistent: tensors that exist before and after the step: parameters, buffers, gradients,
+            optimiser state, inputs, labels. Only their storages are remembered, and only weakly.
+        observer: shown every operator, so that what it counts costs no second dispatch mode.
 
-    Attributes
-    ----------
-    live: int
-        Bytes alive now, above those alive at entry. Negative when persistent tensors were freed.
-    persistent: int
-        Bytes of the declared storages, and of undeclared ones that were there at entry and were
-        used or freed while the tracker was on (state that a method keeps across steps).
+    Attributes:
+        live: int: bytes alive now, above those alive at entry. Negative when persistent tensors
+            were freed.
+        persistent: int: bytes of the declared storages, and of undeclared ones that were there at
+            entry and were used or freed while the tracker was on (state that a method keeps across
+            steps).
     """
 
     def __init__(self, persistent: Iterable[Tensor] = (), observer: Observer | None = None) -> None:

@@ -21,10 +21,8 @@ __all__ = ["get"]
 def get(name: str) -> Probe:
     """The probe called `name`.
 
-    Raises
-    ------
-    TrialError
-        If there is none; the message lists those that exist.
+    Raises:
+        TrialError: if there is none; the message lists those that exist.
     """
     if name not in PROBES:
         raise TrialError(unknown("probe", name, PROBES))

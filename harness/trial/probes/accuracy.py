@@ -21,10 +21,8 @@ class Accuracy(Probe):
     def measure(self, bench: Bench) -> Reading:
         """Train, then evaluate once.
 
-        Raises
-        ------
-        TrialError
-            If the cell has no training budget, or the loss stops being finite.
+        Raises:
+            TrialError: if the cell has no training budget, or the loss stops being finite.
         """
         start = time.perf_counter()
         losses = train(bench)

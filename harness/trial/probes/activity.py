@@ -17,10 +17,8 @@ class Activity(Probe):
     def measure(self, bench: Bench) -> Reading:
         """Measure, train for the cell's budget, measure again.
 
-        Raises
-        ------
-        TrialError
-            If the cell has no training budget, or the loss stops being finite.
+        Raises:
+            TrialError: if the cell has no training budget, or the loss stops being finite.
         """
         rows = [
             Row(f"activity.{stage}.rate", path, "1", "outcome", tuple(rates.tolist()))

@@ -34,7 +34,7 @@ _FIRST_LOOK_S: Final = 0.1
 _MARGIN: Final = 1.05
 
 
-class Counter(Protocol):
+class EnergyCounter(Protocol):
     """Counts energy; readings mean something in pairs."""
 
     @property
@@ -58,12 +58,10 @@ class Energy(Probe):
     def measure(self, bench: Bench) -> Reading:
         """Measure the power at rest, warm up, then read the counter around windows of steps.
 
-        Raises
-        ------
-        AbsentError
-            If there is no counter that counts this device alone, or it does not move.
-        TrialError
-            If the step leaves out a phase, its loss is not finite, or the counter goes backwards.
+        Raises:
+            AbsentError: if there is no counter that counts this device alone, or it does not move.
+            TrialError: if the step leaves out a phase, its loss is not finite, or the counter goes
+                backwards.
         """
         bench.alone()
         with counter_of(bench.device) as counter:
@@ -88,13 +86,11 @@ class Energy(Probe):
 
 
 @contextmanager
-def counter_of(device: torch.device) -> Iterator[Counter]:
+def counter_of(device: torch.device) -> Iterator[EnergyCounter]:
     """The counter of the device that a bench computes on.
 
-    Raises
-    ------
-    AbsentError
-        If there is none, or it may not be read.
+    Raises:
+        AbsentError: if there is none, or it may not be read.
     """
     if device.type == "cpu":
         yield rapl.packages(rapl.ROOT)
@@ -130,7 +126,7 @@ class _Board:
         return (end - start) / 1e3
 
 
-def _at_rest(counter: Counter) -> float:
+def _at_rest(counter: EnergyCounter) -> float:
     """Watts while nothing of ours computes."""
     start, begin = counter.read(), time.perf_counter()
     time.sleep(REST_S)
@@ -138,7 +134,7 @@ def _at_rest(counter: Counter) -> float:
     return _joules(counter, start, counter.read(), seconds) / seconds
 
 
-def _windows(bench: Bench, counter: Counter) -> Iterator[tuple[float, int, float]]:
+def _windows(bench: Bench, counter: EnergyCounter) -> Iterator[tuple[float, int, float]]:
     """Joules, steps and seconds of each window, back to back."""
     chunk = max(1, math.ceil(_MARGIN * WINDOW_S / _step_seconds(bench)))
     first = begin = time.perf_counter()
@@ -176,7 +172,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _joules(counter: Counter, start: Any, end: Any, seconds: float) -> float:
+def _joules(counter: EnergyCounter, start: Any, end: Any, seconds: float) -> float:
     joules = counter.joules(start, end)
     if seconds > counter.longest_s:
         raise TrialError(

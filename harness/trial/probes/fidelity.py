@@ -83,12 +83,9 @@ class Fidelity(Probe):
     def measure(self, bench: Bench) -> Reading:
         """Measure at both stages.
 
-        Raises
-        ------
-        AbsentError
-            If neither reference can train the network.
-        TrialError
-            If the cell has no training budget, or a loss or a gradient is not finite.
+        Raises:
+            AbsentError: if neither reference can train the network.
+            TrialError: if the cell has no training budget, or a loss or a gradient is not finite.
         """
         figures = _Figures()
         batches = list(islice(bench.batches("train", 0), BATCHES))

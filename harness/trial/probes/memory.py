@@ -44,14 +44,12 @@ class Memory(Probe):
     def measure(self, bench: Bench) -> Reading:
         """Measure one training step.
 
-        Raises
-        ------
-        AbsentError
-            If the cell's execution hides its operators, and no device's allocator tells more.
-        TrialError
-            If the step leaves out a phase, or its loss is not finite; if the CUDA allocator had to
-            free its cache and try again: its peaks then say nothing; or if the step cannot be
-            counted, see `harness.trial.exact.tier.measure`.
+        Raises:
+            AbsentError: if the cell's execution hides its operators, and no device's allocator
+                tells more.
+            TrialError: if the step leaves out a phase, or its loss is not finite; if the CUDA
+                allocator had to free its cache and try again: its peaks then say nothing; or if the
+                step cannot be counted, see `harness.trial.exact.tier.measure`.
         """
         if bench.uncounted is not None and bench.device.type != "cuda":
             raise AbsentError(bench.uncounted)

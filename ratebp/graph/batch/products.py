@@ -128,8 +128,8 @@ def by_equation(call: Call) -> At | str:
         terms.append((each, _spelled(term, more)))
     if arrow:
         return by_letters(call, terms, _spelled(right, dots))
-    once = sorted({c for c in left if c.isalpha() and left.count(c) == 1})
-    return by_letters(call, terms, (*_front(dots), *once))
+    free = sorted({c for c in left if c.isalpha() and left.count(c) == 1})
+    return by_letters(call, terms, (*_front(dots), *free))
 
 
 def _spelled(term: str, dots: int) -> Letters:

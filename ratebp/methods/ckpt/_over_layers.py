@@ -1,9 +1,9 @@
 """Gradient checkpointing over layers, with or without segments of time inside each.
 
-A view's forward is cut behind every neuron (`cut`). Between neurons nothing has a state, so a layer
-may run over all time steps before the next one begins: the values are those of the step by step
-order. Kept for the backward are the layers' inputs, spikes at one bit each. Nothing holds all time
-steps of a layer's floats but the gradients that one layer hands to another.
+A view's forward is split behind every neuron (`split_layers`). Between neurons nothing has a state,
+so a layer may run over all time steps before the next one begins: the values are those of the step
+by step order. Kept for the backward are the layers' inputs, spikes at one bit each. Nothing holds
+all time steps of a layer's floats but the gradients that one layer hands to another.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.autograd.graph import GradientEdge
 from ratebp.checks import refuse_no_tensor
 from ratebp.errors import BindError
 from ratebp.graph import Graph
-from ratebp.methods.ckpt._cut import Layer, cut
+from ratebp.methods.ckpt._split import Layer, split_layers
 from ratebp.ops import Spikes, pack, unpack
 from ratebp.rules.handover import unread
 from ratebp.rules.rerun import Part, Surroundings, edge_of, leaf_of, pull, refuse_changed, segments
@@ -49,7 +49,7 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class _Kind:
+class _SignalType:
     """A signal without its tensors."""
 
     source: str
@@ -76,7 +76,7 @@ class CheckpointedLayer(nn.Module):
         named = dict(self.again.named_parameters())
         handles = [handle for each in inputs for handle in each.handles]
         bits: list[tuple[Tensor, ...]] = []
-        flat = _Layer.apply(  # type: ignore[no-untyped-call]
+        flat = _RecomputedLayer.apply(  # type: ignore[no-untyped-call]
             self, inputs, list(named), bits, *handles, *named.values()
         )
         steps = len(inputs[0].handles)
@@ -105,7 +105,7 @@ class CheckpointedLayer(nn.Module):
         return outs
 
 
-class _Entry(torch.autograd.Function):
+class _LayerInput(torch.autograd.Function):
     """Hands on a value without keeping it, and puts down the gradient by it."""
 
     @staticmethod
@@ -119,7 +119,7 @@ class _Entry(torch.autograd.Function):
         return None, None, None, None
 
 
-class _Layer(torch.autograd.Function):
+class _RecomputedLayer(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -130,7 +130,7 @@ class _Layer(torch.autograd.Function):
         *tensors: Tensor,
     ) -> tuple[Tensor, ...]:
         steps = len(inputs[0].handles)
-        kinds = [_Kind(s.source, s.handles[0].shape, s.handles[0].dtype) for s in inputs]
+        kinds = [_SignalType(s.source, s.handles[0].shape, s.handles[0].dtype) for s in inputs]
         kept = [each.kept for each in inputs]
         part = Part(layer.first, layer.first)
         borders: list[Tensor | None] = []
@@ -193,7 +193,7 @@ class _Rerun:
     """
 
     layer: CheckpointedLayer
-    kinds: list[_Kind]
+    kinds: list[_SignalType]
     kept: tuple[Tensor, ...]
     wants: tuple[bool, ...]
     table: dict[str, Tensor]
@@ -212,7 +212,7 @@ class _Rerun:
             value = kind.value(self.kept[place])
             if self.wants[place]:
                 anchor = torch.zeros((), requires_grad=True)
-                value = _Entry.apply(anchor, value, self.found, place)  # type: ignore[no-untyped-call]
+                value = _LayerInput.apply(anchor, value, self.found, place)  # type: ignore[no-untyped-call]
             now.append(value)
             if kind.source:
                 self.layer.sharing.show(kind.source, self.layer.paths, Spikes(self.kept[place]))
@@ -221,14 +221,14 @@ class _Rerun:
 
 
 class Chain(nn.Module):
-    """A model cut into checkpointed layers, for a whole sequence.
+    """A model split into checkpointed layers, for a whole sequence.
 
     In a graph of torch.compile it is the uncut model step by step: the compiler's partitioner
     decides what is kept and what is computed again.
     """
 
     def __init__(self, whole: nn.Module, layers: nn.Module) -> None:
-        """Take the tree, and the chain that it was cut into."""
+        """Take the tree, and the chain that it was split into."""
         super().__init__()
         self.whole, self.layers = whole, layers
 
@@ -261,9 +261,9 @@ def by_layers(
         segment: time steps that are recomputed at once.
 
     Raises:
-        BindError: for a forward that must not be cut into layers.
+        BindError: for a forward that cannot be split into layers.
     """
-    (chain, layers), (_, again) = (cut(tree, graph, neurons) for tree in (net, rerun))
+    (chain, layers), (_, again) = (split_layers(tree, graph, neurons) for tree in (net, rerun))
     for name, layer in layers.items():
         chain.set_submodule(name, CheckpointedLayer(layer, again[name], sharing, segment))
     return Chain(net, chain)

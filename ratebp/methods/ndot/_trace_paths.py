@@ -26,7 +26,7 @@ class TracePath:
     plumbing: nn.Module
 
 
-class _Spikes:
+class _SpikingNodes:
     """The operations of a forward that carry spikes, not currents or the input."""
 
     def __init__(self, model: nn.Module, graph: Graph) -> None:
@@ -119,5 +119,5 @@ def trace_paths(model: nn.Module, graph: Graph) -> dict[str, TracePath]:
         BindError: where spikes on their way to a synapse meet what is no spike, or go through
             anything that is not linear in them.
     """
-    spikes = _Spikes(model, graph)
+    spikes = _SpikingNodes(model, graph)
     return {synapse: spikes.path_to(synapse) for synapse in spikes.synapses}

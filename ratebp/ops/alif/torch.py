@@ -12,7 +12,7 @@ from ratebp.ops import operands
 from ratebp.ops.alif.naive import Adaptation
 
 
-class _Scan(torch.autograd.Function):
+class _AlifScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, charging: Dynamics, adaptation: Adaptation) -> Tensor:
         wide = torch.promote_types(current.dtype, torch.float32)
@@ -88,6 +88,6 @@ def alif_scan(current: Tensor, charging: Dynamics, adaptation: Adaptation) -> Te
     """
     operands.sequence("alif_scan", current)
     if torch.is_grad_enabled() and current.requires_grad:
-        out: Tensor = _Scan.apply(current, charging, adaptation)
+        out: Tensor = _AlifScan.apply(current, charging, adaptation)
         return out
     return _run(current, charging, adaptation, None)

@@ -97,7 +97,7 @@ def norm_replay(
     return out
 
 
-class _BatchNorm(torch.autograd.Function):
+class _BatchNormFunction(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -138,7 +138,7 @@ def norm_of_batch(
     """
     operands.alike("norm_of_batch", c, value=value)
     operands.channels("norm_of_batch", c, weight=weight, bias=bias, mean=mean, inv_std=inv_std)
-    out: Tensor = _BatchNorm.apply(c, weight, bias, value, mean, inv_std)
+    out: Tensor = _BatchNormFunction.apply(c, weight, bias, value, mean, inv_std)
     return out
 
 

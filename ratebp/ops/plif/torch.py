@@ -11,7 +11,7 @@ from ratebp.dynamics import Dynamics
 from ratebp.ops import operands
 
 
-class _Scan(torch.autograd.Function):
+class _PlifScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, share: Tensor, undecayed: Dynamics) -> Tensor:
         wide = torch.promote_types(current.dtype, torch.float32)
@@ -80,6 +80,6 @@ def plif_scan(current: Tensor, share: Tensor, undecayed: Dynamics) -> Tensor:
     if share.numel() != 1:
         raise operands.refused("plif_scan", "share", share, "a scalar, one for the layer")
     if torch.is_grad_enabled() and (current.requires_grad or share.requires_grad):
-        out: Tensor = _Scan.apply(current, share, undecayed)
+        out: Tensor = _PlifScan.apply(current, share, undecayed)
         return out
     return _run(current, share, undecayed, None)

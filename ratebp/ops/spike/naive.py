@@ -10,7 +10,7 @@ from torch import Tensor
 from ratebp.surrogates import Surrogate
 
 
-class _Spike(torch.autograd.Function):
+class _Heaviside(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, threshold: float, surrogate: Surrogate) -> Tensor:
         # The potential itself is kept, not u - threshold: it lives on as the neuron's state anyway.
@@ -32,5 +32,5 @@ def spike(u: Tensor, threshold: float, surrogate: Surrogate) -> Tensor:
         threshold: where the neuron fires.
         surrogate: the derivative's shape.
     """
-    out: Tensor = _Spike.apply(u, threshold, surrogate)
+    out: Tensor = _Heaviside.apply(u, threshold, surrogate)
     return out

@@ -11,7 +11,7 @@ from ratebp.dynamics import Dynamics
 from ratebp.ops import operands
 
 
-class _Scan(torch.autograd.Function):
+class _UndecayedScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, dynamics: Dynamics) -> Tensor:
         wide = torch.promote_types(current.dtype, torch.float32)
@@ -66,6 +66,6 @@ def undecayed_scan(current: Tensor, dynamics: Dynamics) -> Tensor:
     """
     operands.sequence("undecayed_scan", current)
     if torch.is_grad_enabled() and current.requires_grad:
-        out: Tensor = _Scan.apply(current, dynamics)
+        out: Tensor = _UndecayedScan.apply(current, dynamics)
         return out
     return _run(current, dynamics, None)

@@ -76,7 +76,7 @@ class BatchNorm(Leaf):
     """
 
     stateful = True
-    once = True
+    takes_one_step = True
 
     def __init__(self, norm: nn.Module, *, follows: bool = True) -> None:
         """Take one of `BATCH_NORMS`.

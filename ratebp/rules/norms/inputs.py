@@ -38,7 +38,7 @@ def refuse_input(norm: _BatchNorm, c: Tensor) -> None:
 class NormAsItIs(Leaf):
     """One of torch's norms of the batch, which refuses single values by name."""
 
-    once = True
+    takes_one_step = True
 
     def __init__(self, norm: nn.Module) -> None:
         """Take a norm whose forward is that of torch's batch norms."""

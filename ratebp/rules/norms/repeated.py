@@ -33,10 +33,10 @@ class RepeatedNorm(Folded):
         """Return what the variant makes of ``[T*B, C, ...]``, or of ``[B, C, ...]``."""
         (norm,) = self._norm
         var, count = norm.running_var, c.numel() // c.shape[1]
-        once = len(c) == self.batch and self.timesteps > 1
-        if once and count == 1:  # torch's norms refuse a single sample
-            c, once = torch.cat([c] * self.timesteps), False
-        if not once or not norm.training or var is None:
+        one_step = len(c) == self.batch and self.timesteps > 1
+        if one_step and count == 1:  # torch's norms refuse a single sample
+            c, one_step = torch.cat([c] * self.timesteps), False
+        if not one_step or not norm.training or var is None:
             plain: Tensor = self.variant(c)
             return plain
         before = var.clone()
@@ -67,7 +67,7 @@ def repeated_rule(rule: Rule, wiring: Wiring, timesteps: int) -> Rule:
 
     def wrapped(norm: nn.Module, path: str) -> nn.Module:
         variant = rule(norm, path)
-        if path not in wiring.once or not isinstance(norm, _BatchNorm):
+        if path not in wiring.constant_input or not isinstance(norm, _BatchNorm):
             return variant
         return RepeatedNorm(variant, norm, timesteps)
 

@@ -10,8 +10,8 @@ from ratebp.bindable import Bindable
 from ratebp.neurons import LIF
 from ratebp.roles import Role
 from ratebp.rules.handover import Handover
-from ratebp.rules.rate.beside import Beside
 from ratebp.rules.rate.flow import RateFlow
+from ratebp.rules.rate.handover_leaf import HandoverLeaf
 from ratebp.rules.rate.neurons import RecordNeuronScan, RecordNeuronStep, ReplayNeuron
 from ratebp.rules.rate.norms import (
     RecordNormLastStep,
@@ -45,21 +45,21 @@ def rate_views(
             the spike count that the synapse keeps, instead of keeping it.
     """
     flow = RateFlow(binding.model, binding.wiring)
-    twins = _Twins(flow, binding.timesteps, neuron, synapse, norm, recompute=recompute)
+    leaves = _LeafFactory(flow, binding.timesteps, neuron, synapse, norm, recompute=recompute)
     spikes: dict[Role, Rule] = {
-        Role.NEURON: twins.record_neuron,
-        Role.SYNAPSE: twins.record_synapse,
-        Role.NORM: twins.record_norm,
+        Role.NEURON: leaves.record_neuron,
+        Role.SYNAPSE: leaves.record_synapse,
+        Role.NORM: leaves.record_norm,
     }
     rates: dict[Role, Rule] = {
-        Role.NEURON: twins.replay_neuron,
-        Role.SYNAPSE: twins.replay_synapse,
-        Role.NORM: twins.replay_norm,
+        Role.NEURON: leaves.replay_neuron,
+        Role.SYNAPSE: leaves.replay_synapse,
+        Role.NORM: leaves.replay_norm,
     }
     return {"spikes": binding.view(spikes, builds_graph=False), "rates": binding.view(rates)}
 
 
-class _Twins:
+class _LeafFactory:
     """Makes the leaves of the two views, and the records that they share."""
 
     def __init__(
@@ -87,25 +87,27 @@ class _Twins:
     def _remade(self, path: str) -> bool:
         return self.recompute and self.flow.remakable(path)
 
-    def _beside(self, leaf: Leaf, path: str) -> Leaf:
+    def _handing_over(self, leaf: Leaf, path: str) -> Leaf:
         terms = [self._handed[source, path] for source in self.flow.terms(path)]
         takers = self.flow.takers(path)
         if not terms and not takers:
             return leaf
         readers = [self._handed[path, taker] for taker in sorted(takers)]
-        return Beside(leaf, terms, readers, seen=not takers or takers != self.flow.readers(path))
+        return HandoverLeaf(
+            leaf, terms, readers, seen=not takers or takers != self.flow.readers(path)
+        )
 
     def record_neuron(self, leaf: LIF, path: str) -> nn.Module:
         """Return the neuron of the spike view."""
         narrow = self.flow.narrow(path)
-        return self._beside(
+        return self._handing_over(
             self.neuron(leaf, self.records[path], self.timesteps, narrow=narrow), path
         )
 
     def record_synapse(self, leaf: nn.Module, path: str) -> nn.Module:
         """Return the synapse of the spike view."""
         keep = not self.flow.unread(path)
-        return self._beside(
+        return self._handing_over(
             self.synapse(leaf, self.records[path], self.timesteps, keep_value=keep), path
         )
 
@@ -113,7 +115,7 @@ class _Twins:
         """Return the norm of the spike view."""
         kind = RecordStatistics if self._remade(path) else self.norm
         owned = self.flow.owned(path)
-        return self._beside(
+        return self._handing_over(
             kind(leaf, self.records[path], self.timesteps, path, in_place=owned), path
         )
 

@@ -54,7 +54,7 @@ class SharingNorm(Leaf):
     """A batch norm that keeps ``xhat`` and shows it to the neurons behind."""
 
     stateful = True
-    once = True
+    takes_one_step = True
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class SharingNorm(Leaf):
         readers: Sequence[Handover],
         *,
         follows: bool = True,
-        beside: Sequence[_BatchNorm] | None = None,
+        added_norms: Sequence[_BatchNorm] | None = None,
     ) -> None:
         """Share records.
 
@@ -78,7 +78,7 @@ class SharingNorm(Leaf):
         self.norm = norm
         self.readers = readers
         self.follows = follows
-        self.beside = beside
+        self.added_norms = added_norms
 
     def forward(self, c: Tensor) -> Tensor:
         """Return the norm's output for ``[B, C, ...]``, or all steps folded ``[T*B, C, ...]``.
@@ -102,7 +102,7 @@ class SharingNorm(Leaf):
     def _is_read(self, c: Tensor) -> bool:
         # Torch's operators read the sum that the model makes. So does any neuron for which a norm
         # beside this one shares nothing.
-        alone = self.beside is not None and all(uses_batch(each) for each in self.beside)
+        alone = self.added_norms is not None and all(uses_batch(each) for each in self.added_norms)
         return not alone or backend(c.device) == "torch"
 
 
@@ -225,7 +225,7 @@ class ShowingNeuron(Leaf):
     """Any neuron, showing its spikes as bits to the synapses behind."""
 
     stateful = True
-    once = True
+    takes_one_step = True
 
     def __init__(self, neuron: Leaf, readers: Sequence[Handover]) -> None:
         """Share `readers` with the synapses that keep these spikes as bits."""

@@ -160,9 +160,11 @@ class Sharing:
         readers = [self._records[path, r] for r in takers if path in self._terms(r)]
         if not readers:
             return self._norm_rule(leaf, path)
-        return SharingNorm(leaf, readers, follows=self._follows, beside=self._beside(path))
+        return SharingNorm(
+            leaf, readers, follows=self._follows, added_norms=self._added_norms(path)
+        )
 
-    def _beside(self, path: str) -> list[_BatchNorm] | None:
+    def _added_norms(self, path: str) -> list[_BatchNorm] | None:
         """Return the norms that are added to norm `path`; None if its value is read."""
         takers = self._takers(path)
         if self._reads or any(path not in self._terms(each) for each in takers):

@@ -54,7 +54,7 @@ class Packing:
 class CountSynapse(Leaf):
     """A synapse whose input are spikes, or sums or averages of them, kept as bits or as bytes."""
 
-    once = True
+    takes_one_step = True
 
     def __init__(self, layer: nn.Module, count: Count, packing: Packing) -> None:
         """Take the layer.

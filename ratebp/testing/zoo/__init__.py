@@ -19,6 +19,6 @@ from ratebp.testing.zoo import (  # noqa: F401  # they enter their networks
     traps,
     wirings,
 )
-from ratebp.testing.zoo.base import Case, Entry, entries
+from ratebp.testing.zoo.base import Case, ZooEntry, entries
 
-__all__ = ["Case", "Entry", "entries"]
+__all__ = ["Case", "ZooEntry", "entries"]

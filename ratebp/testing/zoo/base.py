@@ -17,7 +17,7 @@ from ratebp.neurons import LIF
 
 BATCH = 4
 CLASSES = 3
-_ENTRIES: dict[str, Entry] = {}
+_ENTRIES: dict[str, ZooEntry] = {}
 Build = TypeVar("Build", bound=Callable[..., nn.Module])
 
 
@@ -49,7 +49,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ZooEntry:
     """One network of the zoo.
 
     Attributes:
@@ -107,13 +107,13 @@ def network(*shape: int, **about: Any) -> Callable[[Build], Build]:
         name, kind = build.__name__, (inspect.getdoc(build) or "").rstrip(".")
         theme = (sys.modules[build.__module__].__doc__ or "").partition(".")[0]
         made = build if takes else lambda _: build()
-        _ENTRIES[name] = Entry(name, kind, theme, made, shape, **about)
+        _ENTRIES[name] = ZooEntry(name, kind, theme, made, shape, **about)
         return build
 
     return entered
 
 
-def entries() -> dict[str, Entry]:
+def entries() -> dict[str, ZooEntry]:
     """Return the networks that were entered, by name."""
     return dict(_ENTRIES)
 

@@ -1,4 +1,4 @@
-"""Operations on features: cut, gated, scaled, activated, sorted."""
+"""Operations on features: chunked, gated, scaled, activated, sorted."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def _features(
 def chunk() -> nn.Module:
     """chunk and split of spikes."""
 
-    def cut(s: Any, a: Tensor) -> Any:
+    def chunked(s: Any, a: Tensor) -> Any:
         left, right = a.chunk(2, dim=-1)
         first, rest = right.split([1, 3], dim=-1)
         return left + torch.cat([rest, first], -1)
 
-    return _features(cut, width=4)
+    return _features(chunked, width=4)
 
 
 @network(5)

@@ -216,7 +216,15 @@ def test_both_readings_give_one_wiring(name: str) -> None:
         )
     except UnreadableError:
         return
-    for question in ("calls", "behind", "before", "only_norms", "once", "means", "entrances"):
+    for question in (
+        "calls",
+        "behind",
+        "before",
+        "only_norms",
+        "constant_input",
+        "means",
+        "entrances",
+    ):
         assert getattr(followed, question) == getattr(recorded, question), question
     for question in ("sources", "readers"):
         more, fewer = getattr(followed, question), getattr(recorded, question)

@@ -22,18 +22,14 @@ _NAMES: Final = {"compile": "time.compile", "cuda_graph": "time.capture"}
 def build(bench: Bench) -> tuple[Row, ...]:
     """Run steps and plain forwards until nothing is built any more.
 
-    Returns
-    -------
-    tuple of Row
-        `time.compile` or `time.capture`: the seconds of the rounds that built something, less
-        those that the last round, which built nothing, needed for the same work. Nothing for a
-        cell whose steps run as they are written.
+    Returns:
+        `time.compile` or `time.capture`: the seconds of the rounds that built something, less those
+        that the last round, which built nothing, needed for the same work. Nothing for a cell whose
+        steps run as they are written.
 
-    Raises
-    ------
-    TrialError
-        If the step leaves out a phase, its loss is not finite, or it is still being built after
-        `MAX_ROUNDS`.
+    Raises:
+        TrialError: if the step leaves out a phase, its loss is not finite, or it is still being
+            built after `MAX_ROUNDS`.
     """
     if bench.cell.execution not in _NAMES:
         bench.rehearse()
@@ -61,10 +57,8 @@ def build(bench: Bench) -> tuple[Row, ...]:
 def check_settled(before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
     """Refuse samples during which something was built.
 
-    Raises
-    ------
-    TrialError
-        If the facts on how steps ran have changed.
+    Raises:
+        TrialError: if the facts on how steps ran have changed.
     """
     if before != after:
         raise TrialError(

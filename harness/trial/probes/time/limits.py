@@ -48,16 +48,12 @@ def work(bench: Bench) -> Work:
 def achieved(steps: Sequence[Spans], done: Work, ceiling: Ceiling) -> dict[str, Any]:
     """What the fastest sample of each phase computed per second, as facts.
 
-    Returns
-    -------
-    dict
+    Returns:
         By phase, `achieved_flop_per_s`, `ceiling_flop_per_s` for its mixture of operators and
         `share` of the two; and `ceiling_basis`. Without a ceiling only what was achieved.
 
-    Raises
-    ------
-    TrialError
-        If a phase was faster than the ceiling allows.
+    Raises:
+        TrialError: if a phase was faster than the ceiling allows.
     """
     facts: dict[str, Any] = {"achieved_flop_per_s": {}, "ceiling_basis": ceiling.basis}
     for name, groups in done.items():
@@ -84,10 +80,8 @@ def achieved(steps: Sequence[Spans], done: Work, ceiling: Ceiling) -> dict[str, 
 def host_agrees(steps: Sequence[Spans]) -> dict[str, Any]:
     """The median of the host's seconds over the events' ones, as a fact; nothing without events.
 
-    Raises
-    ------
-    TrialError
-        If the host saw the step end before the events say it did.
+    Raises:
+        TrialError: if the host saw the step end before the events say it did.
     """
     ratios = [spans["host"] / spans["step"] for spans in steps if "host" in spans]
     if not ratios:

@@ -40,12 +40,10 @@ class Time(Probe):
     def measure(self, bench: Bench) -> Reading:
         """Warm up until samples no longer get faster, then sample.
 
-        Raises
-        ------
-        TrialError
-            If the step leaves out a phase or its loss is not finite; if a time is shorter than the
-            device or the host's clock allows; if the step is compiled while it is timed; or if the
-            CUDA allocator ran short and retried.
+        Raises:
+            TrialError: if the step leaves out a phase or its loss is not finite; if a time is
+                shorter than the device or the host's clock allows; if the step is compiled while it
+                is timed; or if the CUDA allocator ran short and retried.
         """
         yard = yardstick.fitting(bench)
         bench.alone()

@@ -13,8 +13,8 @@ from ratebp.ops import operands
 from ratebp.ops.backends import kernels
 from ratebp.ops.fused import (
     FLOATS,
-    beside,
     dense,
+    empty_dense,
     equation_of,
     laid_out,
     operator,
@@ -31,7 +31,7 @@ def _results(current: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tenso
     timesteps, wide = current.shape[0], wide_of(current.dtype)
     counted = torch.uint8 if timesteps <= MOST_COUNTED else wide
     one = current[0]
-    return beside(current, 1, dtype), beside(one, 0, counted), beside(one, 0, wide)
+    return empty_dense(current, 1, dtype), empty_dense(one, 0, counted), empty_dense(one, 0, wide)
 
 
 @operator("rate_scan")
@@ -77,7 +77,7 @@ def _advanced(
     operands.of_type(name, FLOATS, current=current)
     operands.of_type(name, (kept,), eligibility=eligibility, rho=rho)
     operands.of_type(name, (torch.uint8, kept), spikes=spikes)
-    fired = beside(carry, 0, torch.bool)
+    fired = empty_dense(carry, 0, torch.bool)
     kernels("rate_advance", current).advance(
         equation, current, carry, spikes, eligibility, rho, fired
     )
@@ -85,7 +85,7 @@ def _advanced(
 
 
 def _fired(current: Tensor, carry: Tensor, *_: Any) -> Tensor:
-    return beside(carry, 0, torch.bool)
+    return empty_dense(carry, 0, torch.bool)
 
 
 _advance_number.register_fake(_fired)
@@ -97,14 +97,14 @@ def _replay_op(grad: Tensor, eligibility: Tensor, timesteps: int) -> Tensor:
     operands.of_type("replay_rate", FLOATS, grad=grad, eligibility=eligibility)
     operands.dense("replay_rate", 0, eligibility=eligibility)
     operands.laid_out_alike("replay_rate", eligibility, 0, grad=grad)
-    out = beside(eligibility, 0, grad.dtype)
+    out = empty_dense(eligibility, 0, grad.dtype)
     kernels("replay_rate_backward", grad).replay(grad, eligibility, out, timesteps)
     return out
 
 
 @_replay_op.register_fake
 def _(grad: Tensor, eligibility: Tensor, timesteps: int) -> Tensor:
-    return beside(eligibility, 0, grad.dtype)
+    return empty_dense(eligibility, 0, grad.dtype)
 
 
 def rate_scan(
@@ -147,7 +147,7 @@ def advance(current: Tensor, state: RateState, dynamics: Dynamics) -> Tensor:
     return fired
 
 
-class _ReplayRate(naive.ReplayRate):
+class _FusedReplayRate(naive.ReplayRate):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
         (eligibility,) = ctx.saved_tensors
@@ -158,5 +158,5 @@ class _ReplayRate(naive.ReplayRate):
 
 def replay_rate(current: Tensor, rate: Tensor, eligibility: Tensor, timesteps: int) -> Tensor:
     """Return `rate`, with the derivative of `naive.replay_rate`."""
-    out: Tensor = _ReplayRate.apply(current, rate, eligibility, timesteps)
+    out: Tensor = _FusedReplayRate.apply(current, rate, eligibility, timesteps)
     return out

@@ -8,7 +8,16 @@ from torch import Tensor
 from ratebp.dynamics import Dynamics
 from ratebp.ops import operands
 from ratebp.ops.backends import kernels
-from ratebp.ops.fused import FLOATS, beside, dense, equation_of, laid_out, operator, serves, wide_of
+from ratebp.ops.fused import (
+    FLOATS,
+    dense,
+    empty_dense,
+    equation_of,
+    laid_out,
+    operator,
+    serves,
+    wide_of,
+)
 from ratebp.ops.lif.scan import torch as in_torch
 
 
@@ -17,7 +26,7 @@ def run(current: Tensor, equation: str, potentials: Tensor | None) -> Tensor:
     operands.sequence("lif_scan", current)
     operands.of_type("lif_scan", FLOATS, current=current)
     operands.dense("lif_scan", 1, current=current)
-    spikes = beside(current, 1, current.dtype)
+    spikes = empty_dense(current, 1, current.dtype)
     kernels("lif_scan", current).forward(equation, current, spikes, potentials)
     return spikes
 
@@ -30,18 +39,18 @@ def lif_spikes(current: Tensor, equation: str) -> Tensor:
 
 @lif_spikes.register_fake
 def _(current: Tensor, equation: str) -> Tensor:
-    return beside(current, 1, current.dtype)
+    return empty_dense(current, 1, current.dtype)
 
 
 @operator("lif_scan")
 def _scan(current: Tensor, equation: str) -> tuple[Tensor, Tensor]:
-    potentials = beside(current, 1, wide_of(current.dtype))
+    potentials = empty_dense(current, 1, wide_of(current.dtype))
     return run(current, equation, potentials), potentials
 
 
 @_scan.register_fake
 def _(current: Tensor, equation: str) -> tuple[Tensor, Tensor]:
-    return beside(current, 1, current.dtype), beside(current, 1, wide_of(current.dtype))
+    return empty_dense(current, 1, current.dtype), empty_dense(current, 1, wide_of(current.dtype))
 
 
 @operator("lif_scan_backward")
@@ -52,14 +61,14 @@ def _scan_backward(potentials: Tensor, grad: Tensor, equation: str) -> Tensor:
     operands.of_type(name, FLOATS, grad=grad)
     operands.stacked(name, potentials=potentials)
     operands.laid_out_alike(name, potentials, 1, grad=grad)
-    out = beside(potentials, 1, grad.dtype)
+    out = empty_dense(potentials, 1, grad.dtype)
     kernels("lif_scan_backward", grad).backward(equation, potentials, grad, out)
     return out
 
 
 @_scan_backward.register_fake
 def _(potentials: Tensor, grad: Tensor, equation: str) -> Tensor:
-    return beside(potentials, 1, grad.dtype)
+    return empty_dense(potentials, 1, grad.dtype)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -13,7 +13,7 @@ from ratebp.ops.lif.torch import leak_
 from ratebp.ops.spike import slope
 
 
-class _Scan(torch.autograd.Function):
+class _LifScan(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, dynamics: Dynamics) -> Tensor:
         wide = torch.promote_types(current.dtype, torch.float32)
@@ -86,6 +86,6 @@ def lif_scan(current: Tensor, dynamics: Dynamics) -> Tensor:
         Spikes, shape and dtype of `current`.
     """
     if torch.is_grad_enabled() and current.requires_grad:
-        out: Tensor = _Scan.apply(current, dynamics)
+        out: Tensor = _LifScan.apply(current, dynamics)
         return out
     return run(current, dynamics, None)

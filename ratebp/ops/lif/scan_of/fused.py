@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ratebp.dynamics import Dynamics
 from ratebp.ops.backends import kernels
-from ratebp.ops.fused import beside, dense, equation_of, laid_out, operator
+from ratebp.ops.fused import dense, empty_dense, equation_of, laid_out, operator
 from ratebp.ops.lif.scan.fused import lif_spikes
 from ratebp.ops.lif.scan_of.torch import Term, kept_of
 from ratebp.ops.terms import Terms, check_terms, kind, terms_of
@@ -25,7 +25,7 @@ def _forward(
 ) -> Tensor:  # fmt: skip
     terms = Terms(a, a_weight, a_bias, b, b_weight, b_bias, channels, channels_last)
     check_terms("lif_spikes_of", terms, a)
-    out = beside(a, 1, a.dtype)
+    out = empty_dense(a, 1, a.dtype)
     kernels("lif_spikes_of", a).forward(equation, terms, out)
     return out
 
@@ -36,7 +36,7 @@ def _(
     b_weight: Tensor | None, b_bias: Tensor | None, channels: int, channels_last: bool,
     equation: str,
 ) -> Tensor:  # fmt: skip
-    return beside(a, 1, a.dtype)
+    return empty_dense(a, 1, a.dtype)
 
 
 @operator("lif_recomputed_backward")
@@ -47,7 +47,7 @@ def _backward(
 ) -> Tensor:  # fmt: skip
     terms = Terms(a, a_weight, a_bias, b, b_weight, b_bias, channels, channels_last)
     check_terms("lif_recomputed_backward", terms, grad)
-    out = beside(grad, 1, grad.dtype)
+    out = empty_dense(grad, 1, grad.dtype)
     kernels("lif_recomputed_backward", grad).backward(equation, grad, terms, out)
     return out
 
@@ -58,10 +58,10 @@ def _(
     b_weight: Tensor | None, b_bias: Tensor | None, channels: int, channels_last: bool,
     equation: str,
 ) -> Tensor:  # fmt: skip
-    return beside(grad, 1, grad.dtype)
+    return empty_dense(grad, 1, grad.dtype)
 
 
-class _Recomputed(torch.autograd.Function):
+class _FusedScanOfTerms(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, equation: str, *kept: Tensor | None) -> Tensor:
         ctx.save_for_backward(*kept)
@@ -92,5 +92,5 @@ def lif_scan_of(current: Tensor, dynamics: Dynamics, terms: tuple[Term, ...]) ->
         terms: one or two whose sum is the current, in the type of `current`, which must be
             float32 or wider.
     """
-    out: Tensor = _Recomputed.apply(current, equation_of(dynamics), *kept_of(terms))
+    out: Tensor = _FusedScanOfTerms.apply(current, equation_of(dynamics), *kept_of(terms))
     return out

@@ -40,7 +40,7 @@ class Spikes:
 Term = Normalised | Spikes
 
 
-class _Recomputed(torch.autograd.Function):
+class _ScanOfTerms(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, current: Tensor, dynamics: Dynamics, *terms: Tensor | None) -> Tensor:
         ctx.save_for_backward(*terms)
@@ -158,5 +158,5 @@ def lif_scan_of(current: Tensor, dynamics: Dynamics, terms: tuple[Term, ...]) ->
     Returns:
         Spikes, shape and dtype of `current`.
     """
-    out: Tensor = _Recomputed.apply(current, dynamics, *kept_of(terms))
+    out: Tensor = _ScanOfTerms.apply(current, dynamics, *kept_of(terms))
     return out

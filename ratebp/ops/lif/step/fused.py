@@ -10,9 +10,9 @@ from ratebp.ops import operands
 from ratebp.ops.backends import kernels
 from ratebp.ops.fused import (
     FLOATS,
-    beside,
     constants,
     dense,
+    empty_dense,
     equation_of,
     laid_out,
     operator,
@@ -29,14 +29,14 @@ def _step(current: Tensor, last: Tensor | None, equation: str) -> tuple[Tensor, 
     operands.of_type("lif_step", (wide,), last=last)
     operands.dense("lif_step", 0, current=current)
     operands.laid_out_alike("lif_step", current, 0, last=last)
-    spikes, potential = beside(current, 0, current.dtype), beside(current, 0, wide)
+    spikes, potential = empty_dense(current, 0, current.dtype), empty_dense(current, 0, wide)
     kernels("lif_step", current).forward(equation, current, last, spikes, potential)
     return spikes, potential
 
 
 @_step.register_fake
 def _(current: Tensor, last: Tensor | None, equation: str) -> tuple[Tensor, Tensor]:
-    return beside(current, 0, current.dtype), beside(current, 0, wide_of(current.dtype))
+    return empty_dense(current, 0, current.dtype), empty_dense(current, 0, wide_of(current.dtype))
 
 
 @operator("lif_step_backward")
@@ -69,7 +69,7 @@ def _(
 
 def _gradients(potential: Tensor, dtype: torch.dtype, by_last: bool) -> list[Tensor]:
     """Return memory for the gradients by the current and, if wanted, by the last potential."""
-    return [beside(potential, 0, each) for each in (dtype, potential.dtype)[: 1 + by_last]]
+    return [empty_dense(potential, 0, each) for each in (dtype, potential.dtype)[: 1 + by_last]]
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:

@@ -14,7 +14,7 @@ from ratebp.ops.lif.torch import charged, fired, through_time
 from ratebp.ops.spike import slope
 
 
-class _Step(torch.autograd.Function):
+class _LifStep(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, current: Tensor, last: Tensor | None, dynamics: Dynamics
@@ -55,5 +55,5 @@ def lif_step(current: Tensor, last: Tensor | None, dynamics: Dynamics) -> tuple[
     if torch.compiler.is_compiling():
         return naive_lif_step(current, last, dynamics)
     spikes: Tensor
-    spikes, u = _Step.apply(current, last, dynamics)
+    spikes, u = _LifStep.apply(current, last, dynamics)
     return spikes, u

@@ -52,7 +52,7 @@ class _Way:
     midway: dict[int, Tensor]
 
 
-class _Recomputed(torch.autograd.Function):
+class _StepOfTerms(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -153,7 +153,7 @@ def lif_step_of(
     way = _Way(currents, current.shape, dynamics, past.midway)
     start = None if past.start is None else past.start.detach()
     spikes: Tensor
-    spikes, u = _Recomputed.apply(current, last, way, start, *kept.tensors)
+    spikes, u = _StepOfTerms.apply(current, last, way, start, *kept.tensors)
     return spikes, u
 
 

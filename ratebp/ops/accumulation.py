@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class _AtOnce(torch.autograd.Function):
+class _Accumulate(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, parameter: Tensor) -> Tensor:
         ctx.parameter = parameter
@@ -38,7 +38,7 @@ def has_hooks(parameter: Tensor) -> bool:
     return bool(parameter._backward_hooks) or bool(parameter._post_accumulate_grad_hooks)
 
 
-def at_once(parameter: Tensor) -> Tensor:
+def accumulating(parameter: Tensor) -> Tensor:
     """Return `parameter`, of whose use here the backward adds the gradient to `.grad` at once.
 
     Autograd sums the gradients of all uses of a parameter in a buffer before it touches `.grad`:
@@ -56,5 +56,5 @@ def at_once(parameter: Tensor) -> Tensor:
     wanted = torch.is_grad_enabled() and parameter.requires_grad and parameter.is_leaf
     if not wanted or torch.compiler.is_compiling() or has_hooks(parameter):
         return parameter
-    out: Tensor = _AtOnce.apply(parameter)
+    out: Tensor = _Accumulate.apply(parameter)
     return out

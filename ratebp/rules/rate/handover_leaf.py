@@ -19,11 +19,11 @@ from ratebp.rules.handover import Handover
 from ratebp.views import Leaf
 
 
-class Beside(Leaf):
+class HandoverLeaf(Leaf):
     """A leaf of the spike pass that takes its input from records, or hands its output to some."""
 
     stateful = True
-    once = True
+    takes_one_step = True
 
     def __init__(
         self,

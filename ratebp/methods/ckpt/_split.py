@@ -1,4 +1,4 @@
-"""A view's forward cut into layers behind every neuron, by `torch.fx`."""
+"""A view's forward split into layers behind every neuron, by `torch.fx`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ratebp.graph import OUT_OF_PLACE, Graph, changes_nothing_else
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a cut tree.
+    """One layer of a split tree.
 
     Attributes:
         module: one time step of it; its inputs and outputs are tensors.
@@ -30,7 +30,7 @@ class Layer:
     spikes: tuple[str, ...]
 
 
-def cut(
+def split_layers(
     tree: nn.Module, graph: Graph, neurons: Collection[str]
 ) -> tuple[fx.GraphModule, dict[str, Layer]]:
     """Return the chain of layers of `tree`, and each layer by its name in the chain.
@@ -41,7 +41,7 @@ def cut(
         neurons: paths of the neurons; a layer ends behind each.
 
     Raises:
-        BindError: for a forward that must not be cut.
+        BindError: for a forward that cannot be split.
     """
     code, sizes = _code_of(graph)
     layer_of: dict[fx.Node, int] = {}
@@ -123,12 +123,12 @@ def _code_of(graph: Graph) -> tuple[fx.Graph, set[fx.Node]]:
     It runs swapped leaves as well.
 
     Raises:
-        BindError: where it must not be cut.
+        BindError: where it cannot be split.
     """
     if graph.training_read:
         raise BindError(
             "the forward reads `self.training` outside of torch's own "
-            "layers, which a cut into layers would freeze. Use modules such as nn.Dropout there, "
+            "layers, which a split into layers would freeze. Use modules such as nn.Dropout there, "
             "or over='time'."
         )
     assert graph.code is not None
