@@ -30,8 +30,9 @@ PUBLISHED = {
 }
 """MiB of activations in the papers' own code, as the targets were set (docs/performance.md)."""
 
-Found = dict[tuple[str, int], tuple[int, int, int]]
-"""Peak in bytes, FLOP of a step, FLOP of the plain forward; by method and T."""
+Found = dict[tuple[str, str, int], tuple[int, int, int]]
+"""Peak in bytes, FLOP of a step, FLOP of the plain forward; by model, method and T."""
+MAIN = "resnet18"
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def _rate(T: int) -> float:
     return T + 2
 
 
+OTHERS = ("bptt_m", "rate_m", "sltt")
 ONLINE = ("rate_s", "sltt", "sltt(pre_activations=recomputed)", "ottt_a", "ndot_a")
 TARGETS = (
     *(
@@ -84,7 +86,7 @@ def recorded(folder: Path) -> Found:
     """The figures of one environment's folder."""
     keys = ("mem.live_peak", "step"), ("ops.flops", "step"), ("ops.flops", "plain_forward")
     return {
-        (place.method, place.T): tuple(int(figures[key].value) for key in keys)  # type: ignore[misc]
+        (place.model, place.method, place.T): tuple(int(figures[key].value) for key in keys)  # type: ignore[misc]
         for place, figures in Baseline(folder).read().items()
     }
 
@@ -92,7 +94,7 @@ def recorded(folder: Path) -> Found:
 def targets(found: Found) -> Iterator[list[str]]:
     """Rows of the first table."""
     for target in TARGETS:
-        peak, flops, plain = found[target.method, target.T]
+        peak, flops, plain = found[MAIN, target.method, target.T]
         published = PUBLISHED[target.rival]
         most, share = target.share * published, peak / MIB / published
         forwards = flops / (plain / target.T)
@@ -113,20 +115,28 @@ def targets(found: Found) -> Iterator[list[str]]:
 
 def constant(found: Found) -> Iterator[list[str]]:
     """Rows of the table of methods whose peak must not move with T."""
-    lengths = sorted({T for _, T in found})
+    lengths = sorted({T for model, _, T in found if model == MAIN})
     for method in ONLINE:
-        peaks = [found[method, T][0] for T in lengths]
+        peaks = [found[MAIN, method, T][0] for T in lengths]
         steady = len(set(peaks[1:])) == 1
         yield [f"`{method}`", *(f"{p:,}" for p in peaks), "yes" if steady else "no"]
 
 
 def everything(found: Found) -> Iterator[list[str]]:
     """Rows of the table of all cells: MiB, and GFLOP."""
-    lengths = sorted({T for _, T in found})
-    for method in dict.fromkeys(method for method, _ in found):
-        cells = [found[method, T] for T in lengths]
+    lengths = sorted({T for model, _, T in found if model == MAIN})
+    for method in dict.fromkeys(method for model, method, _ in found if model == MAIN):
+        cells = [found[MAIN, method, T] for T in lengths]
         mib = [f"{peak / MIB:.1f}" for peak, _, _ in cells]
         yield [f"`{method}`", *mib, *(f"{flops / 1e9:.0f}" for _, flops, _ in cells)]
+
+
+def networks(found: Found) -> Iterator[list[str]]:
+    """Rows of the table of the other networks, at their one T: MiB, and GFLOP."""
+    for model in dict.fromkeys(model for model, _, _ in found if model != MAIN):
+        cells = {m: figures for (of, m, _), figures in found.items() if of == model}
+        mib = [f"{cells[method][0] / MIB:.1f}" for method in OTHERS]
+        yield [f"`{model}`", *mib, *(f"{cells[method][1] / 1e9:.0f}" for method in OTHERS)]
 
 
 def table(titles: list[str], rows: Iterator[list[str]]) -> str:
@@ -137,7 +147,7 @@ def table(titles: list[str], rows: Iterator[list[str]]) -> str:
 
 def parts(found: Found) -> dict[str, str]:
     """What stands between the page's markers, by name."""
-    lengths = [f"T={T}" for T in sorted({T for _, T in found})]
+    lengths = [f"T={T}" for T in sorted({T for model, _, T in found if model == MAIN})]
     first = ["target", "method", "T", "peak, MiB", "asked, MiB", "share", "memory"]
     return {
         "targets": table([*first, "forwards", "asked"], targets(found)),
@@ -145,6 +155,10 @@ def parts(found: Found) -> dict[str, str]:
         "everything": table(
             ["method", *(f"{T}, MiB" for T in lengths), *(f"{T}, GFLOP" for T in lengths)],
             everything(found),
+        ),
+        "networks": table(
+            ["network", *(f"`{m}`, MiB" for m in OTHERS), *(f"`{m}`, GFLOP" for m in OTHERS)],
+            networks(found),
         ),
     }
 

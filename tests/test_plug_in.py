@@ -39,6 +39,7 @@ def test_in_the_list() -> None:
     assert "last_step" in call("-m", "harness.cli", "list", "methods")
 
 
+@pytest.mark.deep
 def test_in_the_contract_tests() -> None:
     out = call("-m", "pytest", "tests/contracts", "-k", "last_step", "-p", "no:cacheprovider")
     (passed,) = re.findall(r"(\d+) passed", out)

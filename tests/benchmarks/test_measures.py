@@ -37,6 +37,7 @@ def test_every_length_gets_a_time() -> None:
     assert all(each > 0 for each in seconds)
 
 
+@pytest.mark.deep
 def test_growth_is_printed_from_several_processes(capfd: pytest.CaptureFixture[str]) -> None:
     code = growth.main(["--processes", "2", "--rounds", "1", "--lengths", "1", "2"])
     out = capfd.readouterr().out

@@ -58,6 +58,7 @@ def compare(folder: Path, method: str = "bptt_m") -> int:
     return main(PUBLISHED, ["--checkout", str(folder), "--method", method, *SMALL, *QUICK])
 
 
+@pytest.mark.deep
 def test_a_checkout_that_is_equal_gets_its_ratio(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

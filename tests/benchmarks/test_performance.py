@@ -34,7 +34,10 @@ def test_a_figure_that_moved_shows(generator: ModuleType) -> None:
     found = generator.recorded(folder)
     page = generator.PAGE.read_text()
     before = generator.filled(page, found)
-    found["sltt", 4] = (found["sltt", 4][0] + 2**20, *found["sltt", 4][1:])
+    found["resnet18", "sltt", 4] = (
+        found["resnet18", "sltt", 4][0] + 2**20,
+        *found["resnet18", "sltt", 4][1:],
+    )
     after = generator.filled(before, found)
     assert after != before
     assert "| `sltt` |" in after
@@ -50,13 +53,13 @@ def test_a_missing_marker_is_an_error(generator: ModuleType) -> None:
 def test_targets_are_judged_by_the_figures(generator: ModuleType) -> None:
     (folder,) = generator.RECORDED.iterdir()
     found = generator.recorded(folder)
-    found["bptt_m", 4] = (189 * 2**20, 12 * 10, 4 * 10)
-    found["bptt_s", 4] = (190 * 2**20, 13 * 10, 4 * 10)
+    found["resnet18", "bptt_m", 4] = (189 * 2**20, 12 * 10, 4 * 10)
+    found["resnet18", "bptt_s", 4] = (190 * 2**20, 13 * 10, 4 * 10)
     rows = {row[1]: row for row in generator.targets(found)}
     assert rows["`bptt_m`"][6:] == ["met", "12.0", "12"]
     assert rows["`bptt_s`"][6:] == ["1.00 times", "13.0", "12: exceeded"]
-    found["sltt", 8] = found["sltt", 4]
-    found["ottt_a", 8] = (found["ottt_a", 4][0] + 1, 1, 1)
+    found["resnet18", "sltt", 8] = found["resnet18", "sltt", 4]
+    found["resnet18", "ottt_a", 8] = (found["resnet18", "ottt_a", 4][0] + 1, 1, 1)
     steady = {row[0]: row[-1] for row in generator.constant(found)}
     assert steady["`sltt`"] == "yes"
     assert steady["`ottt_a`"] == "no"

@@ -39,6 +39,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return storage
 
 
+@pytest.mark.deep
 def test_extra_info_holds_the_exact_figures(saved: Path) -> None:
     (path,) = saved.rglob("*_first.json")
     (entry,) = json.loads(path.read_text())["benchmarks"]
@@ -53,6 +54,7 @@ def test_extra_info_holds_the_exact_figures(saved: Path) -> None:
     }
 
 
+@pytest.mark.deep
 def test_a_second_run_compares_with_the_first(saved: Path) -> None:
     out = run(saved, "--benchmark-compare")
     assert "0001_first" in out

@@ -221,6 +221,7 @@ def test_doctor_at_rest_runs_no_trial(tmp_path: Path) -> None:
     assert "step noise" not in done.stdout
 
 
+@pytest.mark.deep
 def test_the_gate_has_its_own_exit_codes(
     call: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -27,6 +27,7 @@ STEPS = (1, 2, 4, 8)
 IMAGES = [name for name in ratebp.models.names() if name != "shd_net"]
 SMALL, USUAL = "tiny_resnet", "rate_m"
 # ndot: max pools behind spikes; rate_m: a norm by running rates.
+UNPASSED = {"eprop": "eprop sends no gradient past the synapse"}  # most of these have two in a row
 REFUSED = {("ndot_a", "sew_resnet34"), ("ndot_o", "sew_resnet34"), (USUAL, "spikingresformer")}
 VOTING = ("dvs_gesture_net", "cifar10dvs_net")
 DATA = dict.fromkeys(("sltt_vgg11", *VOTING), "synthetic-3x32x32-4")  # maps are halved five times
@@ -86,6 +87,7 @@ def figures(kind: str, method: str, model: str, T: int) -> tuple[Row, ...] | str
     return found.rows
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.deep_but("tiny_resnet")
 @pytest.mark.parametrize(("method", "model", "T"), cases())
 def test_real_fake_and_meta_tensors_agree(method: str, model: str, T: int) -> None:
@@ -93,7 +95,8 @@ def test_real_fake_and_meta_tensors_agree(method: str, model: str, T: int) -> No
     assert figures("fake", method, model, T) == real
     assert figures("meta", method, model, T) == real
     if isinstance(real, str):  # saf_* and their like name the norm that they cannot train
-        expected = (method, model) in REFUSED
+        unpassed = method in UNPASSED and UNPASSED[method] in real
+        expected = (method, model) in REFUSED or unpassed
         assert expected or not ratebp.methods.get(method).info.norms, real
     else:
         assert {row.metric for row in real} >= {"mem.live_peak", "ops.flops", "mem.saved"}

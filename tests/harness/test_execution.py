@@ -93,6 +93,7 @@ def test_samples_that_hold_the_compilers_time_are_refused() -> None:
         building.check_settled({"graphs": 2}, {"graphs": 3})
 
 
+@pytest.mark.deep
 def test_a_step_that_is_compiled_for_ever_is_refused(compiled: Bench) -> None:
     numbers = iter(range(100))
     restless = {**compiled.__dict__, "ran": lambda: {"graphs": next(numbers)}}

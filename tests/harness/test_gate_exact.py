@@ -192,6 +192,7 @@ def test_a_refusal_and_an_out_of_memory_are_regressions_and_only_the_first_is_re
     assert (lifted.exit, verdicts(lifted)) == (Exit.REBASELINE_NEEDED, [Verdict.BETTER])
 
 
+@pytest.mark.deep
 def test_methods_that_come_and_go(gate: Gate, hoard: Hoard, tmp_path: Path) -> None:
     gate(update=True, methods=["sltt"])
     new = gate(methods=["sltt", "hoarder"])

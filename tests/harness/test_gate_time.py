@@ -52,6 +52,7 @@ def only(report: GateReport) -> Change:
 
 
 class TestWhole:
+    @pytest.mark.deep
     def test_a_slower_method_fails_and_says_by_how_much(self, project: Project, gate: Any) -> None:
         project.change(wide=1.2)
         report, listener, processes = gate(executor=LocalExecutor)

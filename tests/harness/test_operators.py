@@ -132,6 +132,7 @@ def test_fake_tensors_count_the_cpp_program_as_real_ones_do(method: str) -> None
             assert rows(fake) == real
 
 
+@pytest.mark.deep
 def test_a_switch_of_the_environment_decides_no_figure(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -146,6 +147,7 @@ def test_a_switch_of_the_environment_decides_no_figure(
     assert (outcome.status, outcome.facts["operators"]) == ("ok", "torch"), outcome.error
 
 
+@pytest.mark.deep
 def test_without_a_compiler_a_cpp_cell_is_skipped_by_name(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

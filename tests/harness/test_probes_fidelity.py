@@ -160,12 +160,14 @@ def test_the_published_scale_shows_in_the_norm_ratio_alone() -> None:
     assert scaled[key] == pytest.approx(one[key], rel=1e-12)
 
 
+@pytest.mark.deep
 def test_rate_points_the_better_along_bptt_the_more_steps() -> None:
     """Published nowhere; measured 0.9964, 0.9987, 0.9993 on one such network, not on every one."""
     two, four, eight = (cosine("rate_m", T, 0.2, networks=6) for T in (2, 4, 8))
     assert 0.9 < two < four < eight < 1
 
 
+@pytest.mark.deep
 def test_online_methods_are_ordered_by_what_they_leave_out() -> None:
     """Measured before: SLTT 0.934, OTTT 0.950 at T = 4; TBPTT-2 and -3 0.955, 0.985 at T = 6."""
     sltt, ottt = (cosine(name, 4, 0.5) for name in ("sltt", "ottt_a"))

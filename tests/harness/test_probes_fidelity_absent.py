@@ -12,7 +12,7 @@ from harness.trial.bench import build
 # With feedback a network runs step by step alone: bptt_m and rate-BP's assumptions refuse it.
 FED_BACK = Choice.make("ottt_vgg11", {"feedback": True, "width": 1 / 32})
 BUDGET = Training(epochs=1, lr=0.1, schedule="constant")
-CELL = Cell(Choice("ottt_a"), FED_BACK, "synthetic-3x16x16-4", 2, 256, training=BUDGET)
+CELL = Cell(Choice("ottt_a"), FED_BACK, "digits", 2, 256, training=BUDGET)
 
 
 def test_a_reference_that_cannot_train_the_network_is_absent_by_name() -> None:

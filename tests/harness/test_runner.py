@@ -149,6 +149,7 @@ def test_a_trial_that_others_disturb_gets_a_second_chance(
     assert summary.failures == [trials.loc["diverges", "trial"]]
 
 
+@pytest.mark.deep
 def test_tables_that_do_not_fit_the_disk_lose_no_record(write_sweep: Write, tmp_path: Path) -> None:
     """A limit on the size of a file, which records keep and the table of them does not."""
     limit = 4096

@@ -174,6 +174,7 @@ def test_the_first_interrupt_lets_the_trial_finish(write_sweep: Write) -> None:
     assert len((run.folder / "trials.csv").read_text().splitlines()) == 2
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize(
     ("signals", "code"),
     [

@@ -61,6 +61,7 @@ def everything(root: Path) -> dict[str, Path]:
     return {file.relative_to(root).as_posix(): file for file in found}
 
 
+@pytest.mark.deep
 def test_one_byte_of_any_file_of_the_closure_changes_the_id_and_no_other_does(copy: Path) -> None:
     def code() -> str:
         return Sources(methods(copy), root=copy).code("rate_m", "memory")
@@ -118,6 +119,7 @@ def test_a_probe_or_a_method_voids_its_own_trials_alone(copy: Path) -> None:
     assert len(set(shared)) == 1
 
 
+@pytest.mark.deep_but("memory")
 @pytest.mark.parametrize("probe", PROBES)
 def test_a_trial_loads_nothing_that_is_not_in_its_digest(probe: str, tmp_path: Path) -> None:
     training = Training() if probe in TRAINED else None
@@ -256,6 +258,7 @@ def test_a_plug_in_s_installed_packages_count_by_their_version(tmp_path: Path) -
     assert first == second == third
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", ["helper", "random"])
 def test_a_plug_in_that_would_get_another_file_than_its_own_is_refused(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

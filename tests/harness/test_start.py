@@ -35,6 +35,7 @@ def test_every_command_keeps_the_current_folder_off_the_path() -> None:
         assert Path(command[2]) == start.ROOT / "harness" / "machine" / "start.py"
 
 
+@pytest.mark.deep
 def test_nothing_in_the_current_folder_is_run(
     shadow: Path, monkeypatch: pytest.MonkeyPatch, make_spec: Callable[..., TrialSpec]
 ) -> None:

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -167,6 +168,7 @@ def measured(what: str, size: int = 12) -> Any:
     return json.loads(run.stdout.splitlines()[-1])
 
 
+@pytest.mark.deep
 def test_three_processes_and_fake_and_meta_tensors_agree_to_the_byte() -> None:
     real, fake, meta = measured("devices")
     assert real["step"] > real["stored"] > 0

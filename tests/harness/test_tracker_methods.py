@@ -58,6 +58,7 @@ def tracker_of_torch(bench: Bench) -> int | None:
     return total - sum(known.values())
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("method", ratebp.methods.names())
 def test_other_instruments_agree(method: str) -> None:
     bench = warmed(method)

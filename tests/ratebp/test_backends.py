@@ -60,6 +60,7 @@ print(ratebp.ops.backend("cpu"), ratebp.ops.backend("cpu"))
     assert not list(tmp_path.rglob("*.so"))
 
 
+@pytest.mark.deep
 @pytest.mark.skipif(bool(cpp.missing()), reason=cpp.missing())
 def test_kernels_are_built_once_for_a_machine(tmp_path: Path) -> None:
     code = "import ratebp.ops; print(ratebp.ops.backend('cpu'))"

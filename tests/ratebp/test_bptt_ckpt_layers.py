@@ -216,6 +216,7 @@ def test_the_cost_is_one_forward_more_and_all_of_it_in_the_backward(
     assert flops["ckpt", "backward"] == flops["bptt", "backward"] + flops["bptt", "forward"]
 
 
+@pytest.mark.deep
 def test_two_processes_equal_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """DDP around the chain of layers, each of which is recomputed in three segments."""
     source = (

@@ -97,6 +97,7 @@ def test_sizes_of_convolutions_and_norms_may_be_read(name: str) -> None:
     step(name, AsksNorms().double(), x, y)
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("name", ["bptt_m", "bptt_s", "rate_m", "ottt_a"])
 def test_it_answers_in_one_compiled_graph(name: str) -> None:
     x, y = data(STEPS, 3, 5)

@@ -88,6 +88,7 @@ def test_an_error_in_the_forward_is_forgotten(name: str) -> None:
     assert_close(got, found(model))
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("name", EVERY)
 def test_nothing_of_a_step_that_broke_off_stays_allocated(name: str) -> None:
     x, y = data(STEPS, 3, 5)

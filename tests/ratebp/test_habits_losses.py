@@ -28,6 +28,7 @@ WRONG: dict[str, tuple[Callable[[Tensor, Tensor], Any], str]] = {
 }
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_loss_that_cannot_be_trained_is_refused(name: str, wrong: str) -> None:

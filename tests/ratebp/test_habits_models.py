@@ -230,6 +230,7 @@ def twins(how: str) -> tuple[Any, Any]:
     return computed, plain
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("how", COMPUTED)
 def test_a_computed_weight_has_the_gradient_of_the_weight_pulled_back(name: str, how: str) -> None:

@@ -13,6 +13,7 @@ import ratebp
 from .by_hand import EVERY, STEPS, data, refused, step
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("name", EVERY)
 @pytest.mark.parametrize("timesteps", [1, STEPS])
 def test_one_value_a_channel_is_refused_by_place(name: str, timesteps: int) -> None:

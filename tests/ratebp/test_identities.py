@@ -244,6 +244,7 @@ def test_the_scans_backward_is_linear_in_t(scan: object) -> None:
     assert written[32] - written[16] == 2 * (written[16] - written[8])
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("name", ratebp.methods.names())
 def test_a_methods_step_is_linear_in_t(name: str) -> None:
     written = {}

@@ -49,6 +49,7 @@ def contract(file: Path, check: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.deep
 def test_itself_under_the_same_options_is_refused_at_discovery(tmp_path: Path) -> None:
     cases = {
         "bare": 'Identity("bare")',
@@ -74,6 +75,7 @@ def test_itself_under_the_same_options_is_refused_at_discovery(tmp_path: Path) -
         assert "names another method or an oracle, one of them" in errors[name]
 
 
+@pytest.mark.deep
 def test_options_that_change_nothing_are_refused_by_the_contract(tmp_path: Path) -> None:
     file = plug_in(tmp_path, "idle", 'Identity("idle", options={"way": "other"})')
     done = contract(file, "two_ways")
@@ -82,6 +84,7 @@ def test_options_that_change_nothing_are_refused_by_the_contract(tmp_path: Path)
     assert contract(file, "test_identities and not two_ways").returncode == 0  # it holds, of course
 
 
+@pytest.mark.deep
 def test_an_oracle_that_runs_a_method_is_refused_by_the_contract(tmp_path: Path) -> None:
     oracle = '''
 

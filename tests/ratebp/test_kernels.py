@@ -18,11 +18,13 @@ def test_in_the_interpreter() -> None:
     run_checks(TRITON_INTERPRET="1", OMP_NUM_THREADS="1")
 
 
+@pytest.mark.deep
 @pytest.mark.skipif(bool(cpp.missing()), reason=cpp.missing())
 def test_in_cpp() -> None:
     run_checks(RATEBP_OPS="cpp")
 
 
+@pytest.mark.deep
 @pytest.mark.skipif(bool(cpp.missing()), reason="the other tests run on torch's operators here")
 def test_golden_gradients_and_identities_on_torchs_operators() -> None:
     """Elsewhere they run on the C++ kernels, where there is a compiler."""

@@ -61,6 +61,7 @@ def cache(settings: dict[str, str]) -> Path:
     return Path(settings["XDG_CACHE_HOME"])
 
 
+@pytest.mark.deep
 @NEEDS_KERNELS
 @pytest.mark.parametrize("words", ["{} -pipe", "env LC_ALL=C '{}'"])
 def test_cxx_is_read_as_a_shell_does(words: str, compiler: str, tmp_path: Path) -> None:
@@ -70,6 +71,7 @@ def test_cxx_is_read_as_a_shell_does(words: str, compiler: str, tmp_path: Path) 
     assert done.stderr == ""
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("named", ["ccache-of-nobody g++", "'g++"])
 def test_a_cxx_that_cannot_be_used_is_told_once(named: str) -> None:
     done = python(f"{SHOW}; print(ratebp.ops.backend('cpu'))", CXX=named)
@@ -102,6 +104,7 @@ def test_a_library_that_was_changed_is_built_anew(settings: Settings, cache: Pat
     assert (done.stdout.split(), done.stderr.count("is damaged")) == (["cpp"], 1), done.stderr
 
 
+@pytest.mark.deep
 @NEEDS_KERNELS
 @pytest.mark.parametrize("umask", [0o000, 0o777])
 def test_what_is_kept_is_for_this_user_alone(umask: int, compiler: str, tmp_path: Path) -> None:
@@ -125,6 +128,7 @@ def test_a_library_that_others_may_write_is_not_loaded(
     assert kept(cache).stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.deep
 @NEEDS_KERNELS
 @pytest.mark.parametrize("which", ["ratebp", "ratebp/*"])
 def test_a_folder_that_others_may_write_is_not_used(
@@ -140,6 +144,7 @@ def test_a_folder_that_others_may_write_is_not_used(
     assert made.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.deep
 @NEEDS_KERNELS
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
 @pytest.mark.parametrize("which", ["ratebp", "ratebp/*", "ratebp/*/*.so"])
@@ -151,6 +156,7 @@ def test_what_another_user_owns_is_not_loaded(which: str, settings: Settings, ca
     assert done.stdout.split() == ["cpp"], done.stderr
 
 
+@pytest.mark.deep
 @NEEDS_KERNELS
 def test_no_folder_of_ones_own_runs_torch_and_says_so(compiler: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()

@@ -48,6 +48,7 @@ class DoubledLinear(nn.Linear):
         return 2 * super().forward(x)
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("name", ratebp.methods.names())
 def test_third_party_synapses_take_the_general_path(name: str) -> None:
     """Doubling inside the layer equals doubling its weights outside; gradients scale by 2."""

@@ -55,6 +55,7 @@ def accuracy(name: str, model: nn.Sequential, timesteps: int = 4) -> float:
     return float(right.double().mean())
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("name", ratebp.methods.names())
 def test_accuracy_is_above_the_floor(name: str) -> None:
     assert accuracy(name, network(**RECIPES.get(name, {}))) > FLOOR

@@ -175,6 +175,7 @@ def test_inference_and_plain_know_the_step(make: Any) -> None:
         make()(x[0])
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("make", [tebn, bntt])
 @pytest.mark.parametrize("name", ["bptt_m", "sltt"])
 def test_one_graph_for_all_steps_under_compile(make: Any, name: str) -> None:

@@ -105,6 +105,7 @@ def test_leading_dimensions_are_samples() -> None:
     assert differences(dict(zip(want, got.values(), strict=True)), want, 1e-12) == {}
 
 
+@pytest.mark.deep
 def test_it_compiles_as_one_graph_and_keeps_influences_in_float32() -> None:
     model, (x, y) = network(lif("soft", True), lif("hard", False)), data(3)
     eager = gradients("ostl", model, x, y)

@@ -168,6 +168,7 @@ def pooled() -> Iterator[nn.Module]:
     del _ROLES[Pooled]
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("method", ratebp.methods.names())
 def test_a_pool_may_have_two_names_or_stand_inside_a_synapse(
     method: str, pooled: nn.Module

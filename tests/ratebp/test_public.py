@@ -53,6 +53,7 @@ def test_infer_is_eval_mode_and_leaves_the_model_alone() -> None:
     torch.testing.assert_close(together, alone)  # no batch statistics
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("name", ratebp.methods.names())
 def test_gradients_drive_an_optimiser(name: str) -> None:
     """A few updates lower the loss on one batch."""

@@ -190,6 +190,7 @@ def test_a_model_may_change_the_spikes_in_place() -> None:
         torch.testing.assert_close(found[1]["0.weight"], found[0]["0.weight"])
 
 
+@pytest.mark.deep
 @pytest.mark.parametrize("method", ["bptt_m", "bptt_s", "eprop"])
 def test_it_compiles_as_one_graph_and_runs_under_autocast(method: str) -> None:
     model, (x, y) = network(lif("soft", True), lif("soft", True)), data(3)

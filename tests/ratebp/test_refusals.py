@@ -122,6 +122,7 @@ def test_what_cannot_be_trained_is_refused_at_bind_by_name_with_a_way_out(name: 
         assert re.search(r"`[\w.]+`", words), (thing, words)  # where, or what
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_not_refused_is_trained(name: str) -> None:
     """Every parameter gets a finite gradient, and those of hidden weights are not zero."""

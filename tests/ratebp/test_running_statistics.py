@@ -58,6 +58,7 @@ def data() -> tuple[Tensor, Tensor]:
     return torch.randn(STEPS, BATCH, 2, 6, 6, dtype=torch.float64), torch.tensor([0, 1, 2, 0])
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("kind", ["padded", "scaled", "own decays"])
 @pytest.mark.parametrize("method", ratebp.methods.names())
 def test_every_method_is_right_or_refuses(method: str, kind: str) -> None:

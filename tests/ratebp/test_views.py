@@ -195,6 +195,7 @@ class AddsInPlace(nn.Module):
         return out
 
 
+@pytest.mark.deep_but("bptt_m", "rate_m", "sltt")
 @pytest.mark.parametrize("name", ratebp.methods.names())
 def test_a_model_may_change_its_tensors_in_place(name: str) -> None:
     found = []
