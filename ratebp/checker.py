@@ -9,18 +9,17 @@ the question makes no sense it has "invalid" and the reason instead.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import warnings
 from functools import cache
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ratebp import models
+from ratebp import loading
+from ratebp.doors.output import private_stdout
 from ratebp.errors import InputError, OptionError, RatebpError
-from ratebp.loading import load
 from ratebp.verification import oracle, verify
 
 ZOO = "zoo:"
@@ -28,7 +27,7 @@ ZOO = "zoo:"
 
 def main() -> int:
     """Answer every request on standard input."""
-    answers = _private_stdout()
+    answers = private_stdout()
     torch.set_num_threads(1)
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
@@ -72,8 +71,7 @@ def _case(
         return _of_the_zoo(place.removeprefix(ZOO), timesteps)
     torch.manual_seed(0)
     offered = {"num_classes": classes, "in_channels": shape[0]}
-    in_file = ":" in place or place.endswith(".py")
-    model = load(place, **offered) if in_file else models.build(place, **offered)
+    model = loading.build(loading.network(place), {}, offered, shape)
     x = torch.randn(timesteps, batch, *shape)
     try:
         with torch.no_grad():
@@ -95,13 +93,6 @@ def _of_the_zoo(name: str, timesteps: int) -> tuple[nn.Module, Tensor, Tensor]:
         raise OptionError.unknown("network of the zoo", name, zoo.entries())
     case = zoo.entries()[name].case(timesteps)
     return case.model, case.x, case.y
-
-
-def _private_stdout() -> IO[str]:
-    """Keep standard output for answers: what a model prints goes to standard error."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return answers
 
 
 if __name__ == "__main__":

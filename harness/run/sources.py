@@ -107,11 +107,20 @@ class Sources:
         """Digest of what all trials run: library and instrument, without probes and methods."""
         return digest(self._hashes(self._base))[:16]
 
-    def code(self, method: str, probe: str) -> str:
-        """Digest of all that decides a figure of `probe` about `method`."""
-        _, foreign = self._beyond(_placed(self._methods[method]))
+    def code(self, method: str, probe: str, others: Sequence[Path] = ()) -> str:
+        """Digest of all that decides a figure of `probe` about `method`.
+
+        Parameters
+        ----------
+        others:
+            Files of the user's that hold the model and the data.
+        """
+        named = self._methods[method], *others
+        foreign = {name for file in named for name in self._beyond(_placed(file))[1]}
         own = self._hashes(self.own(method, probe))
-        return digest([self.shared, own, _versions(foreign)])[:16]
+        # Each with what it imports, apart: two files may have one name in their folders.
+        more = [self._hashes(self._beyond(_placed(file))[0]) for file in others]
+        return digest([self.shared, own, _versions(foreign), *more])[:16]
 
     def files(self, method: str, probe: str) -> Files:
         """Every file that decides a figure of `probe` about `method`."""
@@ -212,8 +221,10 @@ class Sources:
             return None
         if top == importer.top:
             return importer.folder
-        regular = (f for f in self._path if self._module(top, f))
-        without_init = (f for f in self._path if (f / top).is_dir())
+        # The folder of a file of the user's comes last.
+        path = (*self._path, importer.folder, importer.file.parent)
+        regular = (f for f in path if self._module(top, f))
+        without_init = (f for f in path if (f / top).is_dir())
         first = next(regular, None) or next(without_init, None)
         return None if first is None or first.name in _INSTALLED else first
 
