@@ -29,6 +29,9 @@ MEMORY_FORMATS: Final = ("contiguous", "channels_last")
 EXECUTIONS: Final = ("eager", "compile", "cuda_graph")
 OPERATORS: Final = (AUTO, "torch", "cpp", "triton")
 
+OWN: Final = "+"
+"""In the digest of a trial's code: what follows is of the user's files of its model and data."""
+
 OptionValue = str | int | float | bool
 
 

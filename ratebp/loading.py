@@ -6,7 +6,6 @@ or ``spikingjelly:file.py:name``: a function or class that builds one, which is 
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -16,7 +15,6 @@ from torch import nn
 
 from ratebp import models
 from ratebp.doors import Broken, Entry, at, data_of, discover, is_place
-from ratebp.doors.files import FAULTS, open_folder, told
 from ratebp.errors import AbsentPackageError, OptionError
 from ratebp.importers import from_spikingjelly
 
@@ -107,28 +105,12 @@ def _where(broken: tuple[Broken, ...]) -> str:
 
 def _of_spikingjelly(name: str, folder: Path) -> Entry:
     place = name.removeprefix(SPIKINGJELLY)
-    if not place.rpartition(":")[0].endswith(".py"):
-        builder = _of_module(place, folder)
-        return Entry.found(name, builder, "path", "model")
     try:
         entry = at(place, folder, "model")
     except OptionError as error:
         _refuse_absent(error.__cause__)
         raise
     return Entry(name, entry.builder, "path", entry.file)
-
-
-def _of_module(place: str, folder: Path) -> Any:
-    module, _, name = place.partition(":")
-    if not module or not name:
-        raise OptionError(f"{place!r} names no builder. Write package.module:name or file.py:name.")
-    try:
-        open_folder(folder)
-        found = getattr(importlib.import_module(module), name)
-    except FAULTS as error:
-        _refuse_absent(error)
-        raise OptionError(f"{place} cannot be imported: {told(error, folder)}") from error
-    return found
 
 
 def _refuse_absent(error: BaseException | None) -> None:

@@ -25,7 +25,7 @@ from harness.errors import CatalogueError
 from harness.machine.start import PACKAGES, ROOT
 from harness.run import imports
 from harness.run.imports import Imports
-from harness.spec import digest
+from harness.spec import OWN, digest
 
 ENTRIES: Final = ("harness.trial.worker", "harness.run.executors.local", "harness.machine.start")
 """What makes every trial: its process, and what starts it and reads the driver's figures."""
@@ -113,14 +113,18 @@ class Sources:
         Parameters
         ----------
         others:
-            Files of the user's that hold the model and the data.
+            Files of the user's that hold the model and the data; their own digest follows a `+`,
+            as trials of other models and data are of the same code of a method.
         """
-        named = self._methods[method], *others
-        foreign = {name for file in named for name in self._beyond(_placed(file))[1]}
+        _, foreign = self._beyond(_placed(self._methods[method]))
         own = self._hashes(self.own(method, probe))
-        # Each with what it imports, apart: two files may have one name in their folders.
-        more = [self._hashes(self._beyond(_placed(file))[0]) for file in others]
-        return digest([self.shared, own, _versions(foreign), *more])[:16]
+        code = digest([self.shared, own, _versions(foreign)])[:16]
+        return code + (f"{OWN}{self._others(others)}" if others else "")
+
+    def _others(self, files: Sequence[Path]) -> str:
+        """Digest of files with what they import, each apart: two may have one name."""
+        parts = [self._beyond(_placed(file)) for file in files]
+        return digest([[self._hashes(own), _versions(foreign)] for own, foreign in parts])[:16]
 
     def files(self, method: str, probe: str) -> Files:
         """Every file that decides a figure of `probe` about `method`."""
