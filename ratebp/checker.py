@@ -1,9 +1,10 @@
 """The process that checks: ``python -m ratebp.checker``, a JSON request a line in, an answer out.
 
-A request has model, method, T, batch, input (a list of sizes) and classes. The model is a built-in
-one, ``file.py:name``, or ``zoo:name`` for a network of `ratebp.testing.zoo`, which brings its own
-inputs. An answer has outcome, error, cosine (the least of all parameters), leaf and reason; where
-the question makes no sense it has "invalid" and the reason instead.
+A request has model, options, method, T, batch, input (a list of sizes) and classes. The model is
+what `ratebp.loading` takes, or ``zoo:name`` for a network of `ratebp.testing.zoo`, which brings its
+own inputs. An answer has outcome, error, cosine (the least of all parameters), leaf and reason;
+where the question makes no sense it has "invalid" and the reason instead. A request with an empty
+method asks what exact training keeps: the outcome is "kept", with leaves and bytes a neuron-step.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from dataclasses import asdict
 from functools import cache
 from typing import Any
 
@@ -19,7 +21,8 @@ from torch import Tensor, nn
 
 from ratebp import loading
 from ratebp.doors.output import private_stdout
-from ratebp.errors import InputError, OptionError, RatebpError
+from ratebp.errors import BindError, InputError, OptionError, RatebpError
+from ratebp.keeping import keeping
 from ratebp.verification import oracle, verify
 
 ZOO = "zoo:"
@@ -39,11 +42,14 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         model, x, y = _case(
             request["model"],
+            json.dumps(request.get("options", {})),
             request["T"],
             request["batch"],
             tuple(request["input"]),
             request["classes"],
         )
+        if not request["method"]:
+            return _kept(model, x, y)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = verify(model, request["method"], x, y)
@@ -63,15 +69,24 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _kept(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:
+    try:
+        found = keeping(model, x, y)
+    except BindError as refused:
+        return {"outcome": "refused", "reason": str(refused)}
+    leaves = [asdict(each) for each in found.leaves]
+    return {"outcome": "kept", "leaves": leaves, "per_neuron": found.per_neuron, "reason": ""}
+
+
 @cache
 def _case(
-    place: str, timesteps: int, batch: int, shape: tuple[int, ...], classes: int
+    place: str, options: str, timesteps: int, batch: int, shape: tuple[int, ...], classes: int
 ) -> tuple[nn.Module, Tensor, Tensor]:
     if place.startswith(ZOO):
         return _of_the_zoo(place.removeprefix(ZOO), timesteps)
     torch.manual_seed(0)
     offered = {"num_classes": classes, "in_channels": shape[0]}
-    model = loading.build(loading.network(place), {}, offered, shape)
+    model = loading.build(loading.network(place), json.loads(options), offered, shape)
     x = torch.randn(timesteps, batch, *shape)
     try:
         with torch.no_grad():

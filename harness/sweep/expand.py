@@ -104,6 +104,25 @@ def offered_to(sweep: Sweep, folder: Path, known: Catalogue) -> Catalogue:
     return with_places(known, models, data, folder)
 
 
+def one_model(name: str, options: Mapping[str, Any], known: Catalogue, folder: Path) -> Choice:
+    """A model and its options, checked against a catalogue and what is at its place.
+
+    Raises
+    ------
+    SweepError
+        If it does not exist, cannot be loaded, or has no such option.
+    """
+    written, _ = split(name)
+    offered = with_places(known, [written], [], folder)
+    faults: list[str] = []
+    choices = _Checker(offered, "", faults).models({"name": written, **options})
+    if written in offered.models and (error := offered.models[written].error) is not None:
+        faults = [error]
+    if faults or len(choices) != 1:
+        raise SweepError(message(name, faults or ["an option has several values; give one"]))
+    return choices[0]
+
+
 def _product(
     grid: Grid, resolved: Mapping[str, list[Any]], auto: Callable[[str, str], str], folder: str
 ) -> Iterator[Question]:
