@@ -116,7 +116,8 @@ class _Describer:
         said = self._ask({"kind": "facts", "name": choice.name, "options": dict(choice.options)})
         if "error" in said:
             return None
-        return Facts(**{**said["facts"], "shape": tuple(said["facts"]["shape"])})
+        lists = {k: tuple(v) for k, v in said["facts"].items() if isinstance(v, list)}
+        return Facts(**{**said["facts"], **lists})
 
     def _file(self, name: str) -> str:
         """The file of a place that could not be loaded: its trials are of it as it is."""
