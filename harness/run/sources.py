@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Final
@@ -118,13 +117,14 @@ class Sources:
         """
         _, foreign = self._beyond(_placed(self._methods[method]))
         own = self._hashes(self.own(method, probe))
-        code = digest([self.shared, own, _versions(foreign)])[:16]
+        code = digest([self.shared, own, imports.versions(foreign)])[:16]
         return code + (f"{OWN}{self._others(others)}" if others else "")
 
     def _others(self, files: Sequence[Path]) -> str:
         """Digest of files with what they import, each apart: two may have one name."""
         parts = [self._beyond(_placed(file)) for file in files]
-        return digest([[self._hashes(own), _versions(foreign)] for own, foreign in parts])[:16]
+        said = [[self._hashes(own), imports.versions(foreign)] for own, foreign in parts]
+        return digest(said)[:16]
 
     def files(self, method: str, probe: str) -> Files:
         """Every file that decides a figure of `probe` about `method`."""
@@ -297,12 +297,3 @@ def _stamp(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size
-
-
-def _versions(packages: Iterable[str]) -> list[str]:
-    """Installed packages as distributions with their versions, sorted."""
-    if not (wanted := set(packages)):
-        return []
-    providers = metadata.packages_distributions()
-    names = {name for package in wanted for name in providers.get(package, ())}
-    return sorted(f"{name} {metadata.version(name)}" for name in names)
