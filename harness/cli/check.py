@@ -13,7 +13,7 @@ from harness.cli.app import app, terminal
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.run.checking import CheckRequest
+    from harness.run.checking import CheckAnswer, CheckRequest
     from harness.spec import Choice
 
 
@@ -42,7 +42,6 @@ def check_methods(
     Exit codes: 0 every method is right or refuses the network, 1 one is wrong, 2 it cannot be said,
     3 every method refuses it.
     """
-    from harness.console import checks
     from harness.run import checking
     from harness.sweep import catalogue, expand
 
@@ -59,17 +58,26 @@ def check_methods(
     sizes_of = f"T={T}, batch {batch}, inputs of {input}"
     many = f"{len(names)} method{'' if len(names) == 1 else 's'}"
     console.print(f"{many} on {model}: {sizes_of}", markup=False, highlight=False)
-    answers = []
-    with closing(checking.ask(requests)) as asked, console.status("starting") as status:
-        for count, name in enumerate(names, start=1):
-            status.update(f"checking {name} ({count} of {len(names)})")
-            answers.append(next(asked))
-    for part in checks.table(answers):
-        console.print(part)
+    answers = _asked(console, requests)
     trained = [each.request.method for each in answers if each.outcome not in checking.NO_COSTS]
     if costs and chosen is not None and trained:
         _tell_costs(console, chosen, trained, requests[0], cost_batch)
     raise typer.Exit(checking.exit_code(answers))
+
+
+def _asked(console: Console, requests: list[CheckRequest]) -> list[CheckAnswer]:
+    """Ask one method after the other, and print what each has answered."""
+    from harness.console import checks
+    from harness.run import checking
+
+    answers = []
+    with closing(checking.ask(requests)) as asked, console.status("starting") as status:
+        for count, each in enumerate(requests, start=1):
+            status.update(f"checking {each.method} ({count} of {len(requests)})")
+            answers.append(next(asked))
+    for part in checks.table(answers):
+        console.print(part)
+    return answers
 
 
 def _tell_costs(
