@@ -151,7 +151,7 @@ def _line(
     cell, expected = claim.cell, EXPECTED[claim.name]
     found = {row.metric: int(max(row.values)) for row in outcome.rows if row.metric in MEASURED}
     return (
-        *(card.model, card.usable, cell.method.label, cell.model.label, cell.data),
+        *(card.model, card.usable, cell.method.label, cell.model.label, cell.data.label),
         *(cell.T, cell.batch, claim.name, expected, outcome.status, outcome.status == expected),
         *(claim.exact, beyond.need(claim.exact)),
         *(found.get(metric, "") for metric in MEASURED),

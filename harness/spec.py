@@ -29,6 +29,9 @@ MEMORY_FORMATS: Final = ("contiguous", "channels_last")
 EXECUTIONS: Final = ("eager", "compile", "cuda_graph")
 OPERATORS: Final = (AUTO, "torch", "cpp", "triton")
 
+OWN: Final = "+"
+"""In the digest of a trial's code: what follows is of the user's files of its model and data."""
+
 OptionValue = str | int | float | bool
 
 
@@ -123,6 +126,8 @@ class Cell:
     """One point of a sweep. `device` and `operators` are resolved, never `auto`.
 
     This is the one declaration of the axes: ids, tables, groups and sweep files follow from it.
+    What is not compared is none: `folder` is where the paths of model and data begin. It decides no
+    figure, as what lies there is hashed, so it is in no id, and a sweep may be moved.
 
     `training` is set for the probes of `TRAINED` alone: what a step costs does not depend on it.
     `memory_format` is torch's, of images and convolutions; `execution` how a step is run;
@@ -131,7 +136,7 @@ class Cell:
 
     method: Choice = field(metadata={"splits": False})
     model: Choice
-    data: str
+    data: Choice
     T: int = field(metadata={"splits": False})
     batch: int
     dtype: str = field(default="float32", metadata={"legal": DTYPES})
@@ -143,32 +148,47 @@ class Cell:
     )
     execution: str = field(default="eager", metadata={"legal": EXECUTIONS, "later": True})
     operators: str = field(default="torch", metadata={"legal": OPERATORS, "later": True})
+    folder: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        """Take a data set without options by its name."""
+        if isinstance(self.data, str):
+            object.__setattr__(self, "data", Choice(self.data))
 
     def said(self) -> dict[str, Any]:
         """Every axis as tables say it: choices and budgets by their labels."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values = {each.name: getattr(self, each.name) for each in axes(type(self))}
         labelled = (Choice, Training)
         return {k: v.label if isinstance(v, labelled) else v for k, v in values.items()}
 
     def to_json(self) -> dict[str, Any]:
-        """Plain dictionary; options as dictionaries of dotted names.
+        """Plain dictionary of the axes; options as dictionaries of dotted names.
 
-        A later axis at its default is left out: cells that were asked before there was such an
-        axis keep their ids.
+        Data without options are their name, as they were before they had any. A later axis at its
+        default is left out: cells that were asked before there was such an axis keep their ids.
         """
         plain = asdict(self)
+        del plain["folder"]
         for each in axes(type(self)):
             if each.later and plain[each.name] == each.default:
                 del plain[each.name]
-        for key, choice in (("method", self.method), ("model", self.model)):
+        for key, choice in (("method", self.method), ("model", self.model), ("data", self.data)):
             plain[key] = {"name": choice.name, "options": dict(choice.options)}
+        if not self.data.options:
+            plain["data"] = self.data.name
         return plain
+
+    def request(self) -> dict[str, Any]:
+        """What a process is asked: the cell, and where its paths begin."""
+        return self.to_json() | ({"folder": self.folder} if self.folder else {})
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Cell:
-        """Inverse of `to_json`."""
+        """Inverse of `to_json` and of `request`."""
         fields = dict(plain)
-        for key in ("method", "model"):
+        for key in ("method", "model", "data"):
+            if key == "data" and isinstance(fields[key], str):
+                continue
             fields[key] = Choice.make(fields[key]["name"], fields[key]["options"])
         if fields.get("training") is not None:
             fields["training"] = Training(**fields["training"])
@@ -180,6 +200,7 @@ def axes(cell: type[Cell] = Cell) -> tuple[Axis, ...]:
     return tuple(
         Axis(each.name, each.default, number=each.type in (int, "int"), **each.metadata)
         for each in fields(cell)
+        if each.compare
     )
 
 
@@ -218,7 +239,7 @@ class TrialSpec:
 
     def to_json(self) -> dict[str, Any]:
         """Plain dictionary."""
-        return {**self.__dict__, "cell": self.cell.to_json()}
+        return {**self.__dict__, "cell": self.cell.request()}
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> TrialSpec:

@@ -9,12 +9,14 @@ import hashlib
 import inspect
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import ratebp
-from ratebp import methods, models, surrogates
+from ratebp import doors, loading, methods, models, surrogates
+from ratebp.doors.output import private_stdout
 from ratebp.methods import MethodEntry
 from ratebp.ops.backends import preferred
 
@@ -29,8 +31,9 @@ def describe() -> dict[str, Any]:
         "version": ratebp.__version__,
         "digest": _library_digest(),
         "methods": [_method(entry) for entry in methods.entries().values()],
-        "broken": [{"source": b.source, "error": b.error} for b in methods.broken()],
-        "models": [_model(name) for name in models.names()],
+        "broken": list(_broken()),
+        "models": [_made(models.get(name)) for name in models.names()],
+        "data": [_made(entry) for entry in loading.datasets().values()],
         "surrogates": list(surrogates.names()),
         "operators": {kind: _operators(kind) for kind in ("cpu", "cuda")},
         "path": sys.path,
@@ -74,9 +77,27 @@ def _method(entry: MethodEntry) -> dict[str, Any]:
     }
 
 
-def _model(name: str) -> dict[str, Any]:
-    entry = models.get(name)
-    return {"name": name, "summary": entry.summary, "options": list(entry.options)}
+def _made(entry: doors.Entry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "summary": entry.summary,
+        "options": entry.signature.described(),
+        "open": entry.signature.open,
+        "source": entry.source,
+        "file": str(entry.file.absolute()),
+    }
+
+
+def _broken() -> Iterator[dict[str, str]]:
+    """Say what could not be loaded, once for each kind of thing that it may have been."""
+    kinds = (
+        ("methods", methods.broken()),
+        ("models", models.broken()),
+        ("data", loading.broken_datasets()),
+    )
+    for kind, broken in kinds:
+        for each in broken:
+            yield {"kind": kind, "source": each.source, "error": each.error}
 
 
 def _library_digest() -> str:
@@ -91,9 +112,10 @@ def _library_digest() -> str:
 
 
 def main() -> None:
-    """Print the catalogue."""
-    json.dump(describe(), sys.stdout, indent=1)
-    sys.stdout.write("\n")
+    """Print the catalogue; what a plug-in prints goes to standard error."""
+    with private_stdout() as out:
+        json.dump(describe(), out, indent=1)
+        out.write("\n")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,28 @@
 """The process that checks: ``python -m ratebp.checker``, a JSON request a line in, an answer out.
 
-A request has model, method, T, batch, input (a list of sizes) and classes. The model is a built-in
-one, ``file.py:name``, or ``zoo:name`` for a network of `ratebp.testing.zoo`, which brings its own
-inputs. An answer has outcome, error, cosine (the least of all parameters), leaf and reason; where
-the question makes no sense it has "invalid" and the reason instead.
+A request has model, options, method, T, batch, input (a list of sizes) and classes. The model is
+what `ratebp.loading` takes, or ``zoo:name`` for a network of `ratebp.testing.zoo`, which brings its
+own inputs. An answer has outcome, error, cosine (the least of all parameters), leaf and reason;
+where the question makes no sense it has "invalid" and the reason instead. A request with an empty
+method asks what exact training keeps: the outcome is "kept", with leaves and bytes a neuron-step.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import sys
 import warnings
+from dataclasses import asdict
 from functools import cache
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ratebp import models
-from ratebp.errors import InputError, OptionError, RatebpError
-from ratebp.loading import load
+from ratebp import loading
+from ratebp.doors.output import private_stdout
+from ratebp.errors import BindError, InputError, OptionError, RatebpError
+from ratebp.keeping import keeping
 from ratebp.verification import oracle, verify
 
 ZOO = "zoo:"
@@ -28,7 +30,7 @@ ZOO = "zoo:"
 
 def main() -> int:
     """Answer every request on standard input."""
-    answers = _private_stdout()
+    answers = private_stdout()
     torch.set_num_threads(1)
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
@@ -40,11 +42,14 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
         model, x, y = _case(
             request["model"],
+            json.dumps(request.get("options", {})),
             request["T"],
             request["batch"],
             tuple(request["input"]),
             request["classes"],
         )
+        if not request["method"]:
+            return _kept(model, x, y)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             found = verify(model, request["method"], x, y)
@@ -64,16 +69,24 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _kept(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:
+    try:
+        found = keeping(model, x, y)
+    except BindError as refused:
+        return {"outcome": "refused", "reason": str(refused)}
+    leaves = [asdict(each) for each in found.leaves]
+    return {"outcome": "kept", "leaves": leaves, "per_neuron": found.per_neuron, "reason": ""}
+
+
 @cache
 def _case(
-    place: str, timesteps: int, batch: int, shape: tuple[int, ...], classes: int
+    place: str, options: str, timesteps: int, batch: int, shape: tuple[int, ...], classes: int
 ) -> tuple[nn.Module, Tensor, Tensor]:
     if place.startswith(ZOO):
         return _of_the_zoo(place.removeprefix(ZOO), timesteps)
     torch.manual_seed(0)
     offered = {"num_classes": classes, "in_channels": shape[0]}
-    in_file = ":" in place or place.endswith(".py")
-    model = load(place, **offered) if in_file else models.build(place, **offered)
+    model = loading.build(loading.network(place), json.loads(options), offered, shape)
     x = torch.randn(timesteps, batch, *shape)
     try:
         with torch.no_grad():
@@ -95,13 +108,6 @@ def _of_the_zoo(name: str, timesteps: int) -> tuple[nn.Module, Tensor, Tensor]:
         raise OptionError.unknown("network of the zoo", name, zoo.entries())
     case = zoo.entries()[name].case(timesteps)
     return case.model, case.x, case.y
-
-
-def _private_stdout() -> IO[str]:
-    """Keep standard output for answers: what a model prints goes to standard error."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return answers
 
 
 if __name__ == "__main__":

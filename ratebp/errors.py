@@ -4,7 +4,8 @@
 
     RatebpError
     ├── OptionError        an option or a name that is not legal (also a ValueError)
-    │   └── InputError     an input that no step of any method can take
+    │   ├── InputError     an input that no step of any method can take
+    │   └── AbsentPackageError   a package that is needed is not installed
     ├── OperandError       tensors that an operator cannot take together (also a ValueError)
     ├── UnboundError       a spiking model was called without a method
     ├── BindError          a method cannot train this model
@@ -38,6 +39,10 @@ class OptionError(RatebpError, ValueError):
         listed = ", ".join(names) if names else "(none)"
         tail = f" {remedy}" if remedy else ""
         return cls(f"unknown {kind} {name!r}.{hint} Legal: {listed}.{tail}")
+
+
+class AbsentPackageError(OptionError):
+    """A package that is needed is not installed; the message has the line that installs it."""
 
 
 class OperandError(RatebpError, ValueError):

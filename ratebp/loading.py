@@ -1,85 +1,121 @@
-"""A model of the user's own: ``file.py:name``."""
+"""What a sweep names: a network or a data set, by the name of a registry or by its place.
+
+Places are ``file.py:name`` and, for networks of SpikingJelly, ``spikingjelly:package.module:name``
+or ``spikingjelly:file.py:name``: a function or class that builds one, which is then imported.
+"""
 
 from __future__ import annotations
 
-import importlib.util
-import inspect
-import sys
+from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from torch import nn
 
-from ratebp.errors import OptionError
+from ratebp import models
+from ratebp.doors import Broken, Entry, at, data_of, discover, is_place
+from ratebp.errors import AbsentPackageError, OptionError
+from ratebp.importers import from_spikingjelly
+
+SPIKINGJELLY = "spikingjelly:"
+DATA_GROUP = "ratebp.data"
 
 
-def load(place: str, **offered: Any) -> nn.Module:
-    """Return the network at `place`: a class or a function, which is called, or a module.
-
-    The file's folder is on the import path while the file is read, as it is for a script.
-
-    Args:
-        place: ``path/to/file.py:name``.
-        **offered: arguments that are handed over where the class or function takes them.
+def network(name: str, folder: Path | None = None) -> Entry:
+    """Return the network of a name or a place; paths begin at `folder`, or where we are.
 
     Raises:
-        OptionError: when there is no such file or name, or it gives no `nn.Module`.
+        OptionError: there is none, or its file cannot be loaded.
+        AbsentPackageError: SpikingJelly is not installed.
     """
-    file, _, name = place.rpartition(":")
-    path = Path(file).expanduser()
-    if not file or not name:
-        raise OptionError(f"{place!r} names no network in a file. Write path/to/file.py:Name.")
-    if not path.is_file():
-        raise OptionError(
-            f"there is no file {str(path)!r} for the model {place!r} in {Path.cwd()}. Write "
-            "path/to/file.py:Name."
-        )
-    module = _executed(path)
-    made = getattr(module, name, None)
-    if made is None:
-        own = [n for n, v in vars(module).items() if _is_network(v, module.__name__)]
-        raise OptionError.unknown(f"model in {path}:", name, own)
-    if not isinstance(made, nn.Module):
-        made = _called(made, place, offered)
-    if not isinstance(made, nn.Module):
-        raise OptionError(
-            f"{place} gives an object of type {type(made).__name__}, which is no nn.Module. Name a "
-            "class of nn.Module, a function that returns one, or one that is built."
-        )
-    return made
+    start = folder or Path.cwd()
+    if name.startswith(SPIKINGJELLY):
+        return _of_spikingjelly(name, start)
+    if is_place(name):
+        return at(name, start, "model")
+    if name not in models.names():
+        raise OptionError.unknown("model", name, models.names(), _where(models.broken()))
+    return models.get(name)
 
 
-def _executed(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"ratebp_model_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise OptionError(f"{path} is no Python file. Write path/to/file.py:Name.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses and pickles look their module up
-    folder = str(path.resolve().parent)
-    sys.path.insert(0, folder)
+def build(
+    entry: Entry,
+    options: Mapping[str, Any],
+    offered: Mapping[str, Any],
+    shape: tuple[int, ...] | None = None,
+) -> nn.Module:
+    """Build a network for one time step.
+
+    Args:
+        entry: of `network`.
+        options: as the user gives them.
+        offered: handed over where it takes them and `options` has none.
+        shape: of one sample, which an imported network is probed with.
+
+    Raises:
+        OptionError: an option is not legal, or nothing, or no module, is built.
+        BindError: an imported network cannot be one of ours.
+    """
+    made = models.built(entry, options, offered)
+    return from_spikingjelly(made, input_shape=shape, show=None) if imports(entry) else made
+
+
+def imports(entry: Entry) -> bool:
+    """Whether building it imports a network, which is proven on tensors that hold values."""
+    return entry.name.startswith(SPIKINGJELLY)
+
+
+def dataset(name: str, folder: Path | None = None) -> Entry:
+    """Return the loader of a data set of the user's, by a name or a place.
+
+    Raises:
+        OptionError: there is none, or its file cannot be loaded.
+    """
+    if is_place(name):
+        return at(name, folder or Path.cwd(), "data set")
+    if name not in datasets():
+        raise OptionError.unknown("data set", name, datasets(), _where(broken_datasets()))
+    return datasets()[name]
+
+
+def datasets() -> dict[str, Entry]:
+    """Return the data sets of entry points and plug-ins, by name."""
+    return _discovered()[0]
+
+
+def broken_datasets() -> tuple[Broken, ...]:
+    """Return the plug-ins that could not be loaded."""
+    return _discovered()[1]
+
+
+@cache
+def _discovered() -> tuple[dict[str, Entry], tuple[Broken, ...]]:
+    return discover(DATA_GROUP, (), _loader, data_of)
+
+
+def _loader(name: str, made: Any, source: str) -> Entry:
+    return Entry.found(name, made, source, "data set")
+
+
+def _where(broken: tuple[Broken, ...]) -> str:
+    faults = "".join(f" {each.source} could not be loaded: {each.error}." for each in broken)
+    return f"One of your own: write path/to/file.py:name.{faults}"
+
+
+def _of_spikingjelly(name: str, folder: Path) -> Entry:
+    place = name.removeprefix(SPIKINGJELLY)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise OptionError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(folder)
-    return module
+        entry = at(place, folder, "model")
+    except OptionError as error:
+        _refuse_absent(error.__cause__)
+        raise
+    return Entry(name, entry.builder, "path", entry.file)
 
 
-def _called(make: Any, place: str, offered: dict[str, Any]) -> Any:
-    if not callable(make):
-        return make
-    takes = inspect.signature(make).parameters
-    try:
-        return make(**{name: value for name, value in offered.items() if name in takes})
-    except Exception as error:
-        raise OptionError(
-            f"{place} cannot be built: {type(error).__name__}: {error}. It is called with those of "
-            f"{', '.join(offered)} that it takes; give its other arguments defaults."
+def _refuse_absent(error: BaseException | None) -> None:
+    package = SPIKINGJELLY.removesuffix(":")
+    if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith(package):
+        raise AbsentPackageError(
+            f"the package {package} is not installed here: python -m pip install {package}"
         ) from error
-
-
-def _is_network(value: Any, module: str) -> bool:
-    own = inspect.isclass(value) and value.__module__ == module
-    return isinstance(value, nn.Module) or (own and issubclass(value, nn.Module))

@@ -251,6 +251,11 @@ class Bound:
             self._network = self.method.network(self._binding, self._views)
         return self._network
 
+    @property
+    def binding(self) -> Binding:
+        """What the views were built with: the model's graph and wiring among it."""
+        return self._binding
+
     def views(self, x: Tensor) -> dict[str, View]:
         """Return the views, by name, that run inputs like ``x [T, B, ...]``; `step` asks first.
 

@@ -53,7 +53,9 @@ def test_step(benchmark: BenchmarkFixture, method: str) -> None:
     """Count one step exactly, then time a few."""
     cell = Cell(Choice(method), MODEL, "digits", T=4, batch=32, operators=usual("cpu"))
     bench = built(cell)
-    benchmark.group = f"training step: {MODEL.label}, {cell.data}, T={cell.T}, batch={cell.batch}"
+    benchmark.group = (
+        f"training step: {MODEL.label}, {cell.data.label}, T={cell.T}, batch={cell.batch}"
+    )
     benchmark.extra_info["operators"] = bench.operators
     for row in tier.measure(bench).rows:
         benchmark.extra_info[f"{row.metric} {row.phase} [{row.unit}]"] = int(row.values[0])

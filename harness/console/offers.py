@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 from rich import box
@@ -21,21 +21,23 @@ def methods(offered: Catalogue) -> Table:
         options = "\n".join(f"{name}: {_option(info)}" for name, info in method.options.items())
         paper = method.papers[0].split(",")[0] if method.papers else "none"
         _add(table, method.name, method.family, method.memory, paper, options, method.summary)
-    for broken in offered.broken:
-        _add(table, broken.source, "broken", "", "", "", broken.error, style="red")
+    for source, error in _broken(offered, "methods"):
+        _add(table, source, "broken", "", "", "", error, style="red")
     return table
 
 
 def models(offered: Catalogue) -> Table:
     """Models with the names of their options."""
-    table = _table("models", "name", "options", "summary")
+    table = _table("models", "name", "from", "options", "summary")
     for model in offered.models.values():
-        _add(table, model.name, ", ".join(model.options), model.summary)
+        _add(table, model.name, model.source, ", ".join(model.options), model.summary)
+    for source, error in _broken(offered, "models"):
+        _add(table, source, "broken", "", error, style="red")
     return table
 
 
-def data(_offered: Catalogue) -> Table:
-    """Data sets with their sizes."""
+def data(offered: Catalogue) -> Table:
+    """Data sets with their sizes; those of the user's are not loaded to be listed."""
     table = _table("data", "name", "C x H x W", "classes", "train", "test", "from", "summary")
     for name in names():
         facts = describe(name)
@@ -43,6 +45,11 @@ def data(_offered: Catalogue) -> Table:
         sizes = (str(facts.num_classes), str(facts.train), str(facts.test))
         _add(table, facts.name, shape, *sizes, facts.source, facts.summary)
     _add(table, SYNTHETIC, "C x H x W", "K", "", "", "random", "any sizes, for costs alone")
+    for own in offered.data.values():
+        options = f" (options: {', '.join(own.options)})" if own.options else ""
+        _add(table, own.name, "", "", "", "", own.source, own.summary + options)
+    for source, error in _broken(offered, "data"):
+        _add(table, source, "", "", "", "", "broken", error, style="red")
     return table
 
 
@@ -60,6 +67,10 @@ KINDS: Final[dict[str, Callable[[Catalogue], Table]]] = {
     "data": data,
     "surrogates": surrogates,
 }
+
+
+def _broken(offered: Catalogue, kind: str) -> Iterator[tuple[str, str]]:
+    return ((each.source, each.error) for each in offered.broken if each.kind == kind)
 
 
 def _option(info: OptionInfo) -> str:

@@ -19,6 +19,9 @@ from harness.planning.frontier import Limit, Line
 from harness.planning.plan import Planned
 from harness.spec import LATER, Cell
 
+_NAMES: Final = {"model": 12}
+"""Columns that keep a width at which a name can be read, however many figures there are."""
+
 _LINES: Final = 20
 """How many lines a log of progress gets at most, failures aside."""
 
@@ -198,7 +201,7 @@ def _shown(value: float) -> str:
 def _table(title: str, *left: str, right: Sequence[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title=title, title_justify="left")
     for name in left:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", min_width=_NAMES.get(name))
     for name in right:
         table.add_column(name, justify="right", no_wrap=True)
     return table

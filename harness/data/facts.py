@@ -9,9 +9,9 @@ from typing import Literal
 from harness.errors import DataError, unknown
 
 SYNTHETIC = "synthetic-CxHxW-K"
-"""How names of synthetic data are made, e.g. `synthetic-3x32x32-10`."""
+"""How names of synthetic data are made, e.g. `synthetic-3x32x32-10`, or `synthetic-700-20`."""
 
-_SYNTHETIC = re.compile(r"synthetic-([1-9]\d*)x([1-9]\d*)x([1-9]\d*)-([1-9]\d*)", re.ASCII)
+_SYNTHETIC = re.compile(r"synthetic-([1-9]\d*(?:x[1-9]\d*)*)-([1-9]\d*)", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -21,8 +21,9 @@ class Facts:
     Attributes:
         name: what sweeps and `harness.data.load` call it.
         summary: one line for people.
-        source: "package" (ships with the harness), "files" (the user has them), "random".
-        shape: channels, height and width of one image.
+        source: "package" (ships with the harness), "files" (the user has them), "random", "own"
+            (the user's code makes them).
+        shape: of one sample: channels, height and width of an image.
         num_classes: number of labels, K.
         train: number of training images.
         test: number of test images.
@@ -33,13 +34,13 @@ class Facts:
 
     name: str
     summary: str
-    source: Literal["package", "files", "random"]
-    shape: tuple[int, int, int]
+    source: Literal["package", "files", "random", "own"]
+    shape: tuple[int, ...]
     num_classes: int
     train: int
     test: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     brightest: int = 255
 
 
@@ -136,17 +137,23 @@ def describe(name: str) -> Facts:
     if sizes is None:
         raise DataError(
             f"malformed name of synthetic data {name!r}; legal: {SYNTHETIC} with whole numbers of "
-            "at least 1 for channels, height, width and classes, e.g. 'synthetic-3x32x32-10'"
+            "at least 1 for channels, height, width and classes, e.g. 'synthetic-3x32x32-10'; "
+            "samples of other sizes likewise, e.g. 'synthetic-700-20'"
         )
-    channels, height, width, classes = map(int, sizes.groups())
+    shape, classes = tuple(map(int, sizes[1].split("x"))), int(sizes[2])
     return Facts(
         name,
-        f"random {channels}x{height}x{width} images, {classes} labels: for costs, not for learning",
+        f"random {sizes[1]} samples, {classes} labels: for costs, not for learning",
         "random",
-        (channels, height, width),
+        shape,
         classes,
         train=60_000,
         test=10_000,
-        mean=(0.0,) * channels,
-        std=(1.0,) * channels,
+        mean=(0.0,) * shape[0],
+        std=(1.0,) * shape[0],
     )
+
+
+def synthetic(shape: tuple[int, ...], num_classes: int) -> str:
+    """The name of the synthetic data set of a shape."""
+    return f"synthetic-{'x'.join(map(str, shape))}-{num_classes}"

@@ -18,7 +18,9 @@ from harness.results import stats
 from harness.run.executors import Executor
 from harness.spec import Cell, Choice, TrialSpec
 
-CELL: Final = Cell(Choice("bptt_m"), Choice.make("tiny_resnet", {"width": 0.5}), "digits", 4, 32)
+CELL: Final = Cell(
+    Choice("bptt_m"), Choice.make("tiny_resnet", {"width": 0.5}), Choice("digits"), 4, 32
+)
 TIMEOUT_S: Final = 120.0
 PAIRS: Final = 8
 """Pairs of processes that the time gate takes; says how small a change it can see here."""

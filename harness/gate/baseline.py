@@ -48,8 +48,8 @@ class CellName:
     @classmethod
     def of(cls, cell: Cell) -> CellName:
         """Name a cell."""
-        labels = cell.method.label, cell.model.label
-        return cls(*labels, cell.data, cell.T, cell.batch, cell.dtype)
+        labels = cell.method.label, cell.model.label, cell.data.label
+        return cls(*labels, cell.T, cell.batch, cell.dtype)
 
     @property
     def name(self) -> str:

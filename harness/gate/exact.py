@@ -23,6 +23,7 @@ from harness.planning.plan import PlanListener
 from harness.spec import LATER
 from harness.sweep import catalogue
 from harness.sweep.catalogue import Catalogue
+from harness.sweep.expand import offered_to
 from harness.sweep.file import find, read
 
 SWEEP: Final = "exact_gate"
@@ -75,11 +76,14 @@ def run(
     first = not baseline.exists()
     if first and not request.update:
         return _missing(request, baseline)
-    offered = catalogue.load(command)
+    path = find(request.sweep)
+    offered = offered_to(read(path), path.parent, catalogue.load(command))
     recorded = baseline.read(request.methods)
     found = _count(request, planner, listener, offered, recorded)
     changes, rows = compare(recorded, found, request.commands)
-    notes = [f"{each.source} could not be loaded: {each.error}" for each in offered.broken]
+    broken = {each.source: each.error for each in offered.broken}
+    notes = [f"{source} could not be loaded: {error}" for source, error in broken.items()]
+    notes += offered.failures()
     failed = [str(place) for place, told in found.items() if told.status not in RECORDABLE]
     accepted = request.update and not failed
     if accepted:
@@ -129,7 +133,7 @@ def _count(
 ) -> dict[CellName, Outcome]:
     """The exact figures of every cell that is asked for."""
     path = find(request.sweep)
-    asked = list(plan.cells(read(path), offered, path.name))
+    asked = list(plan.cells(read(path), offered, path.name, path.parent))
     for axis, usual in LATER.items():
         if others := sorted({str(getattr(cell, axis)) for cell in asked} - {usual}):
             raise SweepError(

@@ -185,13 +185,16 @@ def _unequal(sides: Versions) -> str | None:
 def _cells(name: str, offered: Catalogue) -> tuple[list[Cell], float]:
     """The time cells of a sweep, in its order, and its deadline in seconds."""
     path = file.find(name)
-    plan, provenance = file.read(path), here(offered)
+    plan = file.read(path)
+    offered = expand.offered_to(plan, path.parent, offered)
+    provenance = here(offered)
     asked = expand.ask(
         plan,
         offered,
         auto_device=provenance.auto_device,
         no_cuda=provenance.no_cuda,
         source=path.name,
+        folder=path.parent,
     )
     return [question.cell for question in asked if question.probe == "time"], plan.timeout_s
 

@@ -95,7 +95,7 @@ class Planner:
             child = self._child()
         except OSError as error:
             return Outcome("crash", f"cannot start a process: {error}")
-        line = child.ask(json.dumps(cell.to_json()), self._timeout_s)
+        line = child.ask(json.dumps(cell.request()), self._timeout_s)
         outcome, alive = self._read(line, child)
         if not alive:
             child.end()

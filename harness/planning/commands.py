@@ -15,8 +15,9 @@ from harness.planning.cards import Card
 from harness.planning.client import Planner
 from harness.planning.frontier import COUNTED_TO, Frontier, Limit, Line, lines, record
 from harness.results.store import write_text
-from harness.spec import Cell
+from harness.spec import Cell, Choice
 from harness.sweep import catalogue
+from harness.sweep.expand import offered_to
 from harness.sweep.file import Sweep, find, read
 
 DEFAULT_AXES: Final[Mapping[str, Any]] = {
@@ -42,7 +43,7 @@ class Frontiers:
     """The limits of every line on every card, the data sets' names by shape, and the allowance."""
 
     limits: tuple[Limit, ...]
-    data: Mapping[str, str]
+    data: Mapping[Choice, str]
     cards: tuple[Card, ...]
     allowance: Allowance
 
@@ -107,16 +108,17 @@ def write(found: Frontiers, path: Path) -> None:
 
 def _cells(request: FrontierRequest, command: Sequence[str]) -> Mapping[Cell, str]:
     """The cells of the sweep, or of one grid made of the axes."""
-    offered = catalogue.load(command)
     if request.sweep is not None:
         if request.axes:
             given = ", ".join(f"--{name}" for name in request.axes)
             raise SweepError(f"a sweep names its own axes: drop {given}, or drop the sweep")
         path = find(request.sweep)
-        return plan.cells(read(path), offered, path.name)
-    grid = {"probes": ["memory"], "method": ["all"], **DEFAULT_AXES, **request.axes}
-    sweep = Sweep.model_validate({"name": "frontier", "grid": [grid]})
-    return plan.cells(sweep, offered, "the options")
+        sweep, folder, source = read(path), path.parent, path.name
+    else:
+        grid = {"probes": ["memory"], "method": ["all"], **DEFAULT_AXES, **request.axes}
+        sweep = Sweep.model_validate({"name": "frontier", "grid": [grid]})
+        folder, source = Path(), "the options"
+    return plan.cells(sweep, offered_to(sweep, folder, catalogue.load(command)), source, folder)
 
 
 def _cards(names: Sequence[str]) -> tuple[Card, ...]:

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from harness.data.facts import describe
-from harness.errors import DataError
+from harness.data.facts import Facts, synthetic
 from harness.outcome import Outcome
 from harness.planning import table
 from harness.planning.client import Planner
-from harness.spec import AXES, LATER, Cell
+from harness.spec import AXES, LATER, Cell, Choice
 from harness.sweep import catalogue
 from harness.sweep.catalogue import Catalogue
-from harness.sweep.expand import ask
+from harness.sweep.expand import ask, offered_to
 from harness.sweep.file import Sweep, find, read
 
 AUTO: Final = LATER["operators"]
@@ -65,7 +64,9 @@ def plan(
         HarnessError: if the sweep is wrong.
     """
     path = find(sweep)
-    asked = cells(read(path), catalogue.load(command), path.name)
+    wanted = read(path)
+    offered = offered_to(wanted, path.parent, catalogue.load(command))
+    asked = cells(wanted, offered, path.name, path.parent)
     listener.planned(list(asked), planner.jobs)
     answers: dict[Cell, Outcome] = {}
     for cell, prediction in planner.predict(list(asked)):
@@ -74,22 +75,34 @@ def plan(
     return [Planned(cell, names, answers[cell]) for cell, names in asked.items()]
 
 
-def cells(sweep: Sweep, offered: Catalogue, source: str = "sweep") -> Mapping[Cell, str]:
+def cells(
+    sweep: Sweep, offered: Catalogue, source: str = "sweep", folder: Path = Path()
+) -> Mapping[Cell, str]:
     """The distinct cells of a sweep, each with the data sets of its shape that the sweep names.
 
     Raises:
         SweepError: if a method, model, option or data set does not exist.
     """
-    grids, names = [], dict[str, dict[str, None]]()
-    for grid in sweep.grid:
-        shapes = []
-        for name in grid.data:
-            shapes.append(_shape(name))
-            names.setdefault(shapes[-1], {})[name] = None
-        changes = {"data": shapes, "probes": ["memory"], "seed": [0], "training": None}
-        grids.append(grid.model_copy(update=changes))
-    plain = sweep.model_copy(update={"grid": grids})
-    asked = ask(plain, offered, device="cpu", operators=AUTO, source=source)
+    names: dict[Choice, dict[str, None]] = {}
+
+    def stand_in(choice: Choice, facts: Facts | None) -> Choice:
+        same = choice if facts is None else Choice(synthetic(facts.shape, facts.num_classes))
+        names.setdefault(same, {})[choice.label] = None
+        return same
+
+    changes = {"probes": ["memory"], "seed": [0], "training": None}
+    plain = sweep.model_copy(
+        update={"grid": [grid.model_copy(update=changes) for grid in sweep.grid]}
+    )
+    asked = ask(
+        plain,
+        offered,
+        device="cpu",
+        operators=AUTO,
+        source=source,
+        folder=folder,
+        stands_for=stand_in,
+    )
     found = {question.cell: None for question in asked}
     return {cell: ", ".join(names[cell.data]) for cell in found}
 
@@ -115,13 +128,3 @@ def write_csv(planned: Sequence[Planned], path: Path) -> None:
         if not told.rows:
             lines.append((*head, "", "", "", ""))
     table.write_csv(path, COLUMNS, lines)
-
-
-def _shape(name: str) -> str:
-    """The synthetic data set of the same shape; a name that is wrong stays, to be complained of."""
-    try:
-        facts = describe(name)
-    except DataError:
-        return name
-    channels, height, width = facts.shape
-    return f"synthetic-{channels}x{height}x{width}-{facts.num_classes}"

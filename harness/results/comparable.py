@@ -12,6 +12,7 @@ from typing import Final
 import pandas as pd
 
 from harness.errors import MixedError
+from harness.spec import OWN
 
 FIELDS: Final = {
     "environment": "the environment (machine and software)",
@@ -31,19 +32,26 @@ def differences(trials: pd.DataFrame) -> list[str]:
     """What differs among the trials of a table, one sentence each; empty if they belong together.
 
     The files of a method and of a probe are part of `code`, so that column is compared for each
-    method and probe. Commits are named for the reader only: an edited README makes a new commit and
-    the same figures.
+    method and probe; what follows `OWN` in it, the user's files, for each model and data. Commits
+    are named for the reader only: an edited README makes a new commit and the same figures.
     """
     found = []
     for column, words in FIELDS.items():
         if trials[column].nunique(dropna=False) > 1:
             found.append(f"{words} differs: {'; '.join(_values(trials, column))}")
     # All code contains the shared code: where that differs, it has been said.
+    codes = [str(code).partition(OWN) for code in trials["code"]]
+    split = trials.assign(code=[code for code, *_ in codes], own=[own for *_, own in codes])
     keys = ["shared_code", "method_name", "probe"]
-    for (_, method, probe), part in trials.groupby(keys, dropna=False):
-        if part["code"].nunique(dropna=False) > 1:
+    for (_, method, probe), part in split.groupby(keys, dropna=False):
+        if part["code"].nunique() > 1:
             values = "; ".join(_values(part, "code"))
             found.append(f"the code of method {method} (probe {probe}) differs: {values}")
+    own = split[split["own"] != ""]
+    for (model, data), part in own.groupby(["model", "data"]) if len(own) else ():
+        if part["own"].nunique() > 1:
+            values = "; ".join(_values(part, "own"))
+            found.append(f"the files of model {model} and data {data} differ: {values}")
     return found
 
 

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass
+import tomllib
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from harness.errors import CheckError
 from harness.machine import start
-from harness.machine.child import Child, last_words
+from harness.machine.child import Child, cause, last_words
 
 COMMAND: Final = start.command("ratebp.checker")
 WRONG: Final = "wrong"
+REFUSED: Final = "refused"
+NO_COSTS: Final = (WRONG, REFUSED)
+"""Outcomes of methods whose costs nobody asks for."""
+
+ALL_REFUSE: Final = 3
+"""The exit code of a check of a network that no method trains."""
 _GRACE_S: Final = 5.0
 
 
@@ -27,12 +34,13 @@ class CheckRequest:
     """One method on one network.
 
     Attributes:
-        model: a built-in one, ``file.py:name``, or ``zoo:name``.
-        method: its name.
+        model: a name, a place such as ``file.py:name``, or ``zoo:name``.
+        method: its name; empty where the question is what exact training keeps.
         T: time steps.
         batch: samples.
         input: sizes of one sample at one time step.
         classes: offered to the model where it takes them.
+        options: of the model.
     """
 
     model: str
@@ -41,6 +49,22 @@ class CheckRequest:
     batch: int = 2
     input: tuple[int, ...] = (3, 32, 32)
     classes: int = 10
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """What exact training keeps for the backward.
+
+    Attributes:
+        leaves: each with path, kind, nbytes, per_value, needless and why, as `ratebp.keeping` says.
+        per_neuron: bytes a neuron and time step.
+        reason: why nobody can say, or nothing.
+    """
+
+    leaves: tuple[Mapping[str, Any], ...] = ()
+    per_neuron: float = 0.0
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,8 +101,59 @@ def shape(text: str) -> tuple[int, ...]:
 
 
 def exit_code(answers: Sequence[CheckAnswer]) -> int:
-    """Return 1 if anything is wrong, else 0."""
-    return int(any(answer.outcome == WRONG for answer in answers))
+    """Return 1 if anything is wrong, 3 if every method refuses, else 0."""
+    outcomes = {answer.outcome for answer in answers}
+    if WRONG in outcomes:
+        return 1
+    return ALL_REFUSE if outcomes == {REFUSED} else 0
+
+
+def options(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the options of a model given as ``name=value``, dotted names nested.
+
+    A value is as in a sweep file; what TOML cannot read is text.
+
+    Raises:
+        CheckError: for a text without a name or a value.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        *parents, leaf = name.strip().split(".")
+        if not equals or not leaf:
+            raise CheckError(f"--option {text!r} is no option. Write --option width=64.")
+        table = found
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[leaf] = _value(value.strip())
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def keeping(request: CheckRequest, command: Sequence[str] | None = None) -> Keeping:
+    """Return what exact training keeps on a network; `request.method` is left out of account.
+
+    Raises:
+        CheckError: for a network that cannot be loaded or run.
+    """
+    with tempfile.TemporaryDirectory(prefix="ratebp-check-") as folder:
+        log = Path(folder) / "stderr"
+        with Child(command or COMMAND, log) as child:
+            line = child.ask(json.dumps({**asdict(request), "method": ""}))
+            child.answer(b"")
+            code = child.end(_GRACE_S)
+        if not line:
+            return Keeping(reason=f"the process ended: {cause(code, log)}")
+    said = json.loads(line)
+    if said["outcome"] == "invalid":
+        raise CheckError(said["reason"])
+    return Keeping(tuple(said.get("leaves", ())), said.get("per_neuron", 0.0), said["reason"])
 
 
 def ask(

@@ -1,4 +1,4 @@
-"""What a file of Python imports, read and not run.
+"""What a file of Python imports, read and not run, and the versions of what is installed.
 
 Statements count wherever they stand: a function imports later, but it does. So does `import_module`
 of a literal name. Imports for type checkers alone are never run, so they do not count.
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ast
 import functools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Final
 
 
@@ -91,3 +93,16 @@ class _ImportVisitor(ast.NodeVisitor):
     def visit_Constant(self, node: ast.Constant) -> None:
         if isinstance(node.value, str):
             self.texts.add(node.value)
+
+
+@functools.cache
+def _providers() -> Mapping[str, Sequence[str]]:
+    return metadata.packages_distributions()
+
+
+def versions(packages: Iterable[str]) -> list[str]:
+    """Installed packages as distributions with their versions, sorted."""
+    if not (wanted := set(packages)):
+        return []
+    names = {name for package in wanted for name in _providers().get(package, ())}
+    return sorted(f"{name} {metadata.version(name)}" for name in names)

@@ -27,7 +27,7 @@ from harness.run.trial_order import arrange
 from harness.spec import TrialSpec, trial_id
 from harness.sweep import catalogue
 from harness.sweep.catalogue import Catalogue
-from harness.sweep.expand import ask
+from harness.sweep.expand import ask, offered_to
 from harness.sweep.file import Sweep, find, read
 
 FAILED: Final = ("crash", "timeout", "invalid")
@@ -97,9 +97,9 @@ def run(
     clock = time.monotonic()
     path = find(request.sweep)
     sweep = read(path)
-    offered = catalogue.load(command)
+    offered = offered_to(sweep, path.parent, catalogue.load(command))
     provenance = here(offered)
-    specs = _trials(sweep, path.name, request, offered, provenance)
+    specs = _trials(sweep, path, request, offered, provenance)
     store = Store(request.results / "runs" / sweep.name)
     with store.locked():
         store.prune()
@@ -107,7 +107,7 @@ def run(
         store.write_plan(_plan(sweep, specs))
         capacity = _capacity(provenance)
         todo = [spec for spec in specs if not _finished(store.record(spec.trial), spec, capacity)]
-        for notice in store.notices:
+        for notice in (*store.notices, *offered.failures()):
             listener.notice(notice)
         jobs = request.jobs or environment.usable_cores()
         runs = executor or LocalExecutor(notice=listener.notice)
@@ -129,7 +129,7 @@ def run(
 
 
 def _trials(
-    sweep: Sweep, source: str, request: RunRequest, offered: Catalogue, provenance: Provenance
+    sweep: Sweep, path: Path, request: RunRequest, offered: Catalogue, provenance: Provenance
 ) -> list[TrialSpec]:
     """Every trial of the sweep, in the order to measure them."""
     questions = ask(
@@ -138,12 +138,14 @@ def _trials(
         auto_device=provenance.auto_device,
         device=request.device,
         no_cuda=provenance.no_cuda,
-        source=source,
+        source=path.name,
+        folder=path.parent,
     )
     repeats = request.repeats or sweep.repeats
     specs = []
     for order, (question, repeat) in enumerate(arrange(questions, repeats, sweep.seed)):
-        code = provenance.sources.code(question.cell.method.name, question.probe)
+        own = offered.files(question.cell)
+        code = provenance.sources.code(question.cell.method.name, question.probe, own)
         name = trial_id(
             question.cell,
             question.probe,

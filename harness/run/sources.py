@@ -16,7 +16,6 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Final
@@ -25,7 +24,7 @@ from harness.errors import CatalogueError
 from harness.machine.start import PACKAGES, ROOT
 from harness.run import imports
 from harness.run.imports import Imports
-from harness.spec import digest
+from harness.spec import OWN, digest
 
 ENTRIES: Final = ("harness.trial.worker", "harness.run.executors.local", "harness.machine.start")
 """What makes every trial: its process, and what starts it and reads the driver's figures."""
@@ -101,11 +100,25 @@ class Sources:
         """Digest of what all trials run: library and instrument, without probes and methods."""
         return digest(self._hashes(self._base))[:16]
 
-    def code(self, method: str, probe: str) -> str:
-        """Digest of all that decides a figure of `probe` about `method`."""
+    def code(self, method: str, probe: str, others: Sequence[Path] = ()) -> str:
+        """Digest of all that decides a figure of `probe` about `method`.
+
+        Parameters
+        ----------
+        others:
+            Files of the user's that hold the model and the data; their own digest follows a `+`,
+            as trials of other models and data are of the same code of a method.
+        """
         _, foreign = self._beyond(_placed(self._methods[method]))
         own = self._hashes(self.own(method, probe))
-        return digest([self.shared, own, _versions(foreign)])[:16]
+        code = digest([self.shared, own, imports.versions(foreign)])[:16]
+        return code + (f"{OWN}{self._others(others)}" if others else "")
+
+    def _others(self, files: Sequence[Path]) -> str:
+        """Digest of files with what they import, each apart: two may have one name."""
+        parts = [self._beyond(_placed(file)) for file in files]
+        said = [[self._hashes(own), imports.versions(foreign)] for own, foreign in parts]
+        return digest(said)[:16]
 
     def files(self, method: str, probe: str) -> Files:
         """Every file that decides a figure of `probe` about `method`."""
@@ -206,8 +219,10 @@ class Sources:
             return None
         if top == importer.top:
             return importer.folder
-        regular = (f for f in self._path if self._module(top, f))
-        without_init = (f for f in self._path if (f / top).is_dir())
+        # The folder of a file of the user's comes last.
+        path = (*self._path, importer.folder, importer.file.parent)
+        regular = (f for f in path if self._module(top, f))
+        without_init = (f for f in path if (f / top).is_dir())
         first = next(regular, None) or next(without_init, None)
         return None if first is None or first.name in _INSTALLED else first
 
@@ -276,12 +291,3 @@ def _stamp(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size
-
-
-def _versions(packages: Iterable[str]) -> list[str]:
-    """Installed packages as distributions with their versions, sorted."""
-    if not (wanted := set(packages)):
-        return []
-    providers = metadata.packages_distributions()
-    names = {name for package in wanted for name in providers.get(package, ())}
-    return sorted(f"{name} {metadata.version(name)}" for name in names)

@@ -27,6 +27,7 @@ from harness.spec import (
     PROBES,
     SCHEDULES,
 )
+from harness.sweep.places import PLACES
 
 LEGAL: Final = {
     "name": "lower-case letters, digits, '-' and '_' (it names the results folder)",
@@ -37,8 +38,11 @@ LEGAL: Final = {
     "grid": "one or more [[grid]] tables",
     "probes": f"one or more of {', '.join(PROBES)}",
     "method": "a name, a table like {name = 'ottt_a', placement = 'all'}, a list of them, or 'all'",
-    "model": "a name, a table like {name = 'tiny_resnet', width = 1.0}, or a list of them",
-    "data": "the name of a data set, or a list of them",
+    "model": "a name, a table like {name = 'tiny_resnet', width = 1.0}, of your own one like "
+    "{path = 'nets.py:Net', width = 64} or {spikingjelly = 'package.module:builder'}, or a list "
+    "of them",
+    "data": "the name of a data set, of your own a table like {path = 'sets.py:load', size = 8}, "
+    "or a list of them",
     "T": "a whole number of time steps from 1, or a list of them",
     "batch": "a whole number of samples from 1, or a list of them",
     **{axis.name: f"one or more of {', '.join(axis.legal)}" for axis in AXES if axis.legal},
@@ -57,11 +61,17 @@ def _listed(value: object) -> object:
     return value if isinstance(value, list) else [value]
 
 
-def _named(value: object) -> object:
-    name = value.get("name") if isinstance(value, dict) else value
-    if not isinstance(name, str):
-        raise ValueError("needs a name")
-    return value
+def _named(*keys: str) -> BeforeValidator:
+    """Takes a name, or a table that has one under exactly one of some keys."""
+
+    def check(value: object) -> object:
+        table = value if isinstance(value, dict) else {"name": value}
+        names = [table[key] for key in keys if key in table]
+        if len(names) != 1 or not isinstance(names[0], str) or not names[0]:
+            raise ValueError("needs a name")
+        return value
+
+    return BeforeValidator(check)
 
 
 def _one_of(legal: Collection[str]) -> AfterValidator:
@@ -77,7 +87,10 @@ _AsList = BeforeValidator(_listed)
 _Some = Field(min_length=1)
 _Count = Annotated[int, Field(ge=1)]
 _Seed = Annotated[int, Field(ge=0)]
-_Entries = Annotated[list[Annotated[str | dict[str, Any], BeforeValidator(_named)]], _AsList, _Some]
+_Entry = str | dict[str, Any]
+_Methods = Annotated[list[Annotated[_Entry, _named("name")]], _AsList, _Some]
+_Models = Annotated[list[Annotated[_Entry, _named("name", *PLACES)]], _AsList, _Some]
+_Data = Annotated[list[Annotated[_Entry, _named("name", "path")]], _AsList, _Some]
 
 
 class _Table(BaseModel):
@@ -109,9 +122,9 @@ class Grid(_Words):
     """`[[grid]]`: axes whose product gives cells. A single value stands for a list of one."""
 
     probes: Annotated[list[Annotated[str, _one_of(PROBES)]], _AsList, _Some]
-    method: _Entries
-    model: _Entries
-    data: Annotated[list[str], _AsList, _Some]
+    method: _Methods
+    model: _Models
+    data: _Data
     T: Annotated[list[_Count], _AsList, _Some]
     batch: Annotated[list[_Count], _AsList, _Some]
     seed: Annotated[list[_Seed], _AsList, _Some] = Field(default=[0])
@@ -199,6 +212,6 @@ def _fault(fault: Mapping[str, Any]) -> str:
         return f"{place}{key} is missing; legal: {LEGAL[key]}"
     if kind == "too_short":
         return f"{place}{key}: an empty list asks for nothing; legal: {LEGAL[key]}"
-    if kind == "value_error" and key not in ("method", "model"):
+    if kind == "value_error" and key not in ("method", "model", "data"):
         return f"{place}{key}: {fault['ctx']['error']}"
     return f"{place}{key}: {fault['input']!r} is not legal; legal: {LEGAL[key]}"

@@ -5,14 +5,12 @@ What a probe needs of the library is handed over in a `probe.Bench`; probes neve
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,11 +19,13 @@ from harness import data
 from harness.data.base import Dataset
 from harness.errors import AbsentError, TrialError
 from harness.spec import Cell, Training
-from harness.trial import execution, memory_format
+from harness.trial import execution, memory_format, parts, seeds
 from harness.trial.exact.fakes import Fakes
 from harness.trial.probe import Bench, Neuron, Phase
+from ratebp import loading
 from ratebp.activity import firing_rates
 from ratebp.assumptions import assumptions
+from ratebp.doors import Entry
 from ratebp.ops.backends import backend, missing, preferred, using
 
 COST_RATE: Final = 1e-3
@@ -49,10 +49,11 @@ def build(
             on it.
     """
     device = _device(cell.device)
-    dataset = data.load(cell.data)
+    dataset = parts.dataset(cell)
     images = partial(_images, dataset, cell)
     updates = len(dataset.train) // cell.batch
-    bench = _bench(cell, device, dataset.facts, images, updates)
+    model = _build(parts.network(cell), cell, dataset.facts)
+    bench = _bench(cell, device, model, images, updates)
     return replace(bench, measured=measured, alone=alone)
 
 
@@ -67,11 +68,14 @@ def virtual(cell: Cell) -> Iterator[Bench]:
         DataError, ratebp.RatebpError, TrialError: as `build` does on a CPU, except that no data
             files are needed.
     """
-    facts = data.describe(cell.data)
+    facts, entry = parts.facts(cell), parts.network(cell)
+    drawn = _DTYPES[cell.dtype]  # what is drawn in another type is converted, which fakes refuse
+    real = _build(entry, cell, facts, drawn) if loading.imports(entry) else None
     with Fakes():
+        model = parts.fake(_build(entry, cell, facts, drawn) if real is None else real)
         batch = torch.empty(cell.batch, *facts.shape), torch.zeros(cell.batch, dtype=torch.int64)
         only, cpu = [batch], torch.device("cpu")
-        yield _bench(cell, cpu, facts, lambda *_: iter(only), 1, _DTYPES[cell.dtype])
+        yield _bench(cell, cpu, model, lambda *_: iter(only), 1)
 
 
 def usual(device: str) -> str:
@@ -82,15 +86,13 @@ def usual(device: str) -> str:
 def _bench(
     cell: Cell,
     device: torch.device,
-    facts: data.Facts,
+    model: nn.Module,
     images: _Images,
     updates: int,
-    drawn: torch.dtype = torch.float32,
 ) -> Bench:
-    """Build a bench; parameters are made in the type `drawn` and converted, which fakes refuse."""
+    """Build a bench around a model as it was built."""
     _check_operators(cell, device)
-    _settle(cell.seed)
-    model = _model(cell, device, facts, drawn)
+    model = _placed(model, cell, device)
     way = execution.of(cell, device)
     method = ratebp.methods.get(cell.method.name, **cell.method.kwargs())
     with using(cell.operators):
@@ -241,23 +243,6 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _settle(seed: int) -> None:
-    torch.set_num_threads(1)
-    torch.backends.cudnn.benchmark = False  # its trial runs need memory, and its choice is luck
-    for draw in (random.seed, np.random.seed, torch.manual_seed):
-        draw(seed)
-
-
-@contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
-
-
 def _images(
     dataset: Dataset, cell: Cell, split: str, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
@@ -265,13 +250,20 @@ def _images(
     return dataset.batches(split, cell.batch, seed=cell.seed, epoch=epoch, drop_last=train)
 
 
-def _model(cell: Cell, device: torch.device, facts: data.Facts, drawn: torch.dtype) -> nn.Module:
-    sizes = {"num_classes": facts.num_classes, "in_channels": facts.shape[0]}
-    with _default_dtype(drawn):
-        model = ratebp.models.build(cell.model.name, **sizes | cell.model.kwargs()).train()
+def _build(
+    entry: Entry, cell: Cell, facts: data.Facts, drawn: torch.dtype = torch.float32
+) -> nn.Module:
+    """Build the network with the weights of the cell's seed."""
+    seeds.settle(cell.seed)
+    return parts.build(entry, cell, facts, drawn).train()
+
+
+def _placed(model: nn.Module, cell: Cell, device: torch.device) -> nn.Module:
+    """The model in the memory format, on the device and in the type of the cell."""
     memory_format.arrange(model, cell.memory_format)
     dtype = _DTYPES[cell.dtype]
-    if device.type != "cpu" or next(model.parameters()).dtype != dtype:  # `to` refuses fakes
+    kinds = {tensor.dtype for tensor in model.parameters()}
+    if device.type != "cpu" or kinds - {dtype}:  # `to` refuses fakes
         model = model.to(device, dtype)
     memory_format.refuse_unsafe(model, cell.memory_format)
     return model

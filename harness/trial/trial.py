@@ -58,12 +58,12 @@ def judge(error: Exception) -> tuple[str, str]:
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, (ratebp.BindError, AbsentError)):
         return "skipped", str(error)
-    if isinstance(error, (TrialError, DataError, ratebp.OptionError)):
-        return "invalid", str(error)
     if isinstance(error, torch.OutOfMemoryError) or _CUDA_OOM.search(text):
         return "oom_cuda", text
     if isinstance(error, MemoryError) or _HOST_OOM.search(text):
         return "oom_host", text
+    if isinstance(error, (TrialError, DataError, ratebp.OptionError)):
+        return "invalid", str(error)
     lines = "".join(traceback.format_exception(error)).rstrip().splitlines()
     return "crash", "\n".join(lines[-_TAIL_LINES:])
 

@@ -7,6 +7,7 @@ files or folders named in the environment variable ``RATEBP_PLUGINS`` (separated
 plug-in that cannot be loaded is reported by `broken` and stops nobody else.
 """
 
-from ratebp.methods._discovery import BrokenMethod, MethodEntry, broken, entries, get, names
+from ratebp.doors import Broken
+from ratebp.methods._discovery import MethodEntry, broken, entries, get, names
 
-__all__ = ["BrokenMethod", "MethodEntry", "broken", "entries", "get", "names"]
+__all__ = ["Broken", "MethodEntry", "broken", "entries", "get", "names"]

@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import importlib
-import importlib.util
 import inspect
-import os
 import pkgutil
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cache, partial
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ratebp.doors import PATHS, Broken, discover, is_of_methods
 from ratebp.errors import OptionError
 from ratebp.method import Identity, Method
 
 GROUP = "ratebp.methods"
-PATHS = "RATEBP_PLUGINS"
 
 
 @dataclass(frozen=True)
@@ -38,14 +33,6 @@ class MethodEntry:
     def digest(self) -> str:
         """Return the SHA-256 of the method's file."""
         return hashlib.sha256(self.file.read_bytes()).hexdigest()
-
-
-@dataclass(frozen=True)
-class BrokenMethod:
-    """A plug-in that could not be loaded, and why."""
-
-    source: str
-    error: str
 
 
 def get(name: str, **options: Any) -> Method:
@@ -84,35 +71,16 @@ def entries() -> dict[str, MethodEntry]:
     return _discover()[0]
 
 
-def broken() -> tuple[BrokenMethod, ...]:
+def broken() -> tuple[Broken, ...]:
     """Return the plug-ins that could not be loaded."""
     return _discover()[1]
 
 
 @cache
-def _discover() -> tuple[dict[str, MethodEntry], tuple[BrokenMethod, ...]]:
-    found: dict[str, MethodEntry] = {}
-    failed: list[BrokenMethod] = []
-    for source, load in _candidates():
-        try:
-            entry = load()
-            if entry.name in found:
-                other = found[entry.name].file
-                raise ValueError(f"the name {entry.name!r} is taken by {other.name}; rename it")
-            found[entry.name] = entry
-        except Exception as error:
-            failed.append(BrokenMethod(source, f"{type(error).__name__}: {error}"))
-    return dict(sorted(found.items())), tuple(failed)
-
-
-def _candidates() -> Iterator[tuple[str, Callable[[], MethodEntry]]]:
-    for module in _modules(Path(__file__).parent):
-        yield module, partial(_from_package, module)
-    for point in entry_points(group=GROUP):
-        yield f"entry point {point.name}", partial(_from_entry_point, point)
-    for place in filter(None, os.environ.get(PATHS, "").split(os.pathsep)):
-        for file in _files(Path(place).expanduser()):
-            yield str(file), partial(_from_file, file)
+def _discover() -> tuple[dict[str, MethodEntry], tuple[Broken, ...]]:
+    ours = ((name, partial(_from_package, name)) for name in _modules(Path(__file__).parent))
+    found, failed = discover(GROUP, ours, _entry, _methods_of)
+    return dict(sorted(found.items())), failed
 
 
 def _modules(folder: Path) -> Iterator[str]:
@@ -126,61 +94,17 @@ def _modules(folder: Path) -> Iterator[str]:
             yield info.name
 
 
-def _files(place: Path) -> list[Path]:
-    if place.is_dir():
-        return sorted(f for f in place.glob("*.py") if not f.name.startswith("_"))
-    return [place]
-
-
 def _from_package(name: str) -> MethodEntry:
     module = importlib.import_module(f"{__package__}.{name}")
     return _entry(name.rpartition(".")[2], _only_method(module), "builtin")
 
 
-def _from_entry_point(point: EntryPoint) -> MethodEntry:
-    return _entry(point.name, point.load(), "entry point")
-
-
-def _from_file(file: Path) -> MethodEntry:
-    if not file.is_file():
-        raise FileNotFoundError(f"no such file; {PATHS} names Python files or folders of them")
-    _open_folder(file)
-    spec = importlib.util.spec_from_file_location(f"ratebp_plugin_{file.stem}", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return _entry(file.stem, _only_method(module), "path")
-
-
-def _open_folder(file: Path) -> None:
-    """Let a plug-in import the files beside it, and nobody else's of the same name.
-
-    Its folder goes to the end of the path, where it hides nothing.
-    """
-    folder = str(file.parent.absolute())
-    if folder not in sys.path:
-        sys.path.append(folder)
-    for name in _imported(file):
-        candidates = [file.with_name(f"{name}.py"), file.with_name(name) / "__init__.py"]
-        there = next((each.resolve() for each in candidates if each.is_file()), None)
-        found = importlib.util.find_spec(name) if there else None
-        if found is not None and Path(found.origin or "").resolve() != there:
-            raise ValueError(
-                f"it imports {name!r}, which is {found.origin}, not {there}; rename the latter"
-            )
-
-
-def _imported(file: Path) -> set[str]:
-    """Return the top-level names that a file imports."""
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_bytes())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.partition(".")[0])
-    return names
+def _methods_of(module: ModuleType) -> list[tuple[str, type[Method]]]:
+    """Return the method of a plug-in's file, by the file's name; none if it offers other things."""
+    if not is_of_methods(module):
+        return []
+    assert module.__file__ is not None
+    return [(Path(module.__file__).stem, _only_method(module))]
 
 
 def _only_method(module: ModuleType) -> type[Method]:
@@ -193,7 +117,10 @@ def _only_method(module: ModuleType) -> type[Method]:
         and cls.__module__ == module.__name__
     ]
     if len(own) != 1:
-        raise ValueError(f"one file is one method, but this one defines {len(own)} Method classes")
+        raise ValueError(
+            f"one file is one method, but this one defines {len(own)} Method classes; networks and "
+            "loaders of data sets are listed as MODELS = (...) and DATA = (...)"
+        )
     return own[0]
 
 

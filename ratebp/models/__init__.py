@@ -1,5 +1,6 @@
 """Spiking networks for one time step; none of them knows the number of steps or a method."""
 
-from ratebp.models.registry import Entry, build, get, names
+from ratebp.doors import Entry
+from ratebp.models.registry import broken, build, built, get, names
 
-__all__ = ["Entry", "build", "get", "names"]
+__all__ = ["Entry", "broken", "build", "built", "get", "names"]

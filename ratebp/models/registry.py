@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import cache, partial
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
 from ratebp import neurons
+from ratebp.doors import Broken, Entry, discover, networks_of
 from ratebp.errors import OptionError
 from ratebp.legal import positive
 from ratebp.models.blocks import NORMS
@@ -62,45 +62,27 @@ _BUILDERS: tuple[Callable[..., nn.Module], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One network of the catalogue.
-
-    Attributes:
-        name: what `build` and sweeps call it.
-        summary: the first line of its docstring.
-        defaults: every option with its default value.
-        builder: makes the network from options that were checked.
-    """
-
-    name: str
-    summary: str
-    defaults: Mapping[str, Any]
-    builder: Callable[..., nn.Module]
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        """The names of the options, in the order of the signature."""
-        return tuple(self.defaults)
+GROUP = "ratebp.models"
 
 
-def _entry(builder: Callable[..., nn.Module]) -> Entry:
-    """Read the catalogue's facts off a builder's signature and docstring."""
-    parameters = inspect.signature(builder).parameters.values()
-    return Entry(
-        name=builder.__name__,
-        summary=(inspect.getdoc(builder) or "").partition("\n")[0],
-        defaults={parameter.name: parameter.default for parameter in parameters},
-        builder=builder,
-    )
+@cache
+def _discovered() -> tuple[dict[str, Entry], tuple[Broken, ...]]:
+    ours = ((each.__name__, partial(_entry, each.__name__, each)) for each in _BUILDERS)
+    return discover(GROUP, ours, _entry, networks_of)
 
 
-_ENTRIES = {entry.name: entry for entry in map(_entry, _BUILDERS)}
+def _entry(name: str, builder: Any, source: str = "builtin") -> Entry:
+    return Entry.found(name, builder, source, "model")
 
 
 def names() -> tuple[str, ...]:
-    """Names of all networks, the smallest first."""
-    return tuple(_ENTRIES)
+    """Names of all networks, ours first and of these the smallest."""
+    return tuple(_discovered()[0])
+
+
+def broken() -> tuple[Broken, ...]:
+    """The plug-ins that could not be loaded."""
+    return _discovered()[1]
 
 
 def get(name: str) -> Entry:
@@ -109,9 +91,9 @@ def get(name: str) -> Entry:
     Raises:
         OptionError: no network has this name; the message lists those that exist.
     """
-    if name not in _ENTRIES:
-        raise OptionError.unknown("model", name, _ENTRIES)
-    return _ENTRIES[name]
+    if name not in names():
+        raise OptionError.unknown("model", name, names())
+    return _discovered()[0][name]
 
 
 def build(name: str, **options: Any) -> nn.Module:
@@ -133,13 +115,37 @@ def build(name: str, **options: Any) -> nn.Module:
     Raises:
         OptionError: unknown name, unknown option or a value out of range.
     """
-    entry = get(name)
-    for option, value in options.items():
-        if option not in entry.defaults:
-            raise OptionError.unknown(f"option of model {name!r}", option, entry.defaults)
-        if value is not None or entry.defaults[option] is not None:
-            _CHECKS[option](f"{option} of model {name!r}", value)
-    return entry.builder(**options)
+    return built(get(name), options)
+
+
+def built(
+    entry: Entry, options: Mapping[str, Any], offered: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """Build the network of an entry, of this catalogue or of a place.
+
+    Args:
+        entry: what to build.
+        options: as the user gives them.
+        offered: handed over where it takes them and `options` has none.
+
+    Raises:
+        OptionError: an option is not legal, or building fails or gives no module.
+    """
+    if entry.source == "builtin":
+        options = {**(offered or {}), **options}
+        for option, value in options.items():
+            if option not in entry.defaults:
+                raise OptionError.unknown(f"option of model {entry.name!r}", option, entry.defaults)
+            if value is not None or entry.defaults[option] is not None:
+                _CHECKS[option](f"{option} of model {entry.name!r}", value)
+        return cast(nn.Module, entry.builder(**options))
+    made = entry.made(options, offered)
+    if not isinstance(made, nn.Module):
+        raise OptionError(
+            f"model {entry.name!r} gives an object of type {type(made).__name__}, which is no "
+            "nn.Module. Name a class of nn.Module, or a function that returns one."
+        )
+    return made
 
 
 def _check_count(place: str, value: object) -> None:

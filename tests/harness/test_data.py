@@ -216,7 +216,7 @@ def test_an_unknown_name_lists_the_legal_ones_and_the_nearest() -> None:
     "name",
     [
         "synthetic",
-        "synthetic-3x32-10",
+        "synthetic-3x-10",
         "synthetic-3x32x32",
         "synthetic-0x8x8-2",
         "synthetic-1x8x8-0",

@@ -101,7 +101,7 @@ def test_the_budget_belongs_to_the_probes_that_train(asked: Ask) -> None:
 
 
 def test_synthetic_data_need_no_list(asked: Ask) -> None:
-    assert asked(data="synthetic-3x8x8-10")[0].cell.data == "synthetic-3x8x8-10"
+    assert asked(data="synthetic-3x8x8-10")[0].cell.data.label == "synthetic-3x8x8-10"
 
 
 def test_files_that_the_user_lacks_stop_the_run_before_it_begins(
@@ -130,7 +130,7 @@ def test_files_that_the_user_lacks_stop_the_run_before_it_begins(
         ({"method": {"name": "fine", "window": []}}, ["empty list of option values"]),
         ({"model": "tny"}, ["unknown model 'tny'", "did you mean 'tiny'", "other, tiny"]),
         ({"model": {"name": "tiny", "widht": 2}}, ["option of model 'tiny'", "'width'"]),
-        ({"model": {"name": "tiny", "width": {"a": [1]}}}, ["neither text nor a number"]),
+        ({"model": {"name": "tiny", "width": {"a": [1]}}}, ["width = {'a': [1]} is not legal"]),
         ({"model": {"name": "tiny", "neuron": {"surrogate": "sigmod"}}}, ["'sigmoid'"]),
         ({"data": "digit"}, ["data", "'digit'", "digits", "fashion-mini"]),
         (

@@ -118,4 +118,7 @@ def test_the_sweep_of_the_papers_has_200_cells() -> None:
     assert len(cells) == 200
     assert max(cell.T for cell in cells) == 64
     assert max(cell.batch for cell in cells) == 256
-    assert {cell.data for cell in cells} == {"synthetic-3x32x32-10", "synthetic-3x224x224-1000"}
+    assert {cell.data.name for cell in cells} == {
+        "synthetic-3x32x32-10",
+        "synthetic-3x224x224-1000",
+    }

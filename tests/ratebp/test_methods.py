@@ -151,7 +151,7 @@ def test_plug_ins_by_path_and_broken_ones(tmp_path: Path) -> None:
     assert "defines 2 Method classes" in errors["two.py"]
     assert "SyntaxError" in errors["syntax.py"]
     assert "'sltt' is taken" in errors["sltt.py"]
-    assert "no such file" in errors["absent.py"]
+    assert "there is no such file" in errors["absent.py"]
 
 
 def test_plug_ins_by_entry_point(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ class Fakes(FakeTensorMode):
     """
 
     def __init__(self) -> None:
-        """Remember nothing yet."""
-        super().__init__()
+        """Remember nothing yet; constants of the user's code may be real, they are made fake."""
+        super().__init__(allow_non_fake_inputs=True)
         self._harmless: set[Hashable] = set()
 
     def dispatch(
