@@ -34,7 +34,7 @@ _LITTLE = 0.01
 
 
 @dataclass(frozen=True)
-class Kept:
+class LeafKeeping:
     """What one leaf keeps.
 
     Attributes:
@@ -55,14 +55,14 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Keeping:
+class NetworkKeeping:
     """What a network keeps: its leaves in the order of the forward, and bytes a neuron-step."""
 
-    leaves: tuple[Kept, ...]
+    leaves: tuple[LeafKeeping, ...]
     per_neuron: float
 
 
-class _Watch(StepContext):
+class _SavedBytes(StepContext):
     """Attributes what autograd saves in the forward to the leaf that is running."""
 
     def __init__(self, persistent: list[Tensor]) -> None:
@@ -87,7 +87,7 @@ class _Watch(StepContext):
         return tensor
 
 
-def keeping(model: nn.Module, x: Tensor, y: Tensor) -> Keeping:
+def keeping(model: nn.Module, x: Tensor, y: Tensor) -> NetworkKeeping:
     """Run one step of `bptt_m` on a copy of `model` and say what each leaf keeps.
 
     Args:
@@ -102,7 +102,7 @@ def keeping(model: nn.Module, x: Tensor, y: Tensor) -> Keeping:
     bound = methods.get(METHOD).bind(model, len(x))
     (view,) = bound.views(x).values()
     graph, wiring = bound.binding.graph, bound.binding.wiring
-    watch = _Watch([*model.parameters(), *model.buffers(), x, y])
+    watch = _SavedBytes([*model.parameters(), *model.buffers(), x, y])
     sizes: dict[str, tuple[int, int]] = {}
     for node in graph.leaves:
         _watched(view.module.get_submodule(node.path), node.path, watch, sizes)
@@ -118,10 +118,12 @@ def keeping(model: nn.Module, x: Tensor, y: Tensor) -> Keeping:
     neurons = sum(
         sizes[p][1] for p, node in leaves.items() if node.role is Role.NEURON and p in sizes
     )
-    return Keeping(tuple(found), sum(watch.nbytes.values()) / max(neurons, 1))
+    return NetworkKeeping(tuple(found), sum(watch.nbytes.values()) / max(neurons, 1))
 
 
-def _watched(leaf: nn.Module, path: str, watch: _Watch, sizes: dict[str, tuple[int, int]]) -> None:
+def _watched(
+    leaf: nn.Module, path: str, watch: _SavedBytes, sizes: dict[str, tuple[int, int]]
+) -> None:
     def enter(_: nn.Module, inputs: Any) -> None:
         watch.running.append(path)
 
@@ -135,23 +137,25 @@ def _watched(leaf: nn.Module, path: str, watch: _Watch, sizes: dict[str, tuple[i
     leaf.register_forward_hook(leave)
 
 
-def _kept(node: Node, nbytes: int, sizes: tuple[int, int], graph: Graph, wiring: Wiring) -> Kept:
+def _kept(
+    node: Node, nbytes: int, sizes: tuple[int, int], graph: Graph, wiring: Wiring
+) -> LeafKeeping:
     role = node.role
     per_value = nbytes / max(sizes[0] if role is Role.SYNAPSE else sizes[1], 1)
     needless, why = False, ""
     for mine, needed, reason in _NEEDED:
         if role is mine and per_value > needed:
             needless, why = True, reason(node, graph, wiring)
-    return Kept(node.path, type(node.module).__name__, nbytes, per_value, needless, why)
+    return LeafKeeping(node.path, type(node.module).__name__, nbytes, per_value, needless, why)
 
 
-def _between(nbytes: int, graph: Graph) -> Kept:
+def _between(nbytes: int, graph: Graph) -> LeafKeeping:
     """What operations between leaves keep: which of them are no moves and no sums."""
     free = {"input", "identity", "add", *MOVES, *VIEWS}
     nodes = [n for n in graph.nodes if n.signal and n.role is None and n.users]
     told = ", ".join(dict.fromkeys(n.name for n in nodes if n.name not in free)) or "sums and moves"
     why = f"Operations that are no leaves keep what their own backward needs: {told}."
-    return Kept(BETWEEN, "", nbytes, 0.0, True, why)
+    return LeafKeeping(BETWEEN, "", nbytes, 0.0, True, why)
 
 
 def _before(node: Node) -> str:

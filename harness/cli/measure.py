@@ -27,7 +27,7 @@ class DeviceOption(StrEnum):
     CUDA = "cuda"
 
 
-class Offer(StrEnum):
+class Listing(StrEnum):
     """What `list` can show."""
 
     METHODS = "methods"
@@ -103,14 +103,14 @@ def write_report(
 
 @app.command("list")
 def list_offers(
-    what: Annotated[Offer | None, typer.Argument(help="Everything if left out.")] = None,
+    what: Annotated[Listing | None, typer.Argument(help="Everything if left out.")] = None,
 ) -> None:
     """Show the methods, models, data sets and surrogate gradients."""
     from harness.console import offers
     from harness.sweep import catalogue
 
     console, offered = terminal(), catalogue.load()
-    for kind in [what] if what else Offer:
+    for kind in [what] if what else Listing:
         console.print(offers.KINDS[kind](offered))
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from harness.console.progress import headline
 from harness.outcome import Outcome
 from harness.planning.costs import STEPS, Costs
-from harness.run.checking import WRONG, CheckAnswer, Keeping
+from harness.run.checking import WRONG, CheckAnswer, KeepingAnswer
 
 _FIGURES: Final[tuple[tuple[str, Callable[[Outcome], int]], ...]] = (
     ("peak, bytes", lambda p: p.figure("mem.live_peak")),
@@ -82,7 +82,7 @@ def _costs(found: Costs, title: str, figure: Callable[[Outcome], int]) -> Table:
     return shown
 
 
-def kept(found: Keeping) -> list[RenderableType]:
+def kept(found: KeepingAnswer) -> list[RenderableType]:
     """What exact training keeps: the leaves that keep what they need not, and why."""
     if found.reason:
         return [Text(f"what bptt_m keeps cannot be told: {found.reason}")]

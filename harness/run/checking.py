@@ -53,7 +53,7 @@ class CheckRequest:
 
 
 @dataclass(frozen=True)
-class Keeping:
+class KeepingAnswer:
     """What exact training keeps for the backward.
 
     Attributes:
@@ -136,7 +136,7 @@ def _value(text: str) -> Any:
         return text
 
 
-def keeping(request: CheckRequest, command: Sequence[str] | None = None) -> Keeping:
+def keeping(request: CheckRequest, command: Sequence[str] | None = None) -> KeepingAnswer:
     """Return what exact training keeps on a network; `request.method` is left out of account.
 
     Raises:
@@ -149,11 +149,11 @@ def keeping(request: CheckRequest, command: Sequence[str] | None = None) -> Keep
             child.answer(b"")
             code = child.end(_GRACE_S)
         if not line:
-            return Keeping(reason=f"the process ended: {cause(code, log)}")
+            return KeepingAnswer(reason=f"the process ended: {cause(code, log)}")
     said = json.loads(line)
     if said["outcome"] == "invalid":
         raise CheckError(said["reason"])
-    return Keeping(tuple(said.get("leaves", ())), said.get("per_neuron", 0.0), said["reason"])
+    return KeepingAnswer(tuple(said.get("leaves", ())), said.get("per_neuron", 0.0), said["reason"])
 
 
 def ask(

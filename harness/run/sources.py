@@ -103,11 +103,9 @@ class Sources:
     def code(self, method: str, probe: str, others: Sequence[Path] = ()) -> str:
         """Digest of all that decides a figure of `probe` about `method`.
 
-        Parameters
-        ----------
-        others:
-            Files of the user's that hold the model and the data; their own digest follows a `+`,
-            as trials of other models and data are of the same code of a method.
+        Args:
+            others: files of the user's that hold the model and the data; their own digest follows a
+                `+`, as trials of other models and data are of the same code of a method.
         """
         _, foreign = self._beyond(_placed(self._methods[method]))
         own = self._hashes(self.own(method, probe))

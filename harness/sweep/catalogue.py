@@ -59,16 +59,11 @@ class MethodInfo:
 class Offer:
     """A model, or a data set of the user's, with its options.
 
-    Attributes
-    ----------
-    open:
-        Whether it takes options that nobody can list.
-    source:
-        "builtin", "entry point" or "path".
-    file:
-        That holds it, if there is one.
-    error:
-        Why it cannot be loaded, or None.
+    Attributes:
+        open: whether it takes options that nobody can list.
+        source: "builtin", "entry point" or "path".
+        file: that holds it, if there is one.
+        error: why it cannot be loaded, or None.
     """
 
     name: str

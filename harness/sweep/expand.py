@@ -97,10 +97,8 @@ def offered_to(sweep: Sweep, folder: Path, known: Catalogue) -> Catalogue:
 def one_model(name: str, options: Mapping[str, Any], known: Catalogue, folder: Path) -> Choice:
     """A model and its options, checked against a catalogue and what is at its place.
 
-    Raises
-    ------
-    SweepError
-        If it does not exist, cannot be loaded, or has no such option.
+    Raises:
+        SweepError: if it does not exist, cannot be loaded, or has no such option.
     """
     written, _ = split(name)
     offered = with_places(known, [written], [], folder)

@@ -53,12 +53,9 @@ def with_places(
 ) -> Catalogue:
     """The library's catalogue with what is at the places that entries of a sweep name.
 
-    Parameters
-    ----------
-    models, data:
-        The entries of all grids.
-    folder:
-        Where their paths begin.
+    Args:
+        models, data: the entries of all grids.
+        folder: where their paths begin.
     """
     places = dict.fromkeys(name for name, _ in map(split, models) if is_place(name))
     sets = [split(entry) for entry in data]

@@ -24,12 +24,9 @@ from ratebp.errors import AbsentPackageError, OptionError
 def network(cell: Cell) -> doors.Entry:
     """What builds the network of a cell.
 
-    Raises
-    ------
-    ratebp.OptionError
-        If there is none, or its file cannot be loaded.
-    AbsentError
-        If it needs a package that is not installed.
+    Raises:
+        ratebp.OptionError: if there is none, or its file cannot be loaded.
+        AbsentError: if it needs a package that is not installed.
     """
     try:
         return loading.network(cell.model.name, _folder(cell))
@@ -47,10 +44,8 @@ def build(entry: doors.Entry, cell: Cell, facts: data.Facts, drawn: torch.dtype)
 def dataset(cell: Cell) -> Dataset:
     """Load the data of a cell.
 
-    Raises
-    ------
-    DataError
-        If they are unknown, absent, damaged, or no data set.
+    Raises:
+        DataError: if they are unknown, absent, damaged, or no data set.
     """
     if _builtin(cell.data.name):
         return data.load(cell.data.name)
@@ -67,10 +62,8 @@ def facts(cell: Cell) -> data.Facts:
 def own_dataset(choice: Choice, folder: Path | None) -> Dataset:
     """Run the user's loader. What it draws at random is the same in every process.
 
-    Raises
-    ------
-    DataError
-        If it cannot be loaded, fails, or returns no data set.
+    Raises:
+        DataError: if it cannot be loaded, fails, or returns no data set.
     """
     try:
         entry = loading.dataset(choice.name, folder)
@@ -84,10 +77,8 @@ def own_dataset(choice: Choice, folder: Path | None) -> Dataset:
 def described(kind: str, name: str, folder: Path | None) -> Mapping[str, Any]:
     """What a place offers: summary, options, file.
 
-    Raises
-    ------
-    ratebp.OptionError
-        If nothing can be loaded there.
+    Raises:
+        ratebp.OptionError: if nothing can be loaded there.
     """
     entry = (loading.network if kind == "model" else loading.dataset)(name, folder)
     return {

@@ -16,7 +16,7 @@ from harness.outcome import Outcome
 from harness.planning.costs import STEPS
 from harness.rows import Row
 from harness.run import checking
-from harness.run.checking import CheckAnswer, CheckRequest, Keeping, ask, exit_code, shape
+from harness.run.checking import CheckAnswer, CheckRequest, KeepingAnswer, ask, exit_code, shape
 from harness.sweep import catalogue
 
 CHILD = """
@@ -174,11 +174,11 @@ def test_costs_have_a_table_a_figure_and_say_why_some_are_not_there() -> None:
 def test_leaves_that_keep_too_much_are_told_with_the_reason() -> None:
     leaf = {"path": "fc", "kind": "Linear", "nbytes": 30, "per_value": 4.0, "needless": True}
     leaves = ({**leaf, "why": "It reads means."}, {**leaf, "path": "lif", "needless": False})
-    text = shown(checks.kept(Keeping(leaves, 4.25)))
+    text = shown(checks.kept(KeepingAnswer(leaves, 4.25)))
     assert "4.2 bytes a neuron" in text
     assert "fc Linear" in text
     assert "50%" in text
     assert "It reads means." in text
     assert "lif" not in text.partition("Where leaves share")[0]
-    assert "every leaf keeps as little" in shown(checks.kept(Keeping((leaves[1],), 4.0)))
-    assert "cannot be told: a loop" in shown(checks.kept(Keeping(reason="a loop")))
+    assert "every leaf keeps as little" in shown(checks.kept(KeepingAnswer((leaves[1],), 4.0)))
+    assert "cannot be told: a loop" in shown(checks.kept(KeepingAnswer(reason="a loop")))

@@ -110,8 +110,8 @@ def test_files_that_the_user_lacks_stop_the_run_before_it_begins(
     monkeypatch.setenv("RATEBP_DATA", str(tmp_path))
     with pytest.raises(SweepError, match=r"grid 1: data: .*cifar10(.|\n)*RATEBP_DATA"):
         asked(data="cifar10")
-    for file in WANTED["cifar10"].layouts[0].files:
-        path = tmp_path / WANTED["cifar10"].layouts[0].folder / file
+    for file in WANTED["cifar10"].file_sets[0].files:
+        path = tmp_path / WANTED["cifar10"].file_sets[0].folder / file
         path.parent.mkdir(exist_ok=True)
         path.touch()
     assert asked(data="cifar10")
