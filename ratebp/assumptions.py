@@ -157,7 +157,7 @@ class _WatchedSynapse(Leaf):
         """Sum over samples and positions of what each weight multiplies: the weight's shape."""
         weight = self.layer.weight
         assert isinstance(weight, Tensor)
-        _, product = self.geometry.gradients(grad, x, weight.double(), (False, True))
+        _, product = self.geometry.gradients(grad, x, x.shape, weight.double(), (False, True))
         assert product is not None
         return product
 

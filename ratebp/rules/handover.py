@@ -7,6 +7,7 @@ tensor outlives the step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,12 +16,21 @@ from torch import Tensor
 from ratebp.views import Record
 
 
+def _always() -> bool:
+    return True
+
+
 class Handover(Record):
-    """Between one leaf that puts and one that takes later in the same step."""
+    """Between one leaf that puts and one that takes later in the same step.
+
+    Attributes:
+        wanted: whether the one that takes needs what is put, which it may say.
+    """
 
     def __init__(self) -> None:
         """Start empty."""
         self._kept: tuple[Any, ...] = ()
+        self.wanted: Callable[[], bool] = _always
 
     def put(self, *kept: Any) -> None:
         """Keep these, in place of what was kept before."""
