@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from enum import Enum
+from typing import Any
 
+import torch
 from torch import nn
 
 from ratebp.checks import refuse_no_tensor
 from ratebp.errors import BindError
-from ratebp.graph import VIEWS, Graph, Kind, Node
+from ratebp.graph import MULTIPLIES, VIEWS, Graph, Kind, Node
 from ratebp.roles import Role
+from ratebp.structures import mapped
 
 
 class Need(Enum):
@@ -32,6 +35,7 @@ class Need(Enum):
         ADDITIVE    signals are not multiplied with each other
         LEVELS      several levels at once go through: sums, multiples, maxima
         SYNAPSES    all weights that multiply signals belong to a synapse that is called
+        SINGLE      the forward takes one tensor and returns one
     """
 
     SAMPLES = "samples first and alike"
@@ -43,6 +47,7 @@ class Need(Enum):
     ADDITIVE = "no products of signals"
     LEVELS = "sums, multiples and maxima"
     SYNAPSES = "weights in modules that are called"
+    SINGLE = "one input and one output"
 
 
 def needs_of(layout: str, needs: Collection[Need] = ()) -> frozenset[Need]:
@@ -59,8 +64,9 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
     """Refuse what no method can train right.
 
     Raises:
-        BindError: for several outputs, an input that is changed in place, state that the forward
-            keeps on modules, leaves within `torch.utils.checkpoint`, and a neuron called twice.
+        BindError: for an output that is no tensor, an input that is changed in place, state that
+            the forward keeps on modules, leaves within `torch.utils.checkpoint`, and a neuron
+            called twice.
     """
     name = type(model).__name__
     if graph.written:
@@ -88,9 +94,13 @@ def refuse_forward(model: nn.Module, graph: Graph) -> None:
                 "passes would see another one. Write it out of place (x = x + y)."
             )
     for node in graph.nodes:
-        if node.name == "output" and not isinstance(node.args[0], Node):
-            refuse_no_tensor(node.args[0], name)
+        if node.name == "output":
+            refuse_no_tensor(mapped(_as_tensor, node.args[0]), name)
     _refuse_calls(graph)
+
+
+def _as_tensor(member: Any) -> Any:
+    return torch.empty(0, device="meta") if isinstance(member, Node) else member
 
 
 def _refuse_calls(graph: Graph) -> None:
@@ -195,7 +205,7 @@ def _refuse_weights(method: str, graph: Graph) -> None:
     for node in graph.nodes:
         if node.role is not None or node.inside or not node.signal:
             continue
-        multiplied = node.name in _MULTIPLIES and any(
+        multiplied = node.name in MULTIPLIES and any(
             each.name == "parameter" for each in node.constants()
         )
         owned = node.module is not None and any(p.requires_grad for p in node.module.parameters())
@@ -208,26 +218,22 @@ def _refuse_weights(method: str, graph: Graph) -> None:
             )
 
 
-_MULTIPLIES = frozenset(
-    [
-        "linear",
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "conv_transpose1d",
-        "conv_transpose2d",
-        "conv_transpose3d",
-        "matmul",
-        "mm",
-        "bmm",
-        "einsum",
-        "addmm",
-        "baddbmm",
-        "bilinear",
-        "convolution",
-        "embedding",
-    ]
-)
+def _refuse_several(method: str, graph: Graph) -> None:
+    inputs = [node.path for node in graph.nodes if node.name == "input"]
+    outputs = [node for node in graph.nodes if node.name == "output"]
+    if len(inputs) > 1:
+        raise BindError(single(method, f"takes {len(inputs)} ({', '.join(inputs)})"))
+    if any(not isinstance(node.args[0], Node) for node in outputs):
+        raise BindError(single(method, "returns several tensors"))
+
+
+def single(method: str, what: str) -> str:
+    """Return that `method` needs one input and one output, but the forward does `what`."""
+    return (
+        f"{method} needs a forward of one tensor that returns one, but this one {what}. Put them "
+        "side by side with torch.cat and take them apart in forward or in the loss, or train with "
+        "bptt_m, bptt_s, rate_m or sltt, which take several."
+    )
 
 
 def _refuse_read_statistics(method: str, graph: Graph) -> None:
@@ -297,4 +303,5 @@ _WITHOUT_SHAPES: dict[Need, Callable[[str, Graph], None]] = {
         remedy=f"Change the model there, or {EXACT}.",
     ),
     Need.SYNAPSES: _refuse_weights,
+    Need.SINGLE: _refuse_several,
 }

@@ -14,6 +14,7 @@ from torch import nn
 
 from ratebp.errors import BindError
 from ratebp.graph import (
+    MOVES,
     Count,
     Graph,
     Kind,
@@ -28,6 +29,7 @@ from ratebp.graph import (
 from ratebp.neurons import ALIF, LIF, PLIF
 from ratebp.roles import Role
 
+EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 BINARY = (LIF, PLIF, ALIF)
 """Neurons whose output is 0 or 1; a subclass may give anything."""
 
@@ -61,8 +63,9 @@ class Wiring:
             whatever shape: what values it can have.
         moves: for a neuron that takes the output of one other leaf in another shape or order of
             dimensions, and that nobody else takes: what lies between. Known with shapes alone.
-        entrances: the modules that take the model's input as it is, if nothing else takes it; empty
-            if anything else does, None if it is not known.
+        entrances: by what the forward calls an input, the modules that take it as it is, if nothing
+            else takes it; none if anything else does. None if it is not known.
+        indices: the inputs that an embedding takes, as they are or moved: they may be integers.
     """
 
     calls: Mapping[str, int]
@@ -76,7 +79,8 @@ class Wiring:
     measured: frozenset[str] = frozenset()
     counts: Mapping[str, Count] = field(default_factory=dict)
     moves: Mapping[str, Moves] = field(default_factory=dict)
-    entrances: frozenset[str] | None = None
+    entrances: Mapping[str, frozenset[str]] | None = None
+    indices: frozenset[str] = frozenset()
 
 
 def wiring_of(graph: Graph, batch: int | None = None) -> Wiring:
@@ -101,7 +105,8 @@ def wiring_of(graph: Graph, batch: int | None = None) -> Wiring:
         means=frozenset(node.path for node in leaves if _takes_means(node, graph)),
         counts=_counts(graph),
         moves={} if batch is None else _moves(graph, batch),
-        entrances=_entrances(graph),
+        entrances={n.path: _takers(n) for n in graph.nodes if n.name == "input"},
+        indices=frozenset(n.path for n in graph.nodes if n.name == "input" and _indexes(n)),
     )
 
 
@@ -119,11 +124,24 @@ def trace(model: nn.Module) -> Wiring:
         ) from error
 
 
-def _entrances(graph: Graph) -> frozenset[str]:
-    inputs = [node for node in graph.nodes if node.name == "input"]
-    readers = [user for node in inputs[:1] for user in node.users]
-    calls = all(user.module is not None and user.args == (inputs[0],) for user in readers)
-    return frozenset(user.path for user in readers) if calls else frozenset()
+def _takers(given: Node) -> frozenset[str]:
+    calls = all(user.module is not None and user.args == (given,) for user in given.users)
+    return frozenset(user.path for user in given.users) if calls else frozenset()
+
+
+def _indexes(given: Node) -> bool:
+    """Does an embedding take this input, as it is or moved?"""
+    todo = [*given.users]
+    while todo:
+        near = todo.pop()
+        if near.name in ("embedding", "embedding_bag") or isinstance(near.module, EMBEDDINGS):
+            return True
+        if near.name in _KEEPS_INDICES:
+            todo.extend(near.users)
+    return False
+
+
+_KEEPS_INDICES = MOVES | {"to", "long", "int", "contiguous", "clone", "identity", "add", "sub"}
 
 
 def _counts(graph: Graph) -> dict[str, Count]:

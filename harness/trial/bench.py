@@ -165,7 +165,8 @@ class _Rig:
 
     def plain_forward(self, x: Tensor) -> Tensor:
         with self.way.refusing(), self._as_asked():
-            return self.bound.plain(x)
+            logits: Tensor = self.bound.plain(x)
+            return logits
 
     def gradient(self, method: str | None, x: Tensor, y: Tensor) -> Tensor:
         bound = self.bound
@@ -185,7 +186,8 @@ class _Rig:
 
     def infer(self, x: Tensor) -> Tensor:
         with self._as_asked():
-            return self.bound.infer(x)
+            logits: Tensor = self.bound.infer(x)
+            return logits
 
     def batches(self, split: str, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         dtype = _DTYPES[self.cell.dtype]

@@ -27,10 +27,12 @@ def _frozen(layer: _ConvNd, x: Tensor) -> bool:
 
 
 class _Lean(_ConvNd):
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Any:
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the map of ``[B, C, ...]``."""
         dims = len(self.kernel_size)
         if not _frozen(self, input) or input.dim() != dims + 2:
-            return super()._conv_forward(input, weight, bias)
+            plain: Tensor = super().forward(input)
+            return plain
         padding: Any = self.padding
         if self.padding_mode != "zeros" or padding == "same":
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
@@ -38,7 +40,7 @@ class _Lean(_ConvNd):
             padding = "valid"
         padding = [0] * dims if padding == "valid" else padding
         geometry = Geometry(tuple(self.stride), tuple(padding), tuple(self.dilation), self.groups)
-        return synapse(input, weight, bias, geometry)
+        return synapse(input, self.weight, self.bias, geometry)
 
 
 class _LeanTransposed(_ConvTransposeNd):
