@@ -16,11 +16,13 @@ from functools import cache
 from typing import IO, Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp import models
 from ratebp.errors import InputError, OptionError, RatebpError
 from ratebp.loading import load
+from ratebp.schedules import Loss
 from ratebp.verification import oracle, verify
 
 ZOO = "zoo:"
@@ -38,7 +40,7 @@ def main() -> int:
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Return what `ratebp.verify` says of one method, as plain values."""
     try:
-        model, x, y = _case(
+        model, x, y, loss = _case(
             request["model"],
             request["T"],
             request["batch"],
@@ -47,7 +49,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = verify(model, request["method"], x, y)
+            found = verify(model, request["method"], x, y, loss=loss)
     except InputError as error:
         # A network of the zoo brings its input: that no method takes it is what it shows.
         zoo = request["model"].startswith(ZOO)
@@ -67,7 +69,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
 @cache
 def _case(
     place: str, timesteps: int, batch: int, shape: tuple[int, ...], classes: int
-) -> tuple[nn.Module, Tensor, Tensor]:
+) -> tuple[nn.Module, Any, Tensor, Loss]:
     if place.startswith(ZOO):
         return _of_the_zoo(place.removeprefix(ZOO), timesteps)
     torch.manual_seed(0)
@@ -85,16 +87,16 @@ def _case(
             "sample at one step with --input. A forward takes one time step of a batch, [B, ...]: "
             "it has no dimension of time and no loop over it."
         ) from error
-    return model, x, torch.randint(out.shape[1], (batch, *out.shape[2:]))
+    return model, x, torch.randint(out.shape[1], (batch, *out.shape[2:])), F.cross_entropy
 
 
-def _of_the_zoo(name: str, timesteps: int) -> tuple[nn.Module, Tensor, Tensor]:
+def _of_the_zoo(name: str, timesteps: int) -> tuple[nn.Module, Any, Tensor, Loss]:
     from ratebp.testing import zoo  # needs pytest, which not everybody has
 
     if name not in zoo.entries():
         raise OptionError.unknown("network of the zoo", name, zoo.entries())
     case = zoo.entries()[name].case(timesteps)
-    return case.model, case.x, case.y
+    return case.model, case.x, case.y, case.loss
 
 
 def _private_stdout() -> IO[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ratebp.checks import refuse_no_tensor
+from ratebp.checks import refuse_no_tensor, single
 from ratebp.errors import BindError
 from ratebp.graph import MULTIPLIES, VIEWS, Graph, Kind, Node
 from ratebp.roles import Role
@@ -225,15 +225,6 @@ def _refuse_several(method: str, graph: Graph) -> None:
         raise BindError(single(method, f"takes {len(inputs)} ({', '.join(inputs)})"))
     if any(not isinstance(node.args[0], Node) for node in outputs):
         raise BindError(single(method, "returns several tensors"))
-
-
-def single(method: str, what: str) -> str:
-    """Return that `method` needs one input and one output, but the forward does `what`."""
-    return (
-        f"{method} needs a forward of one tensor that returns one, but this one {what}. Put them "
-        "side by side with torch.cat and take them apart in forward or in the loss, or train with "
-        "bptt_m, bptt_s, rate_m or sltt, which take several."
-    )
 
 
 def _refuse_read_statistics(method: str, graph: Graph) -> None:

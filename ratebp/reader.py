@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from ratebp.checks import single
 from ratebp.errors import BindError, StaleViewError
 from ratebp.folding import refuse_changes, refuse_numbers, refuse_samples
 from ratebp.graph import Graph, Moves, Recording, UnreadableError, Variables, read
@@ -17,7 +18,6 @@ from ratebp.needs import (
     Need,
     refuse_forward,
     refuse_operations,
-    single,
 )
 from ratebp.wiring import Wiring, wiring_of
 

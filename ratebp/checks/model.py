@@ -89,6 +89,15 @@ def refuse_model(model: nn.Module) -> None:
         )
 
 
+def single(method: str, what: str) -> str:
+    """Return that `method` needs one input and one output, but the forward does `what`."""
+    return (
+        f"{method} needs a forward of one tensor that returns one, but this one {what}. Put them "
+        "side by side with torch.cat and take them apart in forward or in the loss, or train with "
+        "bptt_m, bptt_s, rate_m or sltt, which take several."
+    )
+
+
 def _refuse_wrapper(place: str, module: nn.Module) -> None:
     names = {cls.__name__ for cls in type(module).__mro__}
     wrapper = next((_WRAPPERS[name] for name in _WRAPPERS if name in names), None)

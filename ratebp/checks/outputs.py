@@ -22,19 +22,24 @@ def refuse_no_tensor(out: object, model: str) -> None:
         BindError: for anything but a tensor, or tuples, lists and dicts of tensors.
     """
     found = named_members(out)
-    wrong = next(((name, each) for name, each in found if not isinstance(each, Tensor)), None)
+    wrong = next(((name, each) for name, each in found if not _has_a_mean(name, each)), None)
     if wrong is None and found:
         return
-    what = "nothing" if not found else type(wrong[1] if wrong else out).__name__
-    if wrong and wrong[0]:
-        what = f"a {type(out).__name__} with a {what} at {wrong[0]}"
-    elif found:
-        what = f"a {what}"
+    what = f"an empty {type(out).__name__}"
+    if wrong is not None:
+        name, each = wrong
+        what = f"{each.dtype} tensor" if isinstance(each, Tensor) else type(each).__name__
+        what = f"a {type(out).__name__} with a {what} at {name}" if name else f"a {what}"
     raise BindError(
-        f"the forward of {model} returns {what}, but a method trains outputs that are tensors "
+        f"the forward of {model} returns {what}, but a method trains outputs that are real tensors "
         "[B, ...]: one, or a tuple, a list or a dict of such. Return what the loss needs, and "
         "leave out what is no tensor."
     )
+
+
+def _has_a_mean(name: str, member: object) -> bool:
+    """Is it a tensor and, as one of several, of numbers that have a mean over time?"""
+    return isinstance(member, Tensor) and (not name or member.is_floating_point())
 
 
 def of_samples(out: Output, samples: int) -> Output:
@@ -81,7 +86,7 @@ class CheckedLoss:
                 f"the targets y have shape {tuple(y.shape)} for {self.batch} samples, but must be "
                 "[B, ...], one for each sample and all time steps. Give one label a sample."
             )
-        value: Any = self.loss(of_samples(logits, self.batch), y)
+        value = self._of(of_samples(logits, self.batch), y)
         if not isinstance(value, Tensor) or not value.is_floating_point():
             what = f"{value.dtype} tensor" if isinstance(value, Tensor) else type(value).__name__
             raise OptionError(
@@ -97,6 +102,20 @@ class CheckedLoss:
         if torch.is_grad_enabled() and not value.requires_grad:
             raise OptionError(self._without_graph(logits))
         return value
+
+    def _of(self, out: Output, y: Any) -> Any:
+        if isinstance(out, Tensor):
+            return self.loss(out, y)
+        try:
+            return self.loss(out, y)
+        except (TypeError, AttributeError) as error:
+            places = ", ".join(name for name, _ in named_members(out))
+            raise OptionError(
+                f"the loss {_name(self.loss)} cannot take what the model returns, a "
+                f"{type(out).__name__} of {places} ({error}). Give a loss of that: "
+                "loss=lambda out, y: F.cross_entropy(out[0], y) + ..., in which out is the "
+                f"{type(out).__name__}."
+            ) from error
 
     def _without_graph(self, logits: Output) -> str:
         if any(each.requires_grad for each in members(logits)):

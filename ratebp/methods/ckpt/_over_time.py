@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 
 from ratebp.errors import OptionError
 from ratebp.inputs import form_of, tensors_of
@@ -102,8 +103,8 @@ class _Segments(torch.autograd.Function):
                     with ctx.surroundings.segment(k), plan.again.sequence():
                         for neuron, start in zip(neurons, starts, strict=True):
                             neuron.potential = start
-                        run = map(plan.again.call, ctx.form(now).unbind(0))
-                        edges = [edge_of(each) for out in run for each in members(out)]
+                        run = plan.again.call
+                        edges = [e for step in ctx.form(now).unbind(0) for e in _edges(run(step))]
                         edges += [edge_of(neuron.potential) for neuron in neurons]
                     pull(edges, [*grads[span.start * count : span.stop * count], *later])
                 later = [None if start is None else start.grad for start in starts]
@@ -116,6 +117,11 @@ class _Segments(torch.autograd.Function):
             None,
             *(torch.cat(each) if want else None for each, want in by_inputs),
         )
+
+
+def _edges(out: Output) -> list[GradientEdge | None]:
+    # Nothing holds the outputs: nobody reads their values.
+    return [edge_of(each) for each in members(out)]
 
 
 def _gradient(leaf: Tensor) -> Tensor | None:
