@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -242,3 +243,12 @@ def test_batches_of_any_size_follow_each_other(name: str) -> None:
         y = {key: each[:size] for key, each in Y.items()}
         result = bound.step(x, y, loss=loss)
         assert result.logits["box"].shape == (size, 2)
+
+
+def test_the_example_of_the_page_runs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "habits.md").read_text()
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    made: dict[str, Any] = {}
+    exec(code, made)
+    assert made["result"].logits["place"].shape == (made["B"], 2)
+    assert made["result"].logits["kind"].shape == (made["B"], 3)
