@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from ratebp.checks import single
 from ratebp.errors import BindError, StaleViewError
 from ratebp.folding import refuse_changes, refuse_numbers, refuse_samples
+from ratebp.forwards import refuse_forward
 from ratebp.graph import Graph, Moves, Recording, UnreadableError, Variables, read
 from ratebp.inputs import Inputs, arguments, by_name, tensors_of
 from ratebp.needs import (
     Need,
-    refuse_forward,
     refuse_operations,
 )
 from ratebp.wiring import Wiring, wiring_of

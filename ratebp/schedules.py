@@ -208,6 +208,11 @@ def _mean_input(x: Tensor) -> Tensor:
     return x.mean(0)
 
 
+def _rate_input(x: Tensor) -> Tensor:
+    # Indices go to embeddings alone, which have noted those of all steps.
+    return _mean_input(x) if x.is_floating_point() else x[0]
+
+
 def two_pass(
     forward: Forward,
     spikes: View,
@@ -225,7 +230,7 @@ def two_pass(
     with context.phase("forward"):
         with torch.no_grad():
             forward(spikes, x)
-        logits = rates(mean_input(x))
+        logits = rates(each_of(x, _rate_input))
         value = loss(logits, y)
     with context.phase("backward"):
         context.backward(value if grad_scale == 1 else value * grad_scale)

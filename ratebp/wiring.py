@@ -24,6 +24,7 @@ from ratebp.graph import (
     UnreadableError,
     counts,
     moves_before,
+    plain_embedding,
     read,
 )
 from ratebp.neurons import ALIF, LIF, PLIF
@@ -66,6 +67,7 @@ class Wiring:
         entrances: by what the forward calls an input, the modules that take it as it is, if nothing
             else takes it; none if anything else does. None if it is not known.
         indices: the inputs that an embedding takes, as they are or moved: they may be integers.
+        embeddings: the plain embeddings that take an input as it is, once.
     """
 
     calls: Mapping[str, int]
@@ -81,6 +83,7 @@ class Wiring:
     moves: Mapping[str, Moves] = field(default_factory=dict)
     entrances: Mapping[str, frozenset[str]] | None = None
     indices: frozenset[str] = frozenset()
+    embeddings: frozenset[str] = frozenset()
 
 
 def wiring_of(graph: Graph, batch: int | None = None) -> Wiring:
@@ -106,6 +109,7 @@ def wiring_of(graph: Graph, batch: int | None = None) -> Wiring:
         counts=_counts(graph),
         moves={} if batch is None else _moves(graph, batch),
         entrances={n.path: _takers(n) for n in graph.nodes if n.name == "input"},
+        embeddings=frozenset(n.path for n in graph.nodes if plain_embedding(n)),
         indices=frozenset(n.path for n in graph.nodes if n.name == "input" and _indexes(n)),
     )
 

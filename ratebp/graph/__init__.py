@@ -6,7 +6,7 @@ values, with shapes. Both give a `Graph` of named operations, each of known kind
 
 from ratebp.graph.batch import At, Lost, Samples
 from ratebp.graph.counts import Count, counts
-from ratebp.graph.graph import Graph
+from ratebp.graph.graph import Graph, plain_embedding
 from ratebp.graph.moving import Move, Moves, moves_before
 from ratebp.graph.names import MOVES, MULTIPLIES, OUT_OF_PLACE, RANDOM_FACTORIES, SHAPED, VIEWS
 from ratebp.graph.node import Node
@@ -39,6 +39,7 @@ __all__ = [
     "counts",
     "kinds_of",
     "moves_before",
+    "plain_embedding",
     "read",
     "record",
 ]
