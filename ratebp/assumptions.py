@@ -163,7 +163,7 @@ class _WatchedSynapse(Leaf):
         """Sum over samples and positions of gradient times input, in the weight's shape."""
         weight = self.layer.weight
         assert isinstance(weight, Tensor)
-        _, product = self.geometry.gradients(grad, x, weight.double(), (False, True))
+        _, product = self.geometry.gradients(grad, x, x.shape, weight.double(), (False, True))
         assert product is not None
         return product
 

@@ -12,6 +12,7 @@ from ratebp.errors import BindError
 from ratebp.graph import Graph
 from ratebp.reader import Reader
 from ratebp.roles import Role
+from ratebp.rules.convolutions import lean_convolution
 from ratebp.rules.dropout import Masks
 from ratebp.rules.norms.repeated import repeated_rule
 from ratebp.rules.norms.temporal import norm_rule
@@ -104,7 +105,7 @@ class Binding:
         containers: Mapping[str, Container] | None = None,
         builds_graph: bool = True,
     ) -> View:
-        """Return a view of the model inside `wrap`; its pools are the lean ones (`rules.pools`).
+        """Return a view of the model inside `wrap`, whose pools and frozen layers keep little.
 
         Args:
             rules: role -> rule; roles without one have `defaults`. In the multi-step layout, what
@@ -129,4 +130,5 @@ class Binding:
         )
         for module in made.module.modules():
             lean_pool(module)
+            lean_convolution(module)
         return made

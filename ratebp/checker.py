@@ -17,12 +17,14 @@ from functools import cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp import loading
 from ratebp.doors.output import private_stdout
 from ratebp.errors import BindError, InputError, OptionError, RatebpError
 from ratebp.keeping import keeping
+from ratebp.schedules import Loss
 from ratebp.verification import oracle, verify
 
 ZOO = "zoo:"
@@ -40,7 +42,7 @@ def main() -> int:
 def answer(request: dict[str, Any]) -> dict[str, Any]:
     """Return what `ratebp.verify` says of one method, as plain values."""
     try:
-        model, x, y = _case(
+        model, x, y, loss = _case(
             request["model"],
             json.dumps(request.get("options", {})),
             request["T"],
@@ -52,7 +54,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             return _kept(model, x, y)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = verify(model, request["method"], x, y)
+            found = verify(model, request["method"], x, y, loss=loss)
     except InputError as error:
         # A network of the zoo brings its input: that no method takes it is what it shows.
         zoo = request["model"].startswith(ZOO)
@@ -81,7 +83,7 @@ def _kept(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Any]:
 @cache
 def _case(
     place: str, options: str, timesteps: int, batch: int, shape: tuple[int, ...], classes: int
-) -> tuple[nn.Module, Tensor, Tensor]:
+) -> tuple[nn.Module, Any, Tensor, Loss]:
     if place.startswith(ZOO):
         return _of_the_zoo(place.removeprefix(ZOO), timesteps)
     torch.manual_seed(0)
@@ -98,16 +100,16 @@ def _case(
             "sample at one step with --input. A forward takes one time step of a batch, [B, ...]: "
             "it has no dimension of time and no loop over it."
         ) from error
-    return model, x, torch.randint(out.shape[1], (batch, *out.shape[2:]))
+    return model, x, torch.randint(out.shape[1], (batch, *out.shape[2:])), F.cross_entropy
 
 
-def _of_the_zoo(name: str, timesteps: int) -> tuple[nn.Module, Tensor, Tensor]:
+def _of_the_zoo(name: str, timesteps: int) -> tuple[nn.Module, Any, Tensor, Loss]:
     from ratebp.testing import zoo  # needs pytest, which not everybody has
 
     if name not in zoo.entries():
         raise OptionError.unknown("network of the zoo", name, zoo.entries())
     case = zoo.entries()[name].case(timesteps)
-    return case.model, case.x, case.y
+    return case.model, case.x, case.y, case.loss
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from ratebp.inference import infer
 from ratebp.method import Method
 from ratebp.network import Network
 from ratebp.schedules import layer_by_layer, mean_input
+from ratebp.structures import Output
 from ratebp.views import View
 
 
@@ -34,7 +35,7 @@ class Control(Method):
     def network(self, binding: Binding, views: dict[str, View]) -> Network:
         """Return the network that the step trains, on `frames`; `ratebp.infer` predicts."""
 
-        def forward(net: View, x: Tensor) -> tuple[Tensor, ...]:
+        def forward(net: View, x: Tensor) -> tuple[Output, ...]:
             with net.sequence():
                 return layer_by_layer(net, self.frames(x))
 

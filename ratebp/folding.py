@@ -50,10 +50,9 @@ def refuse_samples(method: str, needs: Collection[Need], graph: Graph, batch: in
                     f"{method} puts time steps (or traces) side by side in the batch, but "
                     f"{shown(place.node)} {place.why}. Keep the samples apart, or {EXACT}."
                 )
-            if node.role is Role.NEURON or node.name == "output":
-                _refuse_unless_first(
-                    method, node, samples.into(node), "runs all time steps at once"
-                )
+            given = node.signals if node.name == "output" else node.signals[:1]
+            for each in given if node.role is Role.NEURON or node.name == "output" else ():
+                _refuse_unless_first(method, node, samples.at(each), "runs all time steps at once")
 
 
 def _refuse_unbatched(node: Node) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ratebp.checks import of_samples, refuse_inputs, refuse_model
 from ratebp.errors import BindError
+from ratebp.inputs import Given, gathered
 from ratebp.needs import Need
 from ratebp.neurons import Neuron
 from ratebp.reader import Reader
@@ -19,10 +20,11 @@ from ratebp.roles import Role
 from ratebp.rules.neurons.exact import scan_neuron, step_neuron
 from ratebp.rules.norms.temporal import norm_rule
 from ratebp.schedules import layer_by_layer
+from ratebp.structures import Output, mapped, mean_of
 from ratebp.views import Leaf, Rule, View, view
 
 
-def infer(model: nn.Module, x: Tensor) -> Tensor:
+def infer(model: nn.Module, x: Given) -> Output:
     """Return the mean logits of the spiking network in eval mode, without a graph.
 
     Norms use their running statistics and dropout is off, whatever the model's training flag says;
@@ -31,30 +33,33 @@ def infer(model: nn.Module, x: Tensor) -> Tensor:
 
     Args:
         model: a spiking model for one time step.
-        x: inputs, time-major ``[T, B, ...]``.
+        x: inputs, time-major ``[T, B, ...]``: one tensor, or for a forward that takes several a
+            tuple or a list of them in its order, or a dict by its parameters' names.
 
     Returns:
-        Mean over the steps of the outputs, ``[B, K]``.
+        Mean over the steps of the outputs, ``[B, K]``; of each member where the model returns a
+        tuple, a list or a dict.
 
     Raises:
         BindError: for a norm or a neuron with parameters of another number of time steps, for a
             model that no view can stand for or that calls a neuron twice, and for an output that is
-            not one tensor ``[B, ...]``.
+            no tensor ``[B, ...]`` and no structure of such.
         OptionError: for an input without a time step or a sample, or of a type that the model
             cannot take.
     """
     refuse_model(model)
-    refuse_inputs(model, x)
+    given = gathered(x)
+    refuse_inputs(model, given)
     if not all("single" in m.layouts for m in model.modules() if isinstance(m, Neuron)):
-        return _whole(model, x)
+        return _whole(model, given)
     rules: dict[Role, Rule] = {
         Role.NEURON: lambda neuron, _: step_neuron(neuron),
-        Role.NORM: norm_rule("single", x.shape[0]),
+        Role.NORM: norm_rule("single", given.shape[0]),
     }
-    return mean_logits(view(model, rules, builds_graph=False), x)
+    return mean_logits(view(model, rules, builds_graph=False), given)
 
 
-def _whole(model: nn.Module, x: Tensor) -> Tensor:
+def _whole(model: nn.Module, x: Tensor) -> Output:
     steps = x.shape[0]
     rules: dict[Role, Rule] = {
         Role.NEURON: lambda neuron, _: scan_neuron(neuron, steps),
@@ -64,10 +69,10 @@ def _whole(model: nn.Module, x: Tensor) -> Tensor:
     net = view(model, rules, builds_graph=False)
     net.module.eval()
     with torch.no_grad():
-        return of_samples(torch.stack(layer_by_layer(net, x)).mean(0), x.shape[1])
+        return of_samples(mean_of(layer_by_layer(net, x)), x.shape[1])
 
 
-def mean_logits(net: View, x: Tensor) -> Tensor:
+def mean_logits(net: View, x: Tensor) -> Output:
     """Run a single-step view in eval mode, without a graph; return the mean logits ``[B, K]``.
 
     The view stays in eval mode until it is refreshed.
@@ -78,8 +83,8 @@ def mean_logits(net: View, x: Tensor) -> Tensor:
         with _refusing_second_calls(net.module):
             total = of_samples(net(first), len(first))
         for now in others:
-            total = total + of_samples(net(now), len(now))
-    return total / x.shape[0]
+            total = mapped(torch.add, total, of_samples(net(now), len(now)))
+    return mapped(lambda each: each / x.shape[0], total)
 
 
 @contextmanager

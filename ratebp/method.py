@@ -38,6 +38,7 @@ from ratebp.checks import CheckedLoss, of_samples, refuse_inputs, refuse_model, 
 from ratebp.claims import Identity as Identity
 from ratebp.claims import Info as Info
 from ratebp.errors import BindError, OptionError
+from ratebp.inputs import Given, gathered
 from ratebp.losses import Scoped
 from ratebp.needs import Need, needs_of
 from ratebp.network import Network, spiking
@@ -46,6 +47,7 @@ from ratebp.phases import StepContext
 from ratebp.reader import Reader
 from ratebp.roles import Role, role_of
 from ratebp.schedules import Loss, Result
+from ratebp.structures import Output, mean_of
 from ratebp.views import View, Wrap
 from ratebp.wiring import Wiring
 
@@ -185,8 +187,8 @@ class Bound:
 
     def step(
         self,
-        x: Tensor,
-        y: Tensor,
+        x: Given,
+        y: Any,
         *,
         loss: Loss = F.cross_entropy,
         context: StepContext | None = None,
@@ -194,9 +196,11 @@ class Bound:
         """Run forward and backward for one batch, adding to the model's `.grad`.
 
         Args:
-            x: inputs, time-major ``[T, B, ...]``.
+            x: inputs, time-major ``[T, B, ...]``: one tensor, or for a forward that takes several a
+                tuple or a list of them in its order, or a dict by its parameters' names.
             y: targets ``[B, ...]`` as `loss` wants them.
-            loss: ``loss(logits [B, K], y) -> scalar``, see `ratebp.losses`.
+            loss: ``loss(logits [B, K], y) -> scalar``, see `ratebp.losses`. It is given what the
+                model returns, a tuple or a dict of tensors among that.
             context: the hooks for measuring, gradient scaling and updates.
 
         Raises:
@@ -204,18 +208,18 @@ class Bound:
                 can take (`ratebp.checks.refuse_inputs`) or asks for a gradient that the method
                 does not define, the loss returns no scalar with a graph or is defined on an output
                 that the method does not have, or no graph may be built.
-            BindError: when the model returns anything but one tensor ``[B, ...]``.
+            BindError: when the model returns anything but tensors ``[B, ...]``.
             StaleViewError: when the model changed after `bind`, but for its tensors' values.
         """
         losses.refuse_no_loss(loss)
-        self._check(x)
-        info = self.method.info
-        refuse_untrainable(self._binding.model, x, info.label, info.inputs)
-        method, checked = self.method.under(loss), CheckedLoss(loss, x.shape[1])
-        with self._clean(x):
-            return method.step(self._views, x, y, checked, context or StepContext())
+        given, info = gathered(x), self.method.info
+        self._check(given)
+        refuse_untrainable(self._binding.model, given, info.label, info.inputs)
+        method, checked = self.method.under(loss), CheckedLoss(loss, given.shape[1])
+        with self._clean(given):
+            return method.step(self._views, given, y, checked, context or StepContext())
 
-    def plain(self, x: Tensor) -> Tensor:
+    def plain(self, x: Given) -> Output:
         """Run the spiking forward alone: same layout and norms, no graph, no trace.
 
         This is what the cost of the method's forward trace is measured against. Running statistics
@@ -227,14 +231,15 @@ class Bound:
         Returns:
             Mean logits ``[B, K]``.
         """
-        self._check(x)
+        given = gathered(x)
+        self._check(given)
         network = self._trained()
         network.view.follow()
-        with torch.no_grad(), self._clean(x):
-            steps = network.forward(network.view, x)
-            return of_samples(torch.stack(steps).mean(0), x.shape[1])
+        with torch.no_grad(), self._clean(given):
+            steps = network.forward(network.view, given)
+            return of_samples(mean_of(steps), given.shape[1])
 
-    def infer(self, x: Tensor) -> Tensor:
+    def infer(self, x: Given) -> Output:
         """Return the mean logits ``[B, K]`` in eval mode, without a graph: `ratebp.infer`.
 
         Only a method whose network is not the plain spiking one answers differently.
@@ -242,9 +247,10 @@ class Bound:
         Args:
             x: inputs, time-major ``[T, B, ...]``, of any T.
         """
+        given = gathered(x)
         if not self._views:
-            self._check(x)
-        return self._trained().infer(x)
+            self._check(given)
+        return self._trained().infer(given)
 
     def _trained(self) -> Network:
         if self._network is None:
@@ -256,7 +262,7 @@ class Bound:
         """What the views were built with: the model's graph and wiring among it."""
         return self._binding
 
-    def views(self, x: Tensor) -> dict[str, View]:
+    def views(self, x: Given) -> dict[str, View]:
         """Return the views, by name, that run inputs like ``x [T, B, ...]``; `step` asks first.
 
         Some operations of a forward are known only with the shapes of its inputs, so the first
@@ -267,7 +273,7 @@ class Bound:
             BindError: when the method cannot train the model for these inputs.
             StaleViewError: when the model changed after `bind`.
         """
-        self._check(x)
+        self._check(gathered(x))
         return self._views
 
     def _check(self, x: Tensor) -> None:
@@ -278,7 +284,8 @@ class Bound:
             each.follow()
         known = self._reader.wiring
         entrances = None if known is None else known.entrances
-        refuse_inputs(self._binding.model, x, entrances, self.timesteps)
+        indices = () if known is None else known.indices
+        refuse_inputs(self._binding.model, x, entrances, self.timesteps, indices)
         if self._reader.sees(x) or not self._views:
             self._network = None
             self._views = self.method.build(self._binding)

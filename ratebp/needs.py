@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from enum import Enum
 
-from torch import nn
+import torch
 
-from ratebp.checks import refuse_no_tensor
+from ratebp.checks import single
 from ratebp.errors import BindError
-from ratebp.graph import VIEWS, Graph, Kind, Node
+from ratebp.graph import MULTIPLIES, Graph, Kind, Node, plain_embedding
 from ratebp.roles import Role
 
 
@@ -32,6 +32,7 @@ class Need(Enum):
         ADDITIVE    signals are not multiplied with each other
         LEVELS      several levels at once go through: sums, multiples, maxima
         SYNAPSES    all weights that multiply signals belong to a synapse that is called
+        SINGLE      the forward takes one tensor and returns one
     """
 
     SAMPLES = "samples first and alike"
@@ -43,6 +44,7 @@ class Need(Enum):
     ADDITIVE = "no products of signals"
     LEVELS = "sums, multiples and maxima"
     SYNAPSES = "weights in modules that are called"
+    SINGLE = "one input and one output"
 
 
 def needs_of(layout: str, needs: Collection[Need] = ()) -> frozenset[Need]:
@@ -52,87 +54,6 @@ def needs_of(layout: str, needs: Collection[Need] = ()) -> frozenset[Need]:
 
 
 EXACT = "train with bptt_s, which runs the model as it is written"
-_NORM_OR_LEAF = (Role.NEURON, Role.SYNAPSE, Role.NORM)
-
-
-def refuse_forward(model: nn.Module, graph: Graph) -> None:
-    """Refuse forwards that no method trains correctly.
-
-    Raises:
-        BindError: for several outputs, an input that is changed in place, state that the forward
-            keeps on modules, leaves within `torch.utils.checkpoint`, and a neuron called twice.
-    """
-    name = type(model).__name__
-    if graph.written:
-        raise BindError(
-            f"the forward of {name} writes `{graph.written[0]}`, so a second pass or time step "
-            "would see another model. Keep what time steps hand on in neurons, in a ratebp.Delay "
-            "or in a buffer of a norm; return other values, or read them from a copy."
-        )
-    for node in graph.nodes:
-        if node.name in ("set", "set_"):
-            raise BindError(
-                f"the forward of {name} assigns a tensor's memory ({node.where}: x.data = ...), "
-                "which nothing can follow. Use x = ... or, for parameters, torch.no_grad() outside "
-                "of the forward."
-            )
-    for node in graph.operations(Kind.IN_PLACE):
-        if node.inside and not all(each.inside for each in _whole(node)):
-            raise BindError(
-                f"`{node.inside}` changes its input in place ({node.where}), which others see as "
-                "well. Let it work on a copy (x = x.clone())."
-            )
-        if any(each.name == "input" for each in _whole(node)):
-            raise BindError(
-                f"{shown(node)} changes the model's input in place, so later time steps and "
-                "passes would see another one. Write it out of place (x = x + y)."
-            )
-    for node in graph.nodes:
-        if node.name == "output" and not isinstance(node.args[0], Node):
-            refuse_no_tensor(node.args[0], name)
-    _refuse_calls(graph)
-
-
-def _refuse_calls(graph: Graph) -> None:
-    """Refuse leaves that are called twice, or in a way that no layer is."""
-    for node in graph.leaves:
-        _refuse_unlike_a_layer(node)
-        if node.again and node.role in _NORM_OR_LEAF:
-            raise BindError(
-                f"`{node.path}` runs within torch.utils.checkpoint ({node.where}), which would run "
-                "it twice in each time step. Call it without, and train with bptt_ckpt, which "
-                "keeps as little and knows of time."
-            )
-        if node.role is Role.NEURON and graph.calls[node.path] > 1:
-            raise BindError(
-                f"`{node.path}` is called {graph.calls[node.path]} times in one forward"
-                f"{_lines(graph, node)}, but it keeps one state. Give each place its own module "
-                "(two LIF() objects, not one used twice); a forward is written for one time step, "
-                "so take out a loop over time. ratebp.from_spikingjelly and from_snntorch rewrite "
-                "such loops in their packages' models."
-            )
-
-
-def _lines(graph: Graph, leaf: Node) -> str:
-    lines = dict.fromkeys(n.where for n in graph.leaves if n.path == leaf.path and n.where)
-    return f" ({', '.join(lines)})" if lines else ""
-
-
-def _refuse_unlike_a_layer(node: Node) -> None:
-    """Refuse a leaf that takes anything but one tensor, or gives anything else."""
-    delays = node.role is Role.NEURON and not node.args and not node.kwargs
-    single = len(node.args) == 1 and isinstance(node.args[0], Node) and not node.kwargs
-    if not (single or delays):
-        raise BindError(
-            f"`{node.path}` ({node.where}) is called with more than one tensor, or by name. Call "
-            "it as layer(x): put what else it takes into its attributes (for a transposed "
-            "convolution, output_padding=... gives the size)."
-        )
-    if node.several:
-        raise BindError(
-            f"`{node.path}` ({node.where}) gives something else than one tensor. Let it return "
-            "one, or make it a module without a role around a torch layer."
-        )
 
 
 def refuse_operations(method: str, needs: Collection[Need], graph: Graph) -> None:
@@ -157,9 +78,13 @@ def refuse_operations(method: str, needs: Collection[Need], graph: Graph) -> Non
         )
 
 
-def _refuse_kinds(*kinds: Kind, because: str, remedy: str) -> Callable[[str, Graph], None]:
+def _refuse_kinds(
+    *kinds: Kind, because: str, remedy: str, means: bool = False
+) -> Callable[[str, Graph], None]:
     def check(method: str, graph: Graph) -> None:
         for node in graph.operations(*kinds):
+            if means and plain_embedding(node):
+                continue  # of one-hot codes, whose mean it takes
             raise BindError(f"{method} {because}, but {shown(node)} {_is(node, graph)}. {remedy}")
 
     return check
@@ -183,19 +108,11 @@ def shown(node: Node) -> str:
     return f"{name}{module}" + (f" ({node.where})" if node.where else "")
 
 
-def _whole(change: Node) -> list[Node]:
-    """Return the nodes whose memory `change` writes to: its first argument, and what that views."""
-    found = [change.tensors[0]] if change.tensors else []
-    while found[-1:] and found[-1].name in VIEWS and found[-1].tensors:
-        found.append(found[-1].tensors[0])
-    return found
-
-
 def _refuse_weights(method: str, graph: Graph) -> None:
     for node in graph.nodes:
         if node.role is not None or node.inside or not node.signal:
             continue
-        multiplied = node.name in _MULTIPLIES and any(
+        multiplied = node.name in MULTIPLIES and any(
             each.name == "parameter" for each in node.constants()
         )
         owned = node.module is not None and any(p.requires_grad for p in node.module.parameters())
@@ -208,26 +125,13 @@ def _refuse_weights(method: str, graph: Graph) -> None:
             )
 
 
-_MULTIPLIES = frozenset(
-    [
-        "linear",
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "conv_transpose1d",
-        "conv_transpose2d",
-        "conv_transpose3d",
-        "matmul",
-        "mm",
-        "bmm",
-        "einsum",
-        "addmm",
-        "baddbmm",
-        "bilinear",
-        "convolution",
-        "embedding",
-    ]
-)
+def _refuse_several(method: str, graph: Graph) -> None:
+    inputs = [node.path for node in graph.nodes if node.name == "input"]
+    outputs = [node for node in graph.nodes if node.name == "output"]
+    if len(inputs) > 1:
+        raise BindError(single(method, f"takes {len(inputs)} ({', '.join(inputs)})"))
+    if any(not isinstance(node.args[0], Node) for node in outputs):
+        raise BindError(single(method, "returns several tensors"))
 
 
 def _refuse_read_statistics(method: str, graph: Graph) -> None:
@@ -251,12 +155,21 @@ _between_rates = _refuse_kinds(
     because="sends means over time through what lies between layers, which must be sums, "
     "multiples, maxima or products of signals",
     remedy=f"Change the model there, or {EXACT}.",
+    means=True,
 )
 
 
 def _refuse_for_rates(method: str, graph: Graph) -> None:
     """Refuse operations, between layers or behind the last, that do not commute with a mean."""
     _between_rates(method, graph)
+    for given in graph.nodes:
+        whole = given.name == "input" and given.dtype in (torch.int32, torch.int64)
+        other = next((n for n in given.users if not plain_embedding(n)), None) if whole else None
+        if other is not None:
+            raise BindError(
+                f"{method} takes the mean over time, which indices have none of, but "
+                f"{shown(other)} takes `{given.path}`. Let embeddings alone take it, or {EXACT}."
+            )
     todo = [each for node in graph.nodes if node.name == "output" for each in node.tensors]
     while todo:
         near = todo.pop()
@@ -297,4 +210,5 @@ _WITHOUT_SHAPES: dict[Need, Callable[[str, Graph], None]] = {
         remedy=f"Change the model there, or {EXACT}.",
     ),
     Need.SYNAPSES: _refuse_weights,
+    Need.SINGLE: _refuse_several,
 }

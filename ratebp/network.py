@@ -13,6 +13,7 @@ from ratebp.binding import Binding
 from ratebp.inference import infer
 from ratebp.roles import Role
 from ratebp.rules.neurons.exact import scan_neuron, step_neuron
+from ratebp.structures import Output
 from ratebp.views import Rule, View
 
 
@@ -28,8 +29,8 @@ class Network:
     """
 
     view: View
-    forward: Callable[[View, Tensor], tuple[Tensor, ...]]
-    infer: Callable[[Tensor], Tensor]
+    forward: Callable[[View, Tensor], tuple[Output, ...]]
+    infer: Callable[[Tensor], Output]
 
 
 def spiking(binding: Binding, rules: Mapping[Role, Rule] | None = None) -> Network:

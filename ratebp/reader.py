@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from ratebp.checks import single
 from ratebp.errors import BindError, StaleViewError
 from ratebp.folding import refuse_changes, refuse_numbers, refuse_samples
+from ratebp.forwards import refuse_forward
 from ratebp.graph import Graph, Moves, Recording, UnreadableError, Variables, read
+from ratebp.inputs import Inputs, arguments, by_name, tensors_of
 from ratebp.needs import (
     Need,
-    refuse_forward,
     refuse_operations,
 )
 from ratebp.wiring import Wiring, wiring_of
@@ -76,7 +79,7 @@ class Reader:
             self._variables = Variables(self._model)
         return self._code
 
-    def sees(self, x: Tensor) -> bool:
+    def sees(self, x: Tensor | Inputs) -> bool:
         """Read the model for the shapes of ``x [T, B, ...]``, if these are new.
 
         Returns:
@@ -87,6 +90,8 @@ class Reader:
                 is not that of what runs.
             StaleViewError: when a variable changed whose value runs in pieces of code.
         """
+        if Need.SINGLE in self._needs and isinstance(x, Inputs):
+            raise BindError(single(self._method, f"is given a {x.kind}"))
         others = () if self._variables is None else self._variables.changed()
         if others:
             raise StaleViewError(
@@ -95,21 +100,38 @@ class Reader:
                 "again, or train with bptt_s."
             )
         flags = tuple(module.training for module in self._modules)
-        key = (x.shape[1:], x.dtype, flags)
+        signature = tuple(
+            (name, t.shape[1:], t.dtype) for name, t in by_name(self._model, x).items()
+        )
+        key = (signature, flags)
         if key in self._seen:
             return self._move(self._seen[key])
+        otherwise = self._without_code(x)
         found = self._recorded(x)
         if found is None:
             self._seen[key] = {}
-            return False
+            return otherwise
         graph, batch = found
         self._refuse(graph)
         refuse_samples(self._method, self._needs, graph, batch)
         wiring = wiring_of(graph, batch)
-        changed = self._follow(wiring)
+        changed = self._follow(wiring) or otherwise
         self.graph = graph
         self._seen[key] = {} if self._given else wiring.moves
         return self._move(self._seen[key]) or changed
+
+    def _without_code(self, x: Tensor | Inputs) -> bool:
+        """Drop code that took the default of an input which is given; say whether there was any."""
+        if self._code is None:
+            return False
+        taken = inspect.signature(self._model.forward).parameters
+        first = next(iter(taken), "")
+        given = [name for name in by_name(self._model, x) if name in taken and name != first]
+        other = [name for name in given if taken[name].default is not inspect.Parameter.empty]
+        if not other:
+            return False
+        self._code, self.reason = None, f"its input `{other[0]}` has a default, which it would take"
+        return True
 
     def _move(self, moves: Mapping[str, Moves]) -> bool:
         """Replace the wiring's moves by those for these inputs, whose sizes they hold."""
@@ -122,13 +144,14 @@ class Reader:
         refuse_forward(self._model, graph)
         refuse_operations(self._method, self._needs, graph)
 
-    def _recorded(self, x: Tensor) -> tuple[Graph, int] | None:
-        sizes = {n for t in (x[0, :1], *self._model.parameters()) for n in t.shape}
+    def _recorded(self, x: Tensor | Inputs) -> tuple[Graph, int] | None:
+        inputs = (each[0, :1] for each in tensors_of(x))
+        sizes = {n for t in (*inputs, *self._model.parameters()) for n in t.shape}
         primes = [p for p in _PRIMES if all(n % p for n in sizes if n)] or [_PRIMES[-1]]
         recording = Recording(self._model)
         for batch in (primes[0], x.shape[1]):
             try:
-                graph = recording.of(_samples(x, batch))
+                graph = recording.of(*_samples(x, batch))
                 if self._needs:
                     self._compare(recording, graph, batch, x)
                 return graph, batch
@@ -138,13 +161,13 @@ class Reader:
             return None  # it runs the model as written, and what it must know is known
         raise self._not_followed()
 
-    def _compare(self, recording: Recording, graph: Graph, batch: int, x: Tensor) -> None:
+    def _compare(self, recording: Recording, graph: Graph, batch: int, x: Tensor | Inputs) -> None:
         """Refuse a forward that is not the same when it runs again, or for more samples."""
-        refuse_changes(self._method, graph, recording.of(_samples(x, batch)))
+        refuse_changes(self._method, graph, recording.of(*_samples(x, batch)))
         if Need.SAMPLES not in self._needs:
             return
         for more in (_PRIMES[-1], x.shape[1], x.shape[0] * x.shape[1]):
-            other = recording.of(_samples(x, more))
+            other = recording.of(*_samples(x, more))
             refuse_numbers(self._method, graph, other)
             if more == _PRIMES[-1]:  # too many samples for another size
                 refuse_samples(self._method, self._needs, other, more)
@@ -180,9 +203,13 @@ class Reader:
         return True
 
 
-def _samples(x: Tensor, batch: int) -> tuple[Tensor]:
+def _samples(x: Tensor | Inputs, batch: int) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
     """Return one time step of `batch` samples like those of `x`, without values."""
-    return (torch.empty((batch, *x.shape[2:]), dtype=x.dtype, device="meta"),)
+
+    def like(given: Tensor) -> Tensor:
+        return torch.empty((batch, *given.shape[2:]), dtype=given.dtype, device="meta")
+
+    return arguments(x.each(like) if isinstance(x, Inputs) else like(x))
 
 
 def _contradiction(held: Wiring, found: Wiring) -> str | None:

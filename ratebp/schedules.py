@@ -2,7 +2,9 @@
 
 A schedule knows nothing of neurons. It gets views, a sequence ``x [T, B, ...]``, targets ``y
 [B]``, a loss ``loss(logits [B, K], y) -> scalar`` and a `StepContext`, adds to the parameters'
-`.grad`, and returns the loss and the mean logits, both detached.
+`.grad`, and returns the loss and the mean logits, both detached. Of a model with several inputs, x
+is `ratebp.inputs.Inputs`, which answers as one tensor; of one with several outputs, the logits are
+the structure that it returns.
 """
 
 from __future__ import annotations
@@ -10,15 +12,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ratebp.errors import OptionError
+from ratebp.inputs import each_of
 from ratebp.phases import StepContext
+from ratebp.structures import Output, detached, mapped, mean_of, unbound
 from ratebp.views import View
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+Loss = Callable[[Any, Any], Tensor]
+"""``loss(output, y) -> scalar``: of a tensor ``[B, K]``, or of the structure a model returns."""
 
 
 @dataclass(frozen=True)
@@ -27,19 +33,20 @@ class Result:
 
     Attributes:
         loss: scalar, the value that was minimised (without any gradient scale).
-        logits: ``[B, K]``, mean over the time steps.
+        logits: ``[B, K]``, mean over the time steps; of a model that returns a tuple, a list or a
+            dict, the same structure with the mean of each member.
     """
 
     loss: Tensor
-    logits: Tensor
+    logits: Output
 
 
-def mean_loss(steps: tuple[Tensor, ...], y: Tensor, loss: Loss) -> Tensor:
+def mean_loss(steps: tuple[Output, ...], y: Tensor, loss: Loss) -> Tensor:
     """Return the loss of the mean output, ``loss(mean_t o[t], y)``."""
-    return loss(torch.stack(steps).mean(0), y)
+    return loss(mean_of(steps), y)
 
 
-def per_step_loss(steps: tuple[Tensor, ...], y: Tensor, loss: Loss) -> Tensor:
+def per_step_loss(steps: tuple[Output, ...], y: Tensor, loss: Loss) -> Tensor:
     """Return the mean of the steps' losses, ``(1/T) sum_t loss(o[t], y)``."""
     return torch.stack([loss(o, y) for o in steps]).mean()
 
@@ -58,18 +65,18 @@ def _inverse_t(timesteps: int) -> float:
 GRAD_SCALES: dict[str, Callable[[int], float]] = {"one": _one, "inverse_t": _inverse_t}
 
 
-def layer_by_layer(view: View, x: Tensor) -> tuple[Tensor, ...]:
+def layer_by_layer(view: View, x: Tensor) -> tuple[Output, ...]:
     """Run a view with time folded into the batch; return T outputs ``[B, K]``."""
-    return view.over_time(x).unbind(0)
+    return unbound(view.over_time(x), len(x))
 
 
-def step_by_step(view: View, x: Tensor) -> tuple[Tensor, ...]:
+def step_by_step(view: View, x: Tensor) -> tuple[Output, ...]:
     """Run a single-step view over the sequence; return T outputs ``[B, K]``."""
     with view.sequence():
         return tuple(view(now) for now in x.unbind(0))
 
 
-Forward = Callable[[View, Tensor], tuple[Tensor, ...]]
+Forward = Callable[[View, Tensor], tuple[Output, ...]]
 
 
 def whole_sequence(
@@ -85,7 +92,7 @@ def whole_sequence(
     with context.phase("forward"):
         steps = forward(view, x)
         value = SEQUENCE_LOSSES[loss_mode](steps, y, loss)
-        logits = torch.stack([o.detach() for o in steps]).mean(0)
+        logits = mean_of([detached(o) for o in steps])
     with context.phase("backward"):
         context.backward(value)
     return Result(value.detach(), logits)
@@ -97,20 +104,21 @@ class Tally:
     def __init__(self) -> None:
         """Start with nothing."""
         self.loss: Tensor | None = None
-        self.logits: Tensor | None = None
+        self.logits: Output = None
 
-    def add(self, loss: Tensor, out: Tensor) -> None:
+    def add(self, loss: Tensor, out: Output) -> None:
         """Count one step's scalar `loss` and its logits `out`, ``[B, K]``."""
-        loss, out = loss.detach(), out.detach()
+        loss, out = loss.detach(), detached(out)
         # A copy even at the first step: what is stored must not depend on which step learns.
         self.loss = loss.clone() if self.loss is None else self.loss + loss
-        self.logits = out.clone() if self.logits is None else self.logits + out
+        first = self.logits is None
+        self.logits = mapped(Tensor.clone, out) if first else mapped(torch.add, self.logits, out)
 
     def result(self, timesteps: int) -> Result:
         """Return the means over `timesteps`; at least one step must have been added."""
         assert self.loss is not None
         assert self.logits is not None
-        return Result(self.loss / timesteps, self.logits / timesteps)
+        return Result(self.loss / timesteps, mapped(lambda o: o / timesteps, self.logits))
 
 
 def online(
@@ -180,9 +188,15 @@ def sampled(
 def mean_input(x: Tensor) -> Tensor:
     """Return the mean over time of ``x [T, B, ...]``, with a graph where `x` asks for a gradient.
 
+    Of several inputs, that of each.
+
     Raises:
         OptionError: for indices that change over time, which have no mean.
     """
+    return each_of(x, _mean_input)
+
+
+def _mean_input(x: Tensor) -> Tensor:
     if len(x) == 1 or (x.stride(0) == 0 and not x.requires_grad):
         return x[0]  # direct coding: every step is the mean
     if not x.is_floating_point():
@@ -192,6 +206,11 @@ def mean_input(x: Tensor) -> Tensor:
             "(ratebp.direct(tokens, T)), or train with bptt_m or bptt_s."
         )
     return x.mean(0)
+
+
+def _rate_input(x: Tensor) -> Tensor:
+    # Indices go to embeddings alone, which have noted those of all steps.
+    return _mean_input(x) if x.is_floating_point() else x[0]
 
 
 def two_pass(
@@ -211,8 +230,8 @@ def two_pass(
     with context.phase("forward"):
         with torch.no_grad():
             forward(spikes, x)
-        logits = rates(mean_input(x))
+        logits = rates(each_of(x, _rate_input))
         value = loss(logits, y)
     with context.phase("backward"):
         context.backward(value if grad_scale == 1 else value * grad_scale)
-    return Result(value.detach(), logits.detach())
+    return Result(value.detach(), detached(logits))

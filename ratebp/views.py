@@ -23,11 +23,13 @@ from torch import Tensor, nn
 
 from ratebp.checks import Snapshot, of_samples, refuse_no_tensor, refuse_unfit
 from ratebp.errors import BindError
+from ratebp.inputs import Inputs, call, tensors_of
 from ratebp.leaves import Folded as Folded
 from ratebp.leaves import Leaf as Leaf
 from ratebp.leaves import Record as Record
 from ratebp.roles import Role, role_of
 from ratebp.standing import standing
+from ratebp.structures import Output, mapped
 from ratebp.wiring import Wiring
 
 Rule = Callable[[Any, str], nn.Module]
@@ -70,13 +72,13 @@ class View:
         self._name = type(model).__name__
         self._snapshot = Snapshot(model)
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Tensor | Inputs) -> Output:
         """Run the view on `x`: folded ``[T*B, ...]`` or one step ``[B, ...]``, as leaves want."""
-        out: Tensor = self.module(x)
+        out: Output = call(self.module, x)
         refuse_no_tensor(out, self._name)
         return out
 
-    def over_time(self, x: Tensor) -> Tensor:
+    def over_time(self, x: Tensor | Inputs) -> Output:
         """Run all time steps of ``x [T, B, ...]`` at once, folded; return ``[T, B, ...]``.
 
         For a constant input (direct coding: a stride of 0 over time) the leaves before the first
@@ -87,10 +89,10 @@ class View:
             leaf.batch = x.shape[1]
         try:
             # Each step of an input that asks for its gradient has one of its own.
-            constant = self._one_step and x.stride(0) == 0 and not x.requires_grad
-            out = self(x[0] if constant else x.flatten(0, 1))
-            steps: Tensor = of_samples(out, len(x) * x.shape[1]).unflatten(0, (len(x), -1))
-            return steps
+            stays = all(each.stride(0) == 0 for each in tensors_of(x))
+            constant = self._one_step and stays and not x.requires_grad
+            out = of_samples(self(x[0] if constant else x.flatten(0, 1)), len(x) * x.shape[1])
+            return mapped(lambda each: each.unflatten(0, (len(x), -1)), out)
         finally:
             for leaf in folded:
                 leaf.batch = None

@@ -14,6 +14,7 @@ from torch import nn
 
 from ratebp.errors import BindError
 from ratebp.graph import (
+    MOVES,
     Count,
     Graph,
     Kind,
@@ -23,11 +24,13 @@ from ratebp.graph import (
     UnreadableError,
     counts,
     moves_before,
+    plain_embedding,
     read,
 )
 from ratebp.neurons import ALIF, LIF, PLIF
 from ratebp.roles import Role
 
+EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 BINARY = (LIF, PLIF, ALIF)
 """Neurons whose output is 0 or 1; a subclass may give anything."""
 
@@ -62,8 +65,10 @@ class Wiring:
             them, reshaped or not): which values that input can have.
         moves: for a neuron that reads one other leaf's output, reshaped or permuted, where that
             output has no other reader: the operations between the two. Known only once shapes are.
-        entrances: the modules that take the model's input as it is, if nothing else takes it; empty
-            if anything else does, None if it is not known.
+        entrances: by what the forward calls an input, the modules that take it as it is, if nothing
+            else takes it; none if anything else does. None if it is not known.
+        indices: the inputs that an embedding takes, as they are or moved: they may be integers.
+        embeddings: the plain embeddings that take an input as it is, once.
     """
 
     calls: Mapping[str, int]
@@ -77,7 +82,9 @@ class Wiring:
     measured: frozenset[str] = frozenset()
     counts: Mapping[str, Count] = field(default_factory=dict)
     moves: Mapping[str, Moves] = field(default_factory=dict)
-    entrances: frozenset[str] | None = None
+    entrances: Mapping[str, frozenset[str]] | None = None
+    indices: frozenset[str] = frozenset()
+    embeddings: frozenset[str] = frozenset()
 
 
 def wiring_of(graph: Graph, batch: int | None = None) -> Wiring:
@@ -102,7 +109,9 @@ def wiring_of(graph: Graph, batch: int | None = None) -> Wiring:
         means=frozenset(node.path for node in leaves if _takes_means(node, graph)),
         counts=_counts(graph),
         moves={} if batch is None else _moves(graph, batch),
-        entrances=_entrances(graph),
+        entrances={n.path: _takers(n) for n in graph.nodes if n.name == "input"},
+        embeddings=frozenset(n.path for n in graph.nodes if plain_embedding(n)),
+        indices=frozenset(n.path for n in graph.nodes if n.name == "input" and _indexes(n)),
     )
 
 
@@ -120,11 +129,24 @@ def trace(model: nn.Module) -> Wiring:
         ) from error
 
 
-def _entrances(graph: Graph) -> frozenset[str]:
-    inputs = [node for node in graph.nodes if node.name == "input"]
-    readers = [user for node in inputs[:1] for user in node.users]
-    calls = all(user.module is not None and user.args == (inputs[0],) for user in readers)
-    return frozenset(user.path for user in readers) if calls else frozenset()
+def _takers(given: Node) -> frozenset[str]:
+    calls = all(user.module is not None and user.args == (given,) for user in given.users)
+    return frozenset(user.path for user in given.users) if calls else frozenset()
+
+
+def _indexes(given: Node) -> bool:
+    """Does an embedding take this input, as it is or moved?"""
+    todo = [*given.users]
+    while todo:
+        near = todo.pop()
+        if near.name in ("embedding", "embedding_bag") or isinstance(near.module, EMBEDDINGS):
+            return True
+        if near.name in _KEEPS_INDICES:
+            todo.extend(near.users)
+    return False
+
+
+_KEEPS_INDICES = MOVES | {"to", "long", "int", "contiguous", "clone", "identity", "add", "sub"}
 
 
 def _counts(graph: Graph) -> dict[str, Count]:

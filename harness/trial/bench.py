@@ -163,7 +163,7 @@ class _Rig:
 
     def plain_forward(self, x: Tensor) -> Tensor:
         with self.way.refusing(), self._as_asked():
-            return self.bound.plain(x)
+            return self.bound.plain(x)  # type: ignore[no-any-return]
 
     def gradient(self, method: str | None, x: Tensor, y: Tensor) -> Tensor:
         bound = self.bound
@@ -183,7 +183,7 @@ class _Rig:
 
     def infer(self, x: Tensor) -> Tensor:
         with self._as_asked():
-            return self.bound.infer(x)
+            return self.bound.infer(x)  # type: ignore[no-any-return]
 
     def batches(self, split: str, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         dtype = _DTYPES[self.cell.dtype]

@@ -2,7 +2,7 @@
 
 from ratebp.checks.changes import Snapshot, frozen
 from ratebp.checks.inputs import refuse_inputs, refuse_untrainable
-from ratebp.checks.model import refuse_model, refuse_unfit
+from ratebp.checks.model import refuse_model, refuse_unfit, single
 from ratebp.checks.outputs import CheckedLoss, of_samples, refuse_no_tensor
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "refuse_no_tensor",
     "refuse_unfit",
     "refuse_untrainable",
+    "single",
 ]

@@ -1,4 +1,4 @@
-"""Models that no view can stand for: wrapped, hooked, not initialised, of several inputs."""
+"""Models that no view can stand for: wrapped, hooked, not initialised, without an input."""
 
 from __future__ import annotations
 
@@ -76,24 +76,26 @@ def _refuse_own_neuron(place: str, module: nn.Module) -> None:
 
 
 def refuse_model(model: nn.Module) -> None:
-    """Check that a view can stand for `model`, and that it can be called with one input.
+    """Check that a view can stand for `model`, and that it takes an input.
 
     Raises:
-        BindError: as `refuse_unfit` does, and when its forward needs more inputs or takes none.
+        BindError: as `refuse_unfit` does, and when its forward takes none.
     """
     refuse_unfit(model)
-    parameters = inspect.signature(model.forward).parameters.values()
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    needed = [p.name for p in positional if p.default is p.empty]
-    needed += [p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
-    takes = bool(positional) or any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    if len(needed) > 1 or not takes:
-        what = f"{len(needed)} inputs ({', '.join(needed)})" if needed else "no input"
+    if not inspect.signature(model.forward).parameters:
         raise BindError(
-            f"the forward of {type(model).__name__} takes {what}, but a method hands it one tensor "
-            "[B, ...] at each time step. Put the others side by side with torch.cat and take them "
-            "apart in forward, or keep what does not change as a buffer of the model."
+            f"the forward of {type(model).__name__} takes no input, but a method hands it one "
+            "tensor [B, ...] at each time step, or several. Let it take what the network sees."
         )
+
+
+def single(method: str, what: str) -> str:
+    """Return that `method` needs one input and one output, but the forward does `what`."""
+    return (
+        f"{method} needs a forward of one tensor that returns one, but this one {what}. Put them "
+        "side by side with torch.cat and take them apart in forward or in the loss, or train with "
+        "bptt_m, bptt_s, rate_m or sltt, which take several."
+    )
 
 
 def _refuse_wrapper(place: str, module: nn.Module) -> None:

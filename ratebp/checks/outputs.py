@@ -1,8 +1,8 @@
-"""What a model and a loss return: one tensor of all samples, and one number with a graph."""
+"""What a model and a loss return: tensors of all samples, and one number with a graph."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,42 +10,53 @@ import torch
 from torch import Tensor
 
 from ratebp.errors import BindError, InputError, OptionError
+from ratebp.structures import Output, members, named_members
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def refuse_no_tensor(out: object, model: str) -> None:
-    """Check that `out` is the one output of a model of class `model`.
+    """Check that `out` is what a model of class `model` may return.
 
     Raises:
-        BindError: for a tuple, a dict, None or anything else that is no tensor.
+        BindError: for anything but a tensor, or tuples, lists and dicts of tensors.
     """
-    if isinstance(out, Tensor):
+    found = named_members(out)
+    wrong = next(((name, each) for name, each in found if not _has_a_mean(name, each)), None)
+    if wrong is None and found:
         return
-    what = type(out).__name__
-    if isinstance(out, Mapping):
-        what += f" of {', '.join(map(str, out))}"
-    elif isinstance(out, tuple | list):
-        what += f" of {len(out)}"
+    what = f"an empty {type(out).__name__}"
+    if wrong is not None:
+        name, each = wrong
+        what = f"{each.dtype} tensor" if isinstance(each, Tensor) else type(each).__name__
+        what = f"a {type(out).__name__} with a {what} at {name}" if name else f"a {what}"
     raise BindError(
-        f"the forward of {model} returns a {what}, but a method trains one output, a tensor "
-        "[B, ...]. Return the logits alone; put several heads side by side with torch.cat and take "
-        "them apart in the loss."
+        f"the forward of {model} returns {what}, but a method trains outputs that are real tensors "
+        "[B, ...]: one, or a tuple, a list or a dict of such. Return what the loss needs, and "
+        "leave out what is no tensor."
     )
 
 
-def of_samples(out: Tensor, samples: int) -> Tensor:
+def _has_a_mean(name: str, member: object) -> bool:
+    """Is it a tensor and, as one of several, of numbers that have a mean over time?"""
+    return isinstance(member, Tensor) and (not name or member.is_floating_point())
+
+
+def of_samples(out: Output, samples: int) -> Output:
     """Return the output `out` of a model if its first dimension is that of the `samples`.
 
     Raises:
-        BindError: for any other shape.
+        BindError: for any other shape, of any member.
     """
-    if out.dim() < 1 or out.shape[0] != samples:
-        raise BindError(
-            f"the model's output has shape {tuple(out.shape)} for {samples} samples, so its first "
-            "dimension is not that of the samples. A model is written for one time step, "
-            "[B, ...] -> [B, K], and x is time-major, [T, B, ...]: keep the samples first."
-        )
+    for name, each in named_members(out):
+        if not isinstance(each, Tensor) or each.dim() < 1 or each.shape[0] != samples:
+            shape = tuple(each.shape) if isinstance(each, Tensor) else type(each).__name__
+            raise BindError(
+                f"the model's output{name} has shape {shape} for {samples} samples, so its first "
+                "dimension is not that of the samples. A model is written for one time step, "
+                "[B, ...] -> [B, K], and x is time-major, [T, B, ...]: keep the samples first; "
+                "what is one number for all of them belongs into the loss."
+            )
     return out
 
 
@@ -54,14 +65,14 @@ class CheckedLoss:
     """A loss whose value every schedule may differentiate.
 
     Args:
-        loss: ``loss(logits [B, ...], y) -> scalar``.
+        loss: ``loss(logits [B, ...], y) -> scalar``, of whatever the model returns.
         batch: B.
     """
 
     loss: Loss
     batch: int
 
-    def __call__(self, logits: Tensor, y: Tensor) -> Tensor:
+    def __call__(self, logits: Output, y: Any) -> Tensor:
         """Return the loss, a floating-point scalar.
 
         Raises:
@@ -75,7 +86,7 @@ class CheckedLoss:
                 f"the targets y have shape {tuple(y.shape)} for {self.batch} samples, but must be "
                 "[B, ...], one for each sample and all time steps. Give one label a sample."
             )
-        value: Any = self.loss(of_samples(logits, self.batch), y)
+        value = self._of(of_samples(logits, self.batch), y)
         if not isinstance(value, Tensor) or not value.is_floating_point():
             what = f"{value.dtype} tensor" if isinstance(value, Tensor) else type(value).__name__
             raise OptionError(
@@ -92,8 +103,22 @@ class CheckedLoss:
             raise OptionError(self._without_graph(logits))
         return value
 
-    def _without_graph(self, logits: Tensor) -> str:
-        if logits.requires_grad:
+    def _of(self, out: Output, y: Any) -> Any:
+        if isinstance(out, Tensor):
+            return self.loss(out, y)
+        try:
+            return self.loss(out, y)
+        except (TypeError, AttributeError) as error:
+            places = ", ".join(name for name, _ in named_members(out))
+            raise OptionError(
+                f"the loss {_name(self.loss)} cannot take what the model returns, a "
+                f"{type(out).__name__} of {places} ({error}). Give a loss of that: "
+                "loss=lambda out, y: F.cross_entropy(out[0], y) + ..., in which out is the "
+                f"{type(out).__name__}."
+            ) from error
+
+    def _without_graph(self, logits: Output) -> str:
+        if any(each.requires_grad for each in members(logits)):
             return (
                 f"the loss {_name(self.loss)} has no graph back to the logits, so it would train "
                 "nothing. Leave out .detach(), .item(), torch.no_grad() and argmax in it."

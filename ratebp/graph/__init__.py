@@ -6,9 +6,9 @@ values, with shapes. Both give a `Graph` of named operations, each of known kind
 
 from ratebp.graph.batch import At, Lost, Samples
 from ratebp.graph.counts import Count, counts
-from ratebp.graph.graph import Graph
+from ratebp.graph.graph import Graph, plain_embedding
 from ratebp.graph.moving import Move, Moves, moves_before
-from ratebp.graph.names import MOVES, OUT_OF_PLACE, RANDOM_FACTORIES, SHAPED, VIEWS
+from ratebp.graph.names import MOVES, MULTIPLIES, OUT_OF_PLACE, RANDOM_FACTORIES, SHAPED, VIEWS
 from ratebp.graph.node import Node
 from ratebp.graph.operations import Kind, kinds_of
 from ratebp.graph.recorded import Recording, record
@@ -18,6 +18,7 @@ from ratebp.graph.written import Variables
 
 __all__ = [
     "MOVES",
+    "MULTIPLIES",
     "OUT_OF_PLACE",
     "RANDOM_FACTORIES",
     "SHAPED",
@@ -38,6 +39,7 @@ __all__ = [
     "counts",
     "kinds_of",
     "moves_before",
+    "plain_embedding",
     "read",
     "record",
 ]

@@ -87,6 +87,16 @@ class Graph:
         return _reached(node, lambda near: near.tensors, self.is_neuron)
 
 
+def plain_embedding(node: Node) -> bool:
+    """Is it torch's own embedding of an input of the model, linear in the one-hot code of that?"""
+    layer = node.module
+    if type(layer) is not nn.Embedding or layer.max_norm is not None or layer.scale_grad_by_freq:
+        return False
+    (given,) = node.args if len(node.args) == 1 else (None,)
+    calls = given.users if isinstance(given, Node) and given.name == "input" else []
+    return [each.path for each in calls].count(node.path) == 1
+
+
 def modules_of(model: nn.Module) -> tuple[dict[str, nn.Module], dict[str, Role]]:
     """Return the modules of `model` by dotted name, and the roles of those that have one."""
     modules = dict(model.named_modules())

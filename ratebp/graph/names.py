@@ -147,6 +147,14 @@ OVER_DIMENSIONS = _names(
 )
 NONLINEAR = ELEMENTWISE | OVER_DIMENSIONS
 
+MULTIPLIES = _names(
+    """
+    linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d matmul mm bmm
+    einsum addmm baddbmm bilinear convolution embedding embedding_bag
+    """
+)
+"""What multiplies a signal by weights that it is given."""
+
 OUT_OF_PLACE: dict[Any, Any] = {
     operator.iadd: operator.add,
     operator.isub: operator.sub,

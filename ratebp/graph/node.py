@@ -27,7 +27,8 @@ class Node:
 
     Attributes:
         name: of the operation ("add"), or "input", "parameter", "constant", "leaf", "output".
-        path: dotted name of the leaf or module that is called, or of the parameter; else empty.
+        path: dotted name of the leaf or module that is called, or of the parameter; what the
+            forward calls an input; else empty.
         role: of a leaf; None for everything else.
         module: the module that is called; None for functions.
         args: positional arguments, nodes in the place of tensors.

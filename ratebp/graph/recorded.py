@@ -45,6 +45,7 @@ from ratebp.graph.torch_modules import (
     writes_its_own_forward,
 )
 from ratebp.graph.written import Watch, copy_of
+from ratebp.inputs import Inputs, by_name
 from ratebp.neurons import Delay
 from ratebp.roles import Role, role_of
 
@@ -71,8 +72,12 @@ class Recording:
         with no_dispatch(), torch.inference_mode(False):
             self._tree = _meta_copy(model)
 
-    def of(self, inputs: tuple[Tensor, ...]) -> Graph:
+    def of(self, inputs: tuple[Tensor, ...], named: Mapping[str, Tensor] | None = None) -> Graph:
         """Return the graph for inputs of these shapes and types, one time step ``[B, ...]``.
+
+        Args:
+            inputs: in the order of the forward.
+            named: those that it takes by name.
 
         Raises:
             UnreadableError: where the forward fails on tensors without values.
@@ -80,7 +85,7 @@ class Recording:
         with no_dispatch(), torch.inference_mode(False), torch.enable_grad():
             watch = Watch(self._tree)
             try:
-                nodes = self._run(inputs)
+                nodes = self._run(inputs, named or {})
             except Exception as error:
                 first = str(error).splitlines()[0] if str(error) else "no message"
                 raise UnreadableError(f"{type(error).__name__}: {first}") from error
@@ -90,13 +95,16 @@ class Recording:
         modules, roles = modules_of(self._model)
         return Graph(tuple(nodes), modules, roles, None, written, watch.training_read, drawn)
 
-    def _run(self, inputs: tuple[Tensor, ...]) -> list[Node]:
+    def _run(self, inputs: tuple[Tensor, ...], named: Mapping[str, Tensor]) -> list[Node]:
         delays = any(isinstance(m, Delay) for m in self._model.modules())
         late: dict[str, Tensor] = {}
         for _ in range(1 + delays):  # a Delay has nothing to say at the first step
             recorder = _Recorder(self._tree, late)
             with warnings.catch_warnings(action="ignore"):  # the real run gives them
-                recorder.run(tuple(torch.empty_like(x, device="meta") for x in inputs))
+                recorder.run(
+                    tuple(torch.empty_like(x, device="meta") for x in inputs),
+                    {name: torch.empty_like(x, device="meta") for name, x in named.items()},
+                )
         return recorder.nodes
 
 
@@ -125,13 +133,13 @@ class _Recorder(TorchFunctionMode):
             if role_of(module) is not None or _is_torchs(module):
                 self._intercept(path, module)
 
-    def run(self, inputs: tuple[Tensor, ...]) -> None:
+    def run(self, inputs: tuple[Tensor, ...], named: Mapping[str, Tensor]) -> None:
         """Run the tree once."""
-        for each in inputs:
-            self._results(each, self._made("input"))
+        for name, each in by_name(self._tree, Inputs(inputs, named)).items():
+            self._results(each, self._made("input", path=name))
         try:
             with self, torch.device("meta"):
-                out = self._tree(*inputs)
+                out = self._tree(*inputs, **named)
         finally:
             for module, run in self._forwards:  # a second step has a recorder of its own
                 module.__dict__["forward"] = run

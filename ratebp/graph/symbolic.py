@@ -136,7 +136,9 @@ class _Translation:
         args = fx.node.map_arg(node.args, self._value)
         kwargs = fx.node.map_arg(node.kwargs, self._value)
         if node.op == "placeholder":
-            return self._made(node, "input", (), {}) if node.users else None
+            if not node.users:
+                return None
+            return self._made(node, "input", (), {}, path=str(node.target))
         if node.op == "output":
             return self._made(node, "output", args, {})
         if node.op == "get_attr":

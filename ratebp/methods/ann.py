@@ -16,6 +16,7 @@ from ratebp.oracles import rectifiers, rectifiers_on_each_step
 from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
+from ratebp.structures import Output
 from ratebp.views import Leaf, Rule, View
 
 
@@ -90,7 +91,7 @@ class Ann(Control):
         """Return the rectifier network, which is also what predicts."""
         net = views["net"]
 
-        def predict(x: Tensor) -> Tensor:
+        def predict(x: Tensor) -> Output:
             net.refresh()
             return mean_logits(net, self.frames(x))
 

@@ -10,6 +10,7 @@ from ratebp.ops.accumulation import accumulating, has_hooks
 from ratebp.ops.backends import BACKENDS, backend, by_hand, using
 from ratebp.ops.batch_norm import affine, affine_, along_channels, batch_norm, naive_batch_norm
 from ratebp.ops.bits import naive_pack, naive_unpack, pack, unpack
+from ratebp.ops.fixed_norm import fixed_norm, naive_fixed_norm
 from ratebp.ops.geometry import Geometry, geometry_of
 from ratebp.ops.lif import (
     Normalised,
@@ -66,6 +67,7 @@ __all__ = [
     "batch_norm",
     "by_hand",
     "every_step",
+    "fixed_norm",
     "geometry_of",
     "has_hooks",
     "last_spike",
@@ -74,6 +76,7 @@ __all__ = [
     "lif_step",
     "lif_step_of",
     "naive_batch_norm",
+    "naive_fixed_norm",
     "naive_lif_scan",
     "naive_lif_step",
     "naive_norm_replay",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,8 @@ class Geometry:
     padding: tuple[int, ...] = ()
     dilation: tuple[int, ...] = ()
     groups: int = 1
+    output_padding: tuple[int, ...] | None = None
+    """Of a transposed convolution; None for any other map."""
 
     def apply(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """Return the map of `x`: ``[B, in] -> [B, out]`` or ``[B, C, ...] -> [B, C', ...]``."""
@@ -29,10 +32,14 @@ class Geometry:
             self.stride,
             self.padding,
             self.dilation,
-            False,
-            [0] * len(self.stride),
+            *self._transposition(),
             self.groups,
         )
+
+    def _transposition(self) -> tuple[bool, Sequence[int]]:
+        if self.output_padding is None:
+            return False, [0] * len(self.stride)
+        return True, self.output_padding
 
     def all_but_channel(self, dims: int) -> list[int]:
         """Return the dimensions of an output with `dims` dimensions that a bias is shared over."""
@@ -40,30 +47,38 @@ class Geometry:
         return [d for d in range(dims) if d != channel]
 
     def gradients(
-        self, grad: Tensor, x: Tensor, weight: Tensor, wants: tuple[bool, bool]
+        self,
+        grad: Tensor,
+        x: Tensor | None,
+        shape: torch.Size,
+        weight: Tensor,
+        wants: tuple[bool, bool],
     ) -> tuple[Tensor | None, Tensor | None]:
         """Return the gradients by `x` and by `weight`, those that are wanted.
 
-        `x` gives the values for the weight's gradient; for the gradient by `x` only its shape
-        counts. `grad`, `x` and `weight` have one dtype.
+        Args:
+            grad: gradient by the output; `grad`, `x` and `weight` have one dtype.
+            x: the input, for the weight's gradient; None where that is not wanted.
+            shape: of the input.
+            weight: the map's.
+            wants: whether the gradients by `x` and by `weight` are wanted.
         """
         if self.stride:
             dx, dw, _ = torch.ops.aten.convolution_backward(
                 grad,
-                x,
+                grad.new_empty(()).expand(shape) if x is None else x,
                 weight,
                 None,
                 self.stride,
                 self.padding,
                 self.dilation,
-                False,
-                [0] * len(self.stride),
+                *self._transposition(),
                 self.groups,
                 [wants[0], wants[1], False],
             )
             return dx, dw
         dx = grad @ weight if wants[0] else None
-        dw = grad.flatten(0, -2).T @ x.flatten(0, -2) if wants[1] else None
+        dw = None if x is None else grad.flatten(0, -2).T @ x.flatten(0, -2)
         return dx, dw
 
 

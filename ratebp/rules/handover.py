@@ -7,6 +7,7 @@ in one pass of exact training. Taking empties the `Handover`, so no tensor outli
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -15,12 +16,21 @@ from torch import Tensor
 from ratebp.views import Record
 
 
+def _always() -> bool:
+    return True
+
+
 class Handover(Record):
-    """Holds tensors from the leaf that puts them until another leaf takes them in the same step."""
+    """Holds tensors from the leaf that puts them until another leaf takes them in the same step.
+
+    Attributes:
+        wanted: whether the one that takes needs what is put, which it may say.
+    """
 
     def __init__(self) -> None:
         """Start empty."""
         self._kept: tuple[Any, ...] = ()
+        self.wanted: Callable[[], bool] = _always
 
     def put(self, *kept: Any) -> None:
         """Keep `kept`, in place of what was put before."""

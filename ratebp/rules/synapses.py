@@ -14,6 +14,7 @@ from ratebp.errors import BindError
 from ratebp.neurons import Recurrent
 from ratebp.ops import accumulating, geometry_of, naive_synapse, synapse
 from ratebp.roles import Role, role_of
+from ratebp.rules.convolutions import frozen
 from ratebp.rules.neurons.delay import detached_neuron
 from ratebp.views import Leaf, Rule
 from ratebp.wiring import Wiring
@@ -37,18 +38,25 @@ class Trace:
         """Forget the past."""
         self._value: Tensor | None = None
         self._left = 0
+        self._follows = False
 
     def upon(self, x: Tensor) -> Tensor:
         """Return the trace after `x`, the signal of this time step."""
-        if self._left == 0:
+        self.skip()
+        if not self._follows:
             # Out of place: an earlier step's graph may still hold the old trace.
             with torch.no_grad():
                 now, last = x.detach(), self._value
                 self._value = now if last is None else torch.add(now, last, alpha=self.decay)
-            self._left = self._readers
-        self._left -= 1
+            self._follows = True
         assert self._value is not None
         return self._value
+
+    def skip(self) -> None:
+        """Count one reader of this time step, which needs no trace."""
+        if self._left == 0:
+            self._left, self._follows = self._readers, False
+        self._left -= 1
 
 
 class TracedSynapse(Leaf):
@@ -86,7 +94,7 @@ class TracedSynapse(Leaf):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the synapse's current for `x`, one time step ``[B, ...]``."""
-        source = self.trace.upon(x)
+        source = self._source(x)
         scale = self._advance_ones(x) if self.traced_bias else None
         if self.geometry is None:
             return naive_synapse(self.layer, x, source, None, scale)
@@ -94,6 +102,13 @@ class TracedSynapse(Leaf):
         assert isinstance(weight, Tensor)
         assert bias is None or isinstance(bias, Tensor)
         return synapse(x, weight, bias, self.geometry, source=source, bias_scale=scale)
+
+    def _source(self, x: Tensor) -> Tensor | None:
+        """Return the trace of `x`; None for a frozen weight, which needs none."""
+        if frozen(self.layer):
+            self.trace.skip()
+            return None
+        return self.trace.upon(x)
 
     def _advance_ones(self, x: Tensor) -> Tensor:
         with torch.no_grad():

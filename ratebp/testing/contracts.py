@@ -254,7 +254,7 @@ class MethodContract:
         for timesteps in (3, 1):
             case = zoo.entries()[network].case(timesteps)
             try:
-                found = verify(case.model, method, case.x, case.y)
+                found = verify(case.model, method, case.x, case.y, loss=case.loss)
             except InputError:
                 return  # no method takes such an input
             assert found.ok, str(found)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp import methods
+from ratebp.checks import refuse_inputs
 from ratebp.errors import OptionError
+from ratebp.inputs import Given, each_of, gathered, tensors_of
 from ratebp.method import Method
 from ratebp.schedules import Loss
+from ratebp.structures import mapped
 from ratebp.verification.compare import first_leaf
 from ratebp.verification.findings import APPROXIMATE, AT_ONE, Finding, at_one_step, over_time
 from ratebp.verification.sides import FailedError, RefusedError, Sides
@@ -68,8 +72,8 @@ class Check:
 def verify(
     model: nn.Module,
     method: str | Method,
-    x: Tensor,
-    y: Tensor,
+    x: Given,
+    y: Any,
     *,
     loss: Loss = F.cross_entropy,
 ) -> Check:
@@ -82,7 +86,8 @@ def verify(
     Args:
         model: as for `Method.bind`, in the mode that it is to be trained in.
         method: a name, or a method with options.
-        x: a small batch, time-major ``[T, B, ...]``; its gradient is compared if it asks for one.
+        x: a small batch, time-major ``[T, B, ...]``, or several as for `Bound.step`; the gradient
+            of each is compared if it asks for one.
         y: targets.
         loss: as for `Bound.step`.
 
@@ -101,7 +106,11 @@ def verify(
             f"the method is of type {type(method).__name__}, but must be one name or one method: "
             "verify(model, 'rate_m', x, y). For several, call it once for each."
         )
-    return _check(Sides(model, method, _double(y), loss), _double(x))
+    given = gathered(x)
+    for each in tensors_of(given):
+        if not isinstance(each, Tensor):
+            refuse_inputs(model, given)
+    return _check(Sides(model, method, mapped(_as_target, y), loss), each_of(given, _double))
 
 
 def _check(sides: Sides, x: Tensor) -> Check:
@@ -148,6 +157,10 @@ def _named(method: Method) -> str:
     other = {n: v for n, v in given.items() if v != getattr(cls(), n)}
     options = f"({', '.join(f'{n}={v}' for n, v in other.items())})" if other else ""
     return next(known, cls.__name__) + options
+
+
+def _as_target(y: Any) -> Any:
+    return _double(y) if isinstance(y, Tensor) else y
 
 
 def _double(x: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ratebp.structures import Output, members, named_members
 from ratebp.verification.oracle import Run
 
 TOLERANCE = 1e-8
@@ -49,6 +50,16 @@ def error_of(got: Tensor, want: Tensor, floor: float = 0.0) -> float:
     return distance / size if size else (float("inf") if distance else 0.0)
 
 
+def output_error(got: Output, want: Output) -> float:
+    """Return the largest relative error of the members of an output."""
+    pairs = named_members(got), named_members(want)
+    if [name for name, _ in pairs[0]] != [name for name, _ in pairs[1]]:
+        return float("inf")
+    return max(
+        error_of(mine, right) for mine, right in zip(members(got), members(want), strict=True)
+    )
+
+
 def cosines(got: Run, want: Run) -> dict[str, float]:
     """Return the cosine between the gradients of each parameter that has one on both sides.
 
@@ -74,8 +85,8 @@ def floor_of(run: Run) -> float:
 
 def forward_differences(got: Run, want: Run, *, with_loss: bool = True) -> Iterator[Difference]:
     """Compare logits, loss and buffers."""
-    pairs = [("the mean output", got.logits, want.logits)]
-    pairs += [("the loss", got.loss, want.loss)] if with_loss else []
+    yield Difference("the mean output", output_error(got.logits, want.logits))
+    pairs = [("the loss", got.loss, want.loss)] if with_loss else []
     pairs += [(f"the buffer `{n}`", got.buffers[n], b) for n, b in want.buffers.items()]
     for what, mine, right in pairs:
         yield Difference(what, error_of(mine, right), _owner(what))
@@ -110,10 +121,11 @@ def gradient_differences(
         place = order.index(owner) if owner in order else -1
         found.append((place, Difference(f"the gradient of `{name}`", error, owner)))
     yield from (each for _, each in sorted(found, key=lambda pair: -pair[0]))
-    if names is None and want.input_gradient is not None:
-        mine = got.input_gradient
-        error = float("inf") if mine is None else error_of(mine, want.input_gradient * scale)
-        yield Difference("the gradient of the input", error)
+    pairs = zip(got.input_gradients, want.input_gradients, strict=True)
+    for mine, right in pairs if names is None else ():
+        if right is not None:
+            error = float("inf") if mine is None else error_of(mine, right * scale)
+            yield Difference("the gradient of the input", error)
 
 
 def lost(got: Run, here: Run, *, zero_too: bool) -> Iterator[Difference]:
@@ -135,8 +147,9 @@ def lost(got: Run, here: Run, *, zero_too: bool) -> Iterator[Difference]:
                 yield Difference(f"the gradient of `{name}`", float("inf"), owner)
             elif zero_too and not float(mine.norm()):
                 yield Difference(f"the gradient of `{name}`, exactly zero,", 1.0, owner)
-    if here.input_gradient is not None and got.input_gradient is None:
-        yield Difference("the gradient of the input", float("inf"))
+    for mine, right in zip(got.input_gradients, here.input_gradients, strict=True):
+        if right is not None and mine is None:
+            yield Difference("the gradient of the input", float("inf"))
 
 
 def first_leaf(records: Mapping[str, Mapping[str, list[Tensor]]], want: Run) -> Difference | None:

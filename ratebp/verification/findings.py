@@ -13,6 +13,7 @@ from ratebp import methods
 from ratebp.claims import Identity, Oracle
 from ratebp.controls import Control
 from ratebp.errors import OracleError
+from ratebp.inputs import tensors_of
 from ratebp.method import Method
 from ratebp.neurons import LIF
 from ratebp.oracles.hand import OverTime, swapped
@@ -25,6 +26,7 @@ from ratebp.verification.compare import (
     forward_differences,
     gradient_differences,
     lost,
+    output_error,
 )
 from ratebp.verification.oracle import Run
 from ratebp.verification.promises import (
@@ -137,9 +139,10 @@ def _frames(sides: Sides, control: Control, x: Tensor) -> Finding:
     neurons = frame_neurons(control, len(x))
     frames = control.frames(x)
     want = sides.plainly(frames, side.drawing, "multi", "mean", neurons=neurons)
-    if want.input_gradient is not None and len(frames) < len(x):  # the mean frame's, a T-th each
-        each = (want.input_gradient / len(x)).expand_as(x)
-        want = replace(want, input_gradient=each)
+    if len(frames) < len(x):  # the mean frame's, a T-th each
+        pairs = zip(want.input_gradients, tensors_of(x), strict=True)
+        each = (None if g is None else (g / len(x)).expand_as(given) for g, given in pairs)
+        want = replace(want, input_gradients=tuple(each))
     differences = (*forward_differences(side.run, want), *gradient_differences(side.run, want))
     reason = "Exact in the network that it trains, which is not the spiking one over T steps."
     return Finding(differences, APPROXIMATE, reason, want=want)
@@ -151,7 +154,7 @@ def _own(sides: Sides, method: Method, x: Tensor) -> Finding:
     mode = method.info.loss if method.info.loss in SEQUENCE_LOSSES else "mean"
     cut = sides.plainly(x, side.drawing, method.info.layout, mode, through_time=False)
     assert side.plain is not None
-    output = Difference("the mean output", error_of(side.run.logits, side.plain))
+    output = Difference("the mean output", output_error(side.run.logits, side.plain))
     reason = "Its network is its own: gradients are complete, the output is its plain forward's."
     return Finding((output, *lost(side.run, cut, zero_too=False)), APPROXIMATE, reason)
 
@@ -190,7 +193,8 @@ def _unlike_kin(
             continue
         scale = 1 / len(x) if identity.scale == "inverse_t" else 1.0
         names = None if identity.over == "all" else in_last_spiking(*sides.copied(x), want)
-        reference = replace(want, gradients=theirs, input_gradient=None)
+        alone = (None,) * len(want.input_gradients)
+        reference = replace(want, gradients=theirs, input_gradients=alone)
         for each in gradient_differences(side.run, reference, names, scale):
             yield replace(each, what=f"{each.what}, beside that of {identity},")
 
@@ -204,7 +208,7 @@ def _by_other(
         run = other.by_method(x).run
     except (RefusedError, OracleError, FailedError):
         return None  # what it cannot train says nothing about this method
-    at_fault = error_of(run.logits, want.logits) > TOLERANCE
+    at_fault = output_error(run.logits, want.logits) > TOLERANCE
     return None if at_fault else run.gradients
 
 

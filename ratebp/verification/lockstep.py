@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,14 +39,14 @@ class Lockstep:
         self._meetings = 0
         self._failed: BaseException | None = None
 
-    def run(self, step: Callable[[Tensor], Tensor], x: Tensor) -> list[Tensor]:
+    def run(self, step: Callable[[Tensor], Any], x: Tensor) -> list[Any]:
         """Return ``step(x[t])`` of all steps of ``x [T, B, ...]``, run in lockstep.
 
         Raises:
             UnevenError: when the steps do not meet at the same places.
             Exception: whatever a step raised.
         """
-        out: list[Tensor] = [x] * self._timesteps
+        out: list[Any] = [x] * self._timesteps
         grad = torch.is_grad_enabled()
 
         def one(t: int) -> None:

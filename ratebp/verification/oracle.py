@@ -17,10 +17,12 @@ import torch.utils.checkpoint
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from ratebp.inputs import call, each_of, tensors_of
 from ratebp.neurons import PSN, Delay, Recurrent
 from ratebp.norms import RateScale
 from ratebp.roles import Role, role_of
 from ratebp.schedules import Loss
+from ratebp.structures import Output, detached, mean_of
 from ratebp.verification import plain, plain_layers
 from ratebp.verification.lockstep import Lockstep
 
@@ -34,20 +36,20 @@ class Run:
 
     Attributes:
         loss: the scalar that was minimised.
-        logits: mean outputs ``[B, ...]``.
+        logits: mean outputs ``[B, ...]``, in the structure that the model returns.
         gradients: of every parameter, None where none arrived.
         buffers: after the step.
-        input_gradient: None where the input asked for none.
+        input_gradients: one for each input, None where it asked for none.
         outputs: of every leaf with a role, by path in the order of the first step: one tensor a
             call, so one a time step for a leaf that is called once.
         draws: whether the forward drew from torch's generator.
     """
 
     loss: Tensor
-    logits: Tensor
+    logits: Output
     gradients: Mapping[str, Tensor | None]
     buffers: Mapping[str, Tensor]
-    input_gradient: Tensor | None
+    input_gradients: tuple[Tensor | None, ...]
     outputs: Mapping[str, list[Tensor]] = field(default_factory=dict)
     draws: bool = False
 
@@ -61,14 +63,14 @@ def prepared(model: nn.Module) -> nn.Module:
     return double
 
 
-def snapshot(model: nn.Module, x: Tensor, loss: Tensor, logits: Tensor, **more: Any) -> Run:
+def snapshot(model: nn.Module, x: Tensor, loss: Tensor, logits: Output, **more: Any) -> Run:
     """Return what a step of `model` on `x` left behind."""
     return Run(
         loss.detach(),
-        logits.detach(),
+        detached(logits),
         {n: None if p.grad is None else p.grad.clone() for n, p in model.named_parameters()},
         {n: b.detach().clone() for n, b in model.named_buffers()},
-        None if x.grad is None else x.grad.clone(),
+        tuple(None if each.grad is None else each.grad.clone() for each in tensors_of(x)),
         **more,
     )
 
@@ -107,7 +109,7 @@ def run(
     state = torch.get_rng_state()
     steps = forward(model, x, layout, carry, neurons)
     draws = not torch.equal(state, torch.get_rng_state())
-    logits = torch.stack(steps).mean(0)
+    logits = mean_of(steps)
     losses = [logits] if loss_mode == "mean" else steps
     value = torch.stack([loss(each, y) for each in losses]).mean()
     torch.autograd.backward(value)
@@ -120,7 +122,7 @@ def forward(
     layout: str = "single",
     carry: plain.Carry = lambda state: state,
     neurons: Neurons | None = None,
-) -> list[Tensor]:
+) -> list[Output]:
     """Return the outputs of all time steps of ``x [T, B, ...]``.
 
     Args:
@@ -133,9 +135,8 @@ def forward(
     lockstep = Lockstep(len(x))
     meets = _install(model, len(x), layout, carry, lockstep, neurons)
 
-    def step(now: Tensor) -> Tensor:
-        out: Tensor = model(now.clone())  # a model may write into its input
-        return out
+    def step(now: Tensor) -> Output:
+        return call(model, each_of(now, Tensor.clone))  # a model may write into its input
 
     with _checkpoints_passed():
         return lockstep.run(step, x) if meets else [step(now) for now in x.unbind(0)]

@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from ratebp import methods
 from ratebp.errors import RatebpError
 from ratebp.graph import Recording
+from ratebp.inputs import arguments
 from ratebp.method import Identity, Method
 from ratebp.roles import Role, role_of
 from ratebp.verification import plain
@@ -181,7 +182,7 @@ def in_last_spiking(model: nn.Module, x: Tensor, want: Run) -> list[str]:
         x: its inputs ``[T, B, ...]``, likewise.
         want: of the plain loop, which says what is read at all.
     """
-    wiring = wiring_of(Recording(model).of((x[0],)))
+    wiring = wiring_of(Recording(model).of(*arguments(x[0])))
     neurons = {path for behind in wiring.behind.values() for path in behind}
     last = {path for path in neurons if not wiring.behind[path]}
     feeding = [p for p, behind in wiring.behind.items() if behind and behind <= last]

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ratebp.errors import InputError, OracleError, RatebpError
+from ratebp.inputs import each_of
 from ratebp.method import Method
 from ratebp.phases import StepContext
 from ratebp.schedules import Loss
+from ratebp.structures import Output
 from ratebp.verification import oracle
 from ratebp.verification.oracle import Neurons, Run
 from ratebp.verification.plain import NoOracleError
@@ -47,7 +49,7 @@ class Side:
 
     run: Run
     drawing: Tensor
-    plain: Tensor | None = None
+    plain: Output = None
     records: Mapping[str, Mapping[str, list[Tensor]]] = field(default_factory=dict)
 
 
@@ -78,9 +80,7 @@ class Sides:
                 f"{type(self.model).__name__} cannot be copied ({error}), so nothing can be "
                 "compared. Keep computed tensors out of its attributes."
             ) from error
-        constant = x.dim() > 0 and x.stride(0) == 0
-        own = x.detach()[:1].clone().expand_as(x) if constant else x.detach().clone()
-        return prepared, own.requires_grad_(x.requires_grad)
+        return prepared, each_of(x, _own)
 
     def by_method(self, x: Tensor, *, plain: bool = False, watched: bool = False) -> Side:
         """Run one step by the method.
@@ -120,7 +120,7 @@ class Sides:
         run = oracle.snapshot(model, own, result.loss, result.logits)
         return Side(run, drawing[-1], forward, records)
 
-    def _plain(self, x: Tensor) -> Tensor:
+    def _plain(self, x: Tensor) -> Output:
         model, own = self.copied(x)
         state = torch.get_rng_state()
         out = self.method.bind(model, len(x)).plain(own.detach())
@@ -165,6 +165,12 @@ class Sides:
                     "the shapes of x, time-major [T, B, ...], and of y, and the loss; a model is "
                     "written for one time step, [B, ...] -> [B, ...]."
                 ) from error
+
+
+def _own(x: Tensor) -> Tensor:
+    constant = x.dim() > 0 and x.stride(0) == 0
+    own = x.detach()[:1].clone().expand_as(x) if constant else x.detach().clone()
+    return own.requires_grad_(x.requires_grad)
 
 
 def _watch(module: nn.Module, record: dict[str, list[Tensor]]) -> None:

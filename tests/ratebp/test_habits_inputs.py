@@ -127,6 +127,9 @@ TRAINS_INDICES = (
     "fptt",
     "dsr",
     "rga",
+    "rate_m",
+    "rate_s",
+    "tandem",
 )
 
 
@@ -156,7 +159,9 @@ def test_a_control_takes_indices_that_stay(name: str) -> None:
         assert_close(found(model), loop(model, x[:1], Y)[1])
 
 
-@pytest.mark.parametrize("name", [n for n in TRAINS_INDICES if n not in ("tbptt", "dsr", "rga")])
+@pytest.mark.parametrize(
+    "name", [n for n in TRAINS_INDICES if n not in ("tbptt", "dsr", "rga", "tandem")]
+)
 def test_indices_at_one_step_are_exact(name: str) -> None:
     model, x = tokens_net(), TOKENS[:1]
     logits, want = loop(model, x, Y)
@@ -256,3 +261,38 @@ def test_rates_share_their_gradient_evenly() -> None:
         grad = input_gradient(name, x)
         torch.testing.assert_close(grad, grad[:1].expand_as(grad))
     torch.testing.assert_close(input_gradient("rate_m", x), input_gradient("rate_s", x))
+
+
+class Words(nn.Module):
+    """Token ids into an embedding, or their one-hot code into the same linear map."""
+
+    def __init__(self, *, one_hot: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        rows = torch.randn(9, 5)
+        self.e: nn.Module = nn.Embedding(9, 5)
+        if one_hot:
+            self.e = nn.Linear(9, 5, bias=False)
+        self.e.weight.data.copy_(rows.t() if one_hot else rows)  # type: ignore[union-attr]
+        torch.manual_seed(1)
+        self.f0, self.l0 = nn.Linear(5, 6), ratebp.LIF(0.9, 0.3)
+        self.f1 = nn.Linear(6, 4)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        out: Tensor = self.f1(self.l0(self.f0(self.e(ids))).mean(1))
+        return out
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("name", ["rate_m", "rate_s", "tandem", "bptt_m", "bptt_s", "sltt", "rga"])
+def test_an_embedding_is_a_linear_map_of_one_hot_codes(name: str, constant: bool) -> None:
+    ids = torch.arange(STEPS * 3 * 2).view(STEPS, 3, 2) * 5 % 9
+    ids = ids[:1].expand(STEPS, 3, 2) if constant else ids
+    first, second = Words(one_hot=False).double(), Words(one_hot=True).double()
+    one = step(name, first, ids, Y)
+    other = step(name, second, F.one_hot(ids, 9).double(), Y)
+    torch.testing.assert_close(one.logits, other.logits, rtol=TOLERANCE, atol=1e-14)
+    got, want = found(first), found(second)
+    want["e.weight"] = want["e.weight"].t()
+    assert_close(got, want)
+    assert float(got["e.weight"].norm()) > 0

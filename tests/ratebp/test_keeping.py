@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import ratebp
 from ratebp.errors import BindError
-from ratebp.keeping import BETWEEN, Kept, keeping
+from ratebp.keeping import BETWEEN, LeafKeeping, keeping
 
 
 class Net(nn.Module):
@@ -28,7 +28,7 @@ class Net(nn.Module):
         return self.head(self.plif(x).mean((2, 3)))
 
 
-def kept(model: nn.Module) -> dict[str, Kept]:
+def kept(model: nn.Module) -> dict[str, LeafKeeping]:
     torch.manual_seed(0)
     found = keeping(model, torch.randn(4, 2, 3, 8, 8), torch.zeros(2, dtype=torch.int64))
     assert found.per_neuron > 0

@@ -8,13 +8,17 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torch.utils.deterministic
 from torch import Tensor, nn
 
 from ratebp.dynamics import Dynamics
 from ratebp.ops import (
+    Geometry,
+    fixed_norm,
     geometry_of,
     lif_scan,
+    naive_fixed_norm,
     naive_lif_scan,
     naive_norm_replay,
     naive_synapse,
@@ -202,3 +206,53 @@ def test_norm_replay(shape: tuple[int, ...], centred: bool, affine: bool) -> Non
 
     inputs = [c, *affine_parameters] if affine else [c]
     assert_same(value_and_gradients(fast, *inputs), value_and_gradients(readable, *inputs), 1e-11)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (2, 3, 7), (4, 2, 5, 3), (2, 3, 2, 3, 5)], ids=str)
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+def test_fixed_norm(shape: tuple[int, ...], dtype: torch.dtype) -> None:
+    c = torch.randn(shape, dtype=dtype)
+    mean, weight, bias = (torch.randn(shape[1], dtype=dtype) for _ in range(3))
+    variance = torch.rand(shape[1], dtype=dtype) + 0.1
+    for w in (weight, None):
+        got = value_and_gradients(
+            lambda c, b, w=w: fixed_norm(c, w, b, mean, variance, 1e-5), c, bias
+        )
+        want = value_and_gradients(
+            lambda c, b, w=w: naive_fixed_norm(c, w, b, mean, variance, 1e-5), c, bias
+        )
+        assert_same(got, want, TOLERANCE[dtype])
+        torchs = value_and_gradients(
+            lambda c, b, w=w: F.batch_norm(c, mean, variance, w, b, False, 0.0, 1e-5), c, bias
+        )
+        assert all(map(torch.equal, got, torchs))
+    without = fixed_norm(c.requires_grad_(), None, None, mean, variance, 1e-5).sum()
+    (by_input,) = torch.autograd.grad(without, c)
+    assert torch.isfinite(by_input).all()
+
+
+@pytest.mark.parametrize("places", [(), (0,), (1,), (0, 1)], ids=str)
+@pytest.mark.parametrize("kind", ["conv", "linear", "transposed"])
+def test_a_synapse_gives_the_gradients_that_are_asked_for(
+    kind: str, places: tuple[int, ...]
+) -> None:
+    """Of input and weight; the bias always asks."""
+    made: dict[str, tuple[Geometry, tuple[int, ...], tuple[int, ...]]] = {
+        "conv": (Geometry((2, 1), (1, 0), (1, 1), 2), (3, 4, 5, 6), (6, 2, 3, 2)),
+        "linear": (Geometry(), (3, 2, 5), (4, 5)),
+        "transposed": (Geometry((2, 2), (1, 1), (1, 1), 1, (1, 0)), (3, 4, 5, 6), (4, 6, 3, 3)),
+    }
+    geometry, of_input, of_weight = made[kind]
+    x = torch.randn(of_input, dtype=torch.float64)
+    weight = torch.randn(of_weight, dtype=torch.float64)
+    bias = torch.randn(6 if kind != "linear" else 4, dtype=torch.float64, requires_grad=True)
+    for place in places:
+        (x, weight)[place].requires_grad_()
+    leaves = [each for each in (x, weight, bias) if each.requires_grad]
+    found = []
+    for run in (synapse, lambda x, w, b, geometry: geometry.apply(x, w, b)):
+        out = run(x, weight, bias, geometry)
+        upstream = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
+        found.append([out, *torch.autograd.grad(out, leaves, upstream)])
+    for got, want in zip(*found, strict=True):
+        torch.testing.assert_close(got, want, rtol=1e-12, atol=1e-12)

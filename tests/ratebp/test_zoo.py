@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from ratebp import methods
+from ratebp.inputs import gathered
 from ratebp.neurons import Delay
 from ratebp.roles import Role, role_of
 from ratebp.testing import zoo
@@ -24,10 +24,10 @@ def test_there_are_many_and_each_says_what_it_is_about() -> None:
 def test_every_network_runs_plainly_and_its_neurons_spike(name: str) -> None:
     """A network whose neurons never spike, or always, would agree with anything."""
     case = zoo.entries()[name].case(3)
-    sides = Sides(case.model, methods.get("bptt_s"), case.y, F.cross_entropy)
+    sides = Sides(case.model, methods.get("bptt_s"), case.y, case.loss)
     for layout in ("multi", "single"):
         torch.manual_seed(0)
-        run = sides.plainly(case.x, torch.get_rng_state(), layout, "mean")
+        run = sides.plainly(gathered(case.x), torch.get_rng_state(), layout, "mean")
         for path, outputs in run.outputs.items():
             leaf = case.model.get_submodule(path)
             if role_of(leaf) is Role.NEURON and not isinstance(leaf, Delay):

@@ -13,17 +13,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.autograd.graph import GradientEdge
 
 from ratebp.checks import refuse_no_tensor
 from ratebp.errors import BindError
 from ratebp.graph import Graph
+from ratebp.inputs import Inputs, by_name, call
 from ratebp.methods.ckpt._split import Layer, split_layers
 from ratebp.ops import Spikes, pack, unpack
 from ratebp.rules.handover import unread
 from ratebp.rules.rerun import Part, Surroundings, edge_of, leaf_of, pull, refuse_changed, segments
 from ratebp.rules.sharing.rules import Sharing
+from ratebp.structures import Output, mapped
 from ratebp.views import View
 
 
@@ -231,18 +233,23 @@ class Chain(nn.Module):
     decides what is kept and what is computed again.
     """
 
-    def __init__(self, whole: nn.Module, layers: nn.Module) -> None:
+    def __init__(self, whole: nn.Module, layers: fx.GraphModule) -> None:
         """Take the tree, and the chain that it was split into."""
         super().__init__()
         self.whole, self.layers = whole, layers
+        placed = (node for node in layers.graph.nodes if node.op == "placeholder")
+        self.names = tuple(str(node.target) for node in placed)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, x: Tensor | Inputs) -> tuple[Output, ...]:
         """Return the T outputs ``[B, K]`` for ``x [T, B, ...]``."""
-        steps = x.unbind(0)
         if torch.compiler.is_compiling():
-            return tuple(self.whole(now) for now in steps)
-        out: Signal = self.layers(Signal(steps))
-        return out.handles
+            return tuple(call(self.whole, now) for now in x.unbind(0))
+        if isinstance(x, Inputs):
+            given = by_name(self.whole, x)
+            out = self.layers(**{n: Signal(given[n].unbind(0)) for n in self.names if n in given})
+        else:
+            out = self.layers(Signal(x.unbind(0)))
+        return tuple(mapped(lambda each, t=t: each.handles[t], out) for t in range(len(x)))
 
 
 def by_layers(
@@ -273,7 +280,7 @@ def by_layers(
     return Chain(net, chain)
 
 
-def all_layers(chain: View, x: Tensor) -> tuple[Tensor, ...]:
+def all_layers(chain: View, x: Tensor) -> tuple[Output, ...]:
     """Run the chain of layers over the sequence ``x [T, B, ...]``; return T outputs ``[B, K]``."""
     with chain.sequence():
         outs: Any = chain.module(x)  # T outputs, which a view would refuse

@@ -13,10 +13,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 
 from ratebp.errors import OptionError
+from ratebp.inputs import form_of, tensors_of
 from ratebp.ops import has_hooks
 from ratebp.rules.rerun import Part, Surroundings, edge_of, leaf_of, pull, refuse_changed, segments
+from ratebp.structures import Output, mapped, members
 from ratebp.views import View, place_of
 
 
@@ -29,7 +32,7 @@ class _Plan:
     segment: int
 
 
-def in_segments(spikes: View, x: Tensor, *, rerun: View, segment: int) -> tuple[Tensor, ...]:
+def in_segments(spikes: View, x: Tensor, *, rerun: View, segment: int) -> tuple[Output, ...]:
     """Run `spikes` over the sequence without a graph, to be recomputed by segments in `rerun`.
 
     Kept for the backward are `x` and, per neuron, the potential at each border between segments.
@@ -54,51 +57,78 @@ def in_segments(spikes: View, x: Tensor, *, rerun: View, segment: int) -> tuple[
     plan = _Plan(Part(spikes, spikes.module), again, segment)
     # Autograd calls the backward of a function only if an input of it asks for a gradient.
     anchor = torch.zeros((), requires_grad=True)
-    outs: tuple[Tensor, ...] = _Segments.apply(plan, anchor, x)  # type: ignore[no-untyped-call]
-    return outs
+    shaped: list[Output] = []
+    flat = _Segments.apply(  # type: ignore[no-untyped-call]
+        plan, anchor, form_of(x), shaped, *tensors_of(x)
+    )
+    found = iter(flat)
+    return tuple(mapped(lambda _: next(found), out) for out in shaped)
 
 
 class _Segments(torch.autograd.Function):
     """Runs a sequence without a graph; the backward recomputes it, segment by segment."""
 
     @staticmethod
-    def forward(ctx: Any, plan: _Plan, anchor: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, plan: _Plan, anchor: Tensor, form: Any, shaped: list[Output], *given: Tensor
+    ) -> tuple[Tensor, ...]:
         # A view of x would say that it needs a gradient, and have no graph to give it.
-        fixed = x.detach()
-        version = fixed._version
+        fixed = [each.detach() for each in given]
+        versions = [each._version for each in fixed]
         borders: list[Tensor | None] = []
-        outs: list[Tensor] = []
-        ctx.plan, ctx.surroundings = plan, Surroundings(x)
+        ctx.plan, ctx.form, ctx.inputs = plan, form, len(given)
+        ctx.surroundings = Surroundings(given[0])
         ctx.set_materialize_grads(False)
+        x = form(fixed)
         with plan.first.sequence():
             for span in segments(len(x), plan.segment):
                 borders += [n.potential for n in plan.first.neurons]
                 ctx.surroundings.note()
-                outs += [plan.first({}, (now,))[0] for now in fixed[span].unbind(0)]
-        refuse_changed([fixed], [version])
-        ctx.save_for_backward(x, *borders)
-        return tuple(outs)
+                shaped += [plan.first.call(now) for now in x[span].unbind(0)]
+        refuse_changed(fixed, versions)
+        ctx.save_for_backward(*given, *borders)
+        return tuple(each for out in shaped for each in members(out))
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
-        plan, (x, *borders) = ctx.plan, ctx.saved_tensors
-        neurons = plan.again.neurons
-        found: list[Tensor] = []
+        plan, saved = ctx.plan, ctx.saved_tensors
+        given, borders = saved[: ctx.inputs], saved[ctx.inputs :]
+        wants, steps = ctx.needs_input_grad[4:], len(given[0])
+        count, neurons = len(grads) // steps, plan.again.neurons
+        found: list[list[Tensor | None]] = []
         later: list[Tensor | None] = [None] * len(neurons)
         with ctx.surroundings.recomputation():
-            for k, span in reversed([*enumerate(segments(len(x), plan.segment))]):
+            for k, span in reversed([*enumerate(segments(steps, plan.segment))]):
                 starts = [leaf_of(u) for u in borders[k * len(neurons) : (k + 1) * len(neurons)]]
-                now = leaf_of(x[span], ctx.needs_input_grad[2])
+                now = [leaf_of(x[span], want) for x, want in zip(given, wants, strict=True)]
                 with nullcontext() if k == 0 else plan.again.no_sync():
                     with ctx.surroundings.segment(k), plan.again.sequence():
                         for neuron, start in zip(neurons, starts, strict=True):
                             neuron.potential = start
-                        edges = [edge_of(plan.again({}, (step,))[0]) for step in now.unbind(0)]
+                        run = plan.again.call
+                        edges = [e for step in ctx.form(now).unbind(0) for e in _edges(run(step))]
                         edges += [edge_of(neuron.potential) for neuron in neurons]
-                    pull(edges, [*grads[span], *later])
+                    pull(edges, [*grads[span.start * count : span.stop * count], *later])
                 later = [None if start is None else start.grad for start in starts]
-                found.insert(0, now.grad)
-        return None, None, torch.cat(found) if ctx.needs_input_grad[2] else None
+                found.insert(0, [_gradient(each) for each in now])
+        by_inputs = zip(zip(*found, strict=True), wants, strict=True)
+        return (
+            None,
+            None,
+            None,
+            None,
+            *(torch.cat(each) if want else None for each, want in by_inputs),
+        )
+
+
+def _edges(out: Output) -> list[GradientEdge | None]:
+    # Nothing holds the outputs: nobody reads their values.
+    return [edge_of(each) for each in members(out)]
+
+
+def _gradient(leaf: Tensor) -> Tensor | None:
+    """Return the gradient by an input of a segment, zero where nothing depends on it."""
+    return torch.zeros_like(leaf) if leaf.grad is None and leaf.requires_grad else leaf.grad
 
 
 def _refuse_parameter_hooks(net: nn.Module) -> None:

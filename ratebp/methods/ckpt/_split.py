@@ -82,7 +82,8 @@ def _outputs(chain: fx.GraphModule) -> list[Any]:
 
 def _returning(chain: fx.GraphModule) -> set[str]:
     """Return the names of the layers from which the whole model's output comes."""
-    found = [node for node in _outputs(chain) if node.all_input_nodes]
+    out = next(node for node in chain.graph.nodes if node.op == "output")
+    found = [node for node in out.all_input_nodes if node.all_input_nodes]
     calls = [n if n.op == "call_module" else n.all_input_nodes[0] for n in found]
     return {str(node.target) for node in calls}
 

@@ -65,7 +65,7 @@ class Eprop(Method):
         # Before the first update.
         Identity("eprop", options={"feedback": "adaptive"}, other_options={"feedback": "random"}),
     )
-    needs: ClassVar = (Need.SYNAPSES, Need.NEURONS)
+    needs: ClassVar = (Need.SYNAPSES, Need.NEURONS, Need.SINGLE)
 
     neurons: ClassVar = (LIF, ALIF, Recurrent)
 

@@ -18,6 +18,7 @@ from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules import DetachedLIF
 from ratebp.schedules import Loss, Result, online
+from ratebp.structures import Output
 from ratebp.views import Rule, View
 
 
@@ -101,7 +102,7 @@ class OS(Method):
         """Return the normalised network; `test_threshold` says how it predicts."""
         net = views["net"]
 
-        def predict(x: Tensor) -> Tensor:
+        def predict(x: Tensor) -> Output:
             net.refresh()
             rules = self._rules(1)
             if self.threshold == "stabilised" and self.test_threshold == "frozen":

@@ -60,6 +60,8 @@ class InfluenceSynapse(Leaf):
         weight, bias = self.layer.weight, self.layer.bias
         fixed = None if bias is None else bias.detach()
         value = F.linear(x, weight.detach(), fixed)
+        if not any(p.requires_grad for p in self.layer.parameters()):
+            return value  # nobody asks for an influence
         theta = weight if bias is None else torch.cat((weight, bias.unsqueeze(1)), 1)
         moved = torch.einsum("...jkm,km->...j", self._advance(x, theta), theta)
         return value + (moved - moved.detach()).to(value.dtype)

@@ -26,8 +26,9 @@ from ratebp.bindable import Bindable
 from ratebp.errors import BindError
 from ratebp.graph import Graph, Kind, Node
 from ratebp.neurons import LIF
-from ratebp.ops import geometry_of, spike
+from ratebp.ops import geometry_of, spike, synapse
 from ratebp.roles import Role
+from ratebp.rules.convolutions import frozen
 from ratebp.rules.handover import widened
 from ratebp.views import Leaf, View
 
@@ -104,7 +105,10 @@ class AccumulatedSynapse(Leaf):
         weight, bias = self.layer.weight, self.layer.bias
         assert isinstance(weight, Tensor)
         assert bias is None or isinstance(bias, Tensor)
-        current: Tensor = self.geometry.apply(a, weight, None if bias is None else bias * self.ones)
+        whole = None if bias is None else bias * self.ones
+        if frozen(self.layer):  # torch's convolution would keep its input
+            return synapse(a, weight, whole, self.geometry)
+        current: Tensor = self.geometry.apply(a, weight, whole)
         return current
 
 

@@ -48,7 +48,7 @@ class SafE(Method):
         Identity("sltt", {**_PLAIN, "decay": 0.0}),
         Identity("bptt_s", _PLAIN, over="last_spiking", other_options={"loss_mode": "per_step"}),
     )
-    needs: ClassVar = (Need.SYNAPSES,)
+    needs: ClassVar = (Need.SYNAPSES, Need.SINGLE)
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the view on accumulations, or refuse what they cannot cross."""

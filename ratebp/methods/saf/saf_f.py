@@ -53,7 +53,7 @@ class SafF(Method):
         ),
         Identity("bptt_s", {"timesteps": 1, "norm": "none", "reset": "soft", "detach_reset": True}),
     )
-    needs: ClassVar = (Need.SYNAPSES,)
+    needs: ClassVar = (Need.SYNAPSES, Need.SINGLE)
 
     def build(self, binding: Binding) -> dict[str, View]:
         """Make the view on accumulations, or refuse what they cannot cross."""

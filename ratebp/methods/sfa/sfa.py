@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ratebp.controls import Control
+from ratebp.inputs import each_of
 from ratebp.method import Binding, Identity, Info, option
 from ratebp.methods.sfa._integer import IntegerNeuron, UnfoldedNeuron, frozen_affine
 from ratebp.needs import Need
@@ -18,6 +19,7 @@ from ratebp.phases import StepContext
 from ratebp.roles import Role
 from ratebp.rules.neurons.lif import refuse_hard_reset
 from ratebp.schedules import Loss, Result, layer_by_layer, whole_sequence
+from ratebp.structures import Output, mean_of
 from ratebp.views import Rule, View
 
 
@@ -100,13 +102,15 @@ class Sfa(Control):
         whole = self.inference == "integers"
         net = views["net" if whole else "spikes"]
 
-        def predict(x: Tensor) -> Tensor:
+        def unfolded(frame: Tensor) -> Tensor:
+            return frame.expand(binding.timesteps, *frame.shape[1:])
+
+        def predict(x: Tensor) -> Output:
             net.refresh()
             net.module.eval()
             frames = self.frames(x)
-            steps = frames if whole else frames.expand(binding.timesteps, *x.shape[1:])
             with torch.no_grad():
-                return torch.stack(layer_by_layer(net, steps)).mean(0)
+                return mean_of(layer_by_layer(net, frames if whole else each_of(frames, unfolded)))
 
         return replace(super().network(binding, views), infer=predict)
 

@@ -29,8 +29,9 @@ class _NormReplay(torch.autograd.Function):
         frozen: bool,
         value: Tensor | None,
     ) -> Tensor:
-        ctx.save_for_backward(xhat, weight, inv_std, offset)
-        ctx.frozen = frozen
+        needed = _needs_input(ctx, frozen)
+        ctx.save_for_backward(xhat if needed else None, weight, inv_std, offset)
+        ctx.frozen, ctx.dtype = frozen, xhat.dtype
         if value is not None:
             return value.detach()
         return affine(xhat, weight, bias).to(c.dtype)
@@ -38,8 +39,19 @@ class _NormReplay(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         xhat, weight, inv_std, offset = ctx.saved_tensors
+        if xhat is None:
+            xhat = grads[0].to(ctx.dtype)  # any values serve: nobody reads what they decide
         dc, dw, db = norm_gradients(grads[0], xhat, weight, inv_std, offset, ctx.frozen)
         return dc, *wanted(ctx, dw, db), None, None, None, None, None
+
+
+def _needs_input(ctx: Any, frozen: bool) -> bool:
+    """Does a gradient that is asked for depend on the norm's input?
+
+    That by the weight does, and that by the input itself unless the statistics are constants.
+    """
+    by_input, by_weight, *_ = ctx.needs_input_grad
+    return by_weight or (by_input and not frozen)
 
 
 def wanted(ctx: Any, dw: Tensor, db: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -112,12 +124,14 @@ class _BatchNormFunction(torch.autograd.Function):
         mean: Tensor,
         inv_std: Tensor,
     ) -> Tensor:
-        ctx.save_for_backward(c, weight, mean, inv_std)
+        needed = _needs_input(ctx, frozen=False)
+        ctx.save_for_backward(c if needed else None, weight, mean, inv_std)
         return value.detach()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         c, weight, mean, inv_std = ctx.saved_tensors
+        c = grads[0] if c is None else c  # any values serve for the gradient by the bias
         dc, dw, db = batch_norm_backward(grads[0], c, weight, mean, inv_std)
         return dc, *wanted(ctx, dw, db), None, None, None
 
@@ -184,7 +198,9 @@ class _NormRecomputed(torch.autograd.Function):
         how: tuple[Any, ...],
         value: Tensor | None,
     ) -> Tensor:
-        ctx.save_for_backward(weight, mean, inv_std, kept, by, shift)
+        *_, frozen = how
+        needed = _needs_input(ctx, frozen)
+        ctx.save_for_backward(weight, mean, inv_std, kept if needed else None, by, shift)
         ctx.how = how
         if value is not None:
             return value.detach()
@@ -194,12 +210,15 @@ class _NormRecomputed(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         weight, mean, inv_std, kept, by, shift = ctx.saved_tensors
         stored, shape, geometry, frozen = ctx.how
-        source = stored.restore(kept, shape, by.dtype)
-        xhat = geometry.apply(source, by, shift)
-        del source
-        operands.alike("norm_recomputed", grads[0], origin=xhat)  # whatever the norm was given
-        channel = [-1 if d == 1 else 1 for d in range(xhat.dim())]
-        xhat = xhat.sub_(mean.view(channel)).mul_(inv_std.view(channel))
+        if kept is None:
+            xhat = grads[0].to(by.dtype)  # any values serve: nobody reads what they decide
+        else:
+            source = stored.restore(kept, shape, by.dtype)
+            xhat = geometry.apply(source, by, shift)
+            del source
+            operands.alike("norm_recomputed", grads[0], origin=xhat)  # whatever the norm was given
+            channel = [-1 if d == 1 else 1 for d in range(xhat.dim())]
+            xhat = xhat.sub_(mean.view(channel)).mul_(inv_std.view(channel))
         dc, dw, db = norm_gradients(grads[0], xhat, weight, inv_std, None, frozen)
         return dc, *wanted(ctx, dw, db), None, None, None, None, None, None, None
 

@@ -27,7 +27,8 @@ class _Synapse(torch.autograd.Function):
         stored: Stored,
     ) -> Tensor:
         at = x if source is None else source
-        ctx.save_for_backward(at, weight, bias_scale)
+        # Of a weight that needs no gradient, no input is kept.
+        ctx.save_for_backward(at if ctx.needs_input_grad[1] else None, weight, bias_scale)
         ctx.geometry, ctx.stored, ctx.shape = geometry, stored, x.shape
         ctx.x_dtype = x.dtype
         ctx.bias_dtype = None if bias is None else bias.dtype
@@ -43,7 +44,8 @@ class _Synapse(torch.autograd.Function):
         # Under autocast the value is narrower than x and the weight: compute as the forward did.
         dx, dw = ctx.geometry.gradients(
             grad,
-            ctx.stored.restore(at, ctx.shape, grad.dtype),
+            ctx.stored.restore(at, ctx.shape, grad.dtype) if wants[1] else None,
+            ctx.shape,
             weight.to(grad.dtype),
             (wants[0], wants[1]),
         )
@@ -74,7 +76,9 @@ def synapse(
     value: Tensor | None = None,
     bias_scale: Tensor | None = None,
 ) -> Tensor:
-    """Return the map of `x`, like `naive_synapse`, keeping one input for the backward.
+    """Return the map of `x`, like `naive_synapse`, keeping at most one input for the backward.
+
+    A weight that needs no gradient has none kept.
 
     ::
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.ops import batch_norm, by_hand, norm_of_batch
-from ratebp.rules.norms.inputs import refuse_input, uses_batch
+from ratebp.rules.norms.inputs import as_torch, refuse_input, uses_batch
 from ratebp.views import Leaf
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -114,6 +114,5 @@ def by_module(norm: nn.Module, c: Tensor, *, follows: bool) -> Tensor:
     assert isinstance(norm, BATCH_NORMS)
     refuse_input(norm, c)
     if follows or not uses_batch(norm):
-        out: Tensor = norm(c)
-        return out
+        return as_torch(norm, c)
     return F.batch_norm(c, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)

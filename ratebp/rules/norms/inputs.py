@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ratebp.errors import OptionError
+from ratebp.ops import fixed_norm
 from ratebp.views import Leaf, place_of
 
 _DIMS = {nn.BatchNorm1d: (2, 3), nn.BatchNorm2d: (4,), nn.BatchNorm3d: (5,)}
@@ -35,6 +37,22 @@ def refuse_input(norm: _BatchNorm, c: Tensor) -> None:
         )
 
 
+def as_torch(norm: _BatchNorm, c: Tensor) -> Tensor:
+    """Return what torch's own batch norm makes of `c`, keeping no input that no gradient needs.
+
+    Torch's norm keeps its input always. Where running statistics are constants and no gradient by
+    the weight is asked for, none depends on it.
+    """
+    weight = norm.weight
+    asks = torch.is_grad_enabled() and weight is not None and weight.requires_grad
+    if uses_batch(norm) or asks or torch.compiler.is_compiling():
+        out: Tensor = _BatchNorm.forward(norm, c)
+        return out
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    return fixed_norm(c, weight, norm.bias, norm.running_mean, norm.running_var, norm.eps)
+
+
 class NormAsItIs(Leaf):
     """One of torch's norms of the batch, which refuses single values by name."""
 
@@ -49,8 +67,7 @@ class NormAsItIs(Leaf):
     def forward(self, c: Tensor) -> Tensor:
         """Return what the norm makes of `c`."""
         refuse_input(self.norm, c)
-        out: Tensor = self.norm(c)
-        return out
+        return as_torch(self.norm, c)
 
 
 def as_it_is(norm: nn.Module, path: str) -> nn.Module:

@@ -9,15 +9,14 @@ from torch import Tensor, nn
 from ratebp.errors import BindError
 from ratebp.norms import BNTT, TEBN, TemporalNorm
 from ratebp.rules.norms.batch_norm import BATCH_NORMS, BatchNorm
-from ratebp.rules.norms.inputs import as_it_is, refuse_input
+from ratebp.rules.norms.inputs import as_it_is, as_torch, refuse_input
 from ratebp.views import Leaf, Rule
 
 
 def _batch_norm(norm: TEBN, c: Tensor) -> Tensor:
     refuse_input(norm, c)
     # The module's own forward refuses, since it does not know the step.
-    out: Tensor = nn.BatchNorm2d.forward(norm, c)
-    return out
+    return as_torch(norm, c)
 
 
 class TebnScan(Leaf):

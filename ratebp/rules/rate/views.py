@@ -10,6 +10,7 @@ from ratebp.bindable import Bindable
 from ratebp.neurons import LIF
 from ratebp.roles import Role
 from ratebp.rules.handover import Handover
+from ratebp.rules.rate.embeddings import embedding_pairs
 from ratebp.rules.rate.flow import RateFlow
 from ratebp.rules.rate.handover_leaf import HandoverLeaf
 from ratebp.rules.rate.neurons import RecordNeuronScan, RecordNeuronStep, ReplayNeuron
@@ -22,7 +23,7 @@ from ratebp.rules.rate.norms import (
     ReplayRecomputedNorm,
 )
 from ratebp.rules.rate.synapses import RecordSynapseScan, RecordSynapseStep, ReplaySynapse
-from ratebp.views import Leaf, Rule, View
+from ratebp.views import Folded, Leaf, Rule, View
 
 
 def rate_views(
@@ -56,7 +57,13 @@ def rate_views(
         Role.SYNAPSE: leaves.replay_synapse,
         Role.NORM: leaves.replay_norm,
     }
-    return {"spikes": binding.view(spikes, builds_graph=False), "rates": binding.view(rates)}
+    folded = issubclass(neuron, Folded)
+    found = binding.wiring.embeddings
+    first, second = embedding_pairs(found, binding.timesteps, folded=folded)
+    return {
+        "spikes": binding.view(spikes, containers=first, builds_graph=False),
+        "rates": binding.view(rates, containers=second),
+    }
 
 
 class _LeafFactory:

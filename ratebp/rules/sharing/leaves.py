@@ -205,7 +205,9 @@ class SharingStepLIF(StepLIF):
     def _shared(self, current: Tensor, terms: tuple[Term, ...]) -> Tensor:
         if self.past is None or len(self.past.currents) == STRETCH:
             self.past = Past(self.potential)
-        past = self.past = self.past.then(terms)
+        past = self.past.then(terms)
+        # Below all that is trained no backward comes, and nothing is kept for one.
+        self.past = past if current.requires_grad else None
         spikes, self.potential = lif_step_of(current, self.potential, self.dynamics, past)
         return spikes
 

@@ -10,15 +10,17 @@ from torch import Tensor, nn
 
 from ratebp.graph import Count
 from ratebp.ops import Bits, Counts, Origin, Spikes, geometry_of, pack, synapse
+from ratebp.rules.convolutions import frozen
 from ratebp.rules.handover import Handover
 from ratebp.views import Leaf
 
 
 def show(spikes: Tensor, readers: Sequence[Handover]) -> None:
-    """Hand `spikes` to the `readers`, packed once; nothing if no graph is built."""
-    if readers and torch.is_grad_enabled():
+    """Hand `spikes` to the `readers`, packed once; nothing if no backward needs them."""
+    wanted = [each for each in readers if each.wanted()] if torch.is_grad_enabled() else []
+    if wanted:
         packed = Spikes(pack(spikes.detach()))
-        for each in readers:
+        for each in wanted:
             each.put(packed)
 
 
@@ -72,7 +74,8 @@ class CountSynapse(Leaf):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output."""
-        if self.geometry is None or torch.compiler.is_compiling() or not torch.is_grad_enabled():
+        plain = torch.compiler.is_compiling() or not torch.is_grad_enabled()
+        if self.geometry is None or plain or frozen(self.layer):
             out: Tensor = self.layer(x)
             return out
         weight, bias = self.layer.weight, self.layer.bias
@@ -102,6 +105,10 @@ class BitSynapse(Leaf):
         self.source = source
         self.origin = origin
         self.geometry = geometry_of(layer)
+        source.wanted = self._wants
+
+    def _wants(self) -> bool:
+        return self.origin is not None or not frozen(self.layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the layer's output for spikes `x`."""

@@ -13,6 +13,7 @@ from ratebp.testing.zoo import (  # noqa: F401  # they enter their networks
     norms,
     operations,
     randomness,
+    several,
     sharing,
     state,
     sums,

@@ -10,10 +10,12 @@ from typing import Any, TypeVar
 from zlib import crc32
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ratebp.encoding import direct
 from ratebp.neurons import LIF
+from ratebp.schedules import Loss
 
 BATCH = 4
 CLASSES = 3
@@ -41,11 +43,15 @@ class Net(nn.Module):
 
 @dataclass(frozen=True)
 class Case:
-    """A float64 network in training mode, a sequence ``x [T, B, ...]`` and targets ``y``."""
+    """A float64 network in training mode, a sequence ``x [T, B, ...]`` and targets ``y``.
+
+    Of a network with several inputs, x is a tuple of them.
+    """
 
     model: nn.Module
-    x: Tensor
+    x: Any
     y: Tensor
+    loss: Loss = F.cross_entropy
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,8 @@ class ZooEntry:
         dense: shape of the places that each have a target, () for one a sample.
         constant: whether the input is the same at every step, as direct coding has it.
         asks: whether the input asks for its gradient.
+        others: shapes of further inputs, which are real numbers.
+        loss: of what the network returns; it takes classes.
     """
 
     name: str
@@ -73,6 +81,8 @@ class ZooEntry:
     dense: tuple[int, ...] = ()
     constant: bool = False
     asks: bool = False
+    others: tuple[tuple[int, ...], ...] = ()
+    loss: Loss = F.cross_entropy
 
     def case(self, timesteps: int) -> Case:
         """Return the network with seeded weights and data; the global random state is kept."""
@@ -83,16 +93,21 @@ class ZooEntry:
                 for parameter in model.parameters():
                     if parameter.dim() > 1:
                         parameter.mul_(2.5)  # so that all layers spike, and none always
-            x = self._inputs(timesteps)
+            x: Any = self._inputs(timesteps)
+            if self.others:
+                x = (x, *(self._drawn(timesteps, shape) for shape in self.others))
             y = torch.randint(0, CLASSES, (BATCH, *self.dense))
-        return Case(model.train(), x, y)
+        return Case(model.train(), x, y, self.loss)
 
     def _inputs(self, timesteps: int) -> Tensor:
         if self.ids:
             return torch.randint(self.ids, (timesteps, BATCH, *self.shape))
         if self.constant:
             return direct(torch.randn(BATCH, *self.shape, dtype=torch.float64), timesteps)
-        x = torch.randn(timesteps, BATCH, *self.shape, dtype=torch.float64)
+        return self._drawn(timesteps, self.shape)
+
+    def _drawn(self, timesteps: int, shape: tuple[int, ...]) -> Tensor:
+        x = torch.randn(timesteps, BATCH, *shape, dtype=torch.float64)
         return x.requires_grad_(self.asks)
 
 

@@ -16,6 +16,7 @@ from torch.utils.checkpoint import checkpoint
 import ratebp
 from ratebp.errors import BindError
 from ratebp.graph import UnreadableError, read, record
+from ratebp.inputs import gathered, tensors_of
 from ratebp.testing import zoo
 from ratebp.wiring import wiring_of
 
@@ -210,10 +211,9 @@ def test_reading_works_on_fake_tensors() -> None:
 def test_both_readings_give_one_wiring(name: str) -> None:
     """Up to sums that broadcast, which only shapes show."""
     case = zoo.entries()[name].case(2)
+    inputs = tuple(each[0] for each in tensors_of(gathered(case.x)))
     try:
-        followed, recorded = (
-            wiring_of(g) for g in (read(case.model), record(case.model, (case.x[0],)))
-        )
+        followed, recorded = (wiring_of(g) for g in (read(case.model), record(case.model, inputs)))
     except UnreadableError:
         return
     for question in (
@@ -224,6 +224,7 @@ def test_both_readings_give_one_wiring(name: str) -> None:
         "constant_input",
         "means",
         "entrances",
+        "indices",
     ):
         assert getattr(followed, question) == getattr(recorded, question), question
     for question in ("sources", "readers"):
