@@ -222,8 +222,7 @@ class Bound:
     def plain(self, x: Given) -> Output:
         """Run the spiking forward alone: same layout and norms, no graph, no trace.
 
-        This is what the cost of the method's forward trace is measured against. Running statistics
-        are updated as in a training forward.
+        A method's trace is what it costs beyond this. Running statistics move as in training.
 
         Args:
             x: inputs, time-major ``[T, B, ...]``.
@@ -263,10 +262,7 @@ class Bound:
         return self._binding
 
     def views(self, x: Given) -> dict[str, View]:
-        """Return the views, by name, that run inputs like ``x [T, B, ...]``; `step` asks first.
-
-        Some operations of a forward are known only with the shapes of its inputs, so the first
-        inputs may make the views be built anew.
+        """Return the views, by name, that run ``x [T, B, ...]``; shapes may change them.
 
         Raises:
             OptionError: for inputs that no step can take.

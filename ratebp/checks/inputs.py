@@ -97,7 +97,7 @@ def refuse_inputs(
         known = None if entrances is None else entrances.get(key, ())
         readers = {path: model.get_submodule(path) for path in known or ()}
         _refuse_type(
-            _Input(name, each, model, key in indices),
+            _OneInput(name, each, model, key in indices),
             list(readers.values()) if known is not None else None,
         )
         for path, reader in readers.items():
@@ -138,7 +138,7 @@ def _refuse_shape(name: str, x: Tensor, timesteps: int | None) -> None:
 
 
 @dataclass(frozen=True)
-class _Input:
+class _OneInput:
     """One input, what messages call it, and whether an embedding may take it."""
 
     name: str
@@ -147,7 +147,7 @@ class _Input:
     indexes: bool
 
 
-def _refuse_type(given: _Input, readers: list[nn.Module] | None) -> None:
+def _refuse_type(given: _OneInput, readers: list[nn.Module] | None) -> None:
     name, x, model = given.name, given.x, given.model
     if readers is None:  # unknown: any embedding may read it
         embeds = any(isinstance(each, _EMBEDDINGS) for each in model.modules())
@@ -176,7 +176,7 @@ def _refuse_type(given: _Input, readers: list[nn.Module] | None) -> None:
     _refuse_place(given, typed=True)
 
 
-def _refuse_place(given: _Input, *, typed: bool) -> None:
+def _refuse_place(given: _OneInput, *, typed: bool) -> None:
     """Refuse another device than the parameters' and, if `typed`, another type."""
     name, x = given.name, given.x
     real = [p for p in given.model.parameters() if p.is_floating_point()]

@@ -74,24 +74,24 @@ def input_as_a_gate() -> nn.Module:
 def tuple_output() -> nn.Module:
     """A tuple of two heads, with a loss over both."""
 
-    class Pair(_Two):
+    class Couple(_Two):
         def forward(self, x: Tensor) -> Any:
             features = self.join(x, x[:, :4])
             return self.cls(features), self.more(features)
 
-    return Pair()
+    return Couple()
 
 
 @network(5, loss=_of_two_heads)
 def dict_output() -> nn.Module:
     """A dict of the logits and of the spikes of a hidden layer, with a loss over both."""
 
-    class Named(_Two):
+    class ByName(_Two):
         def forward(self, x: Tensor) -> Any:
             features = self.join(x, x[:, :4])
             return {"logits": self.cls(features), "features": features}
 
-    return Named()
+    return ByName()
 
 
 @network(5, loss=_squares)
