@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
-from torch import nn
 
-import ratebp
 from harness.results.memory_class import memory_class
 from harness.spec import Cell, Choice
 from harness.trial.bench import build
@@ -17,6 +15,7 @@ from harness.trial.exact.tracker import LiveBytes
 from ratebp import methods
 
 STEPS = (2, 3, 4, 6)
+NETWORK = f"{Path(__file__).with_name('small_network.py')}:small"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -28,21 +27,9 @@ def few_objects() -> Iterator[None]:
     gc.unfreeze()
 
 
-def _network(_: str, **sizes: Any) -> nn.Module:
-    """Two convolutions and a readout; without norms, which some methods refuse."""
-    return nn.Sequential(
-        nn.Conv2d(sizes["in_channels"], 4, 3, padding=1),
-        ratebp.LIF(),
-        nn.Conv2d(4, 6, 3, stride=2),
-        ratebp.LIF(),
-        nn.Flatten(),
-        nn.Linear(54, sizes["num_classes"]),
-    )
-
-
 def _stored(method: str, T: int) -> int:
     """Bytes alive between forward and backward, of real tensors."""
-    bench = build(Cell(Choice.make(method), Choice.make("small"), "digits", T, 2))
+    bench = build(Cell(Choice.make(method), Choice.make(NETWORK), "digits", T, 2))
     bench.rehearse()
     tracker = LiveBytes(bench.persistent())
     with tracker:
@@ -51,9 +38,6 @@ def _stored(method: str, T: int) -> int:
 
 
 @pytest.mark.parametrize("method", methods.names())
-def test_the_measured_class_is_the_declared_one(
-    method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ratebp.models, "build", _network)
+def test_the_measured_class_is_the_declared_one(method: str) -> None:
     points = [(T, _stored(method, T)) for T in STEPS]
     assert memory_class(points) == methods.get(method).info.memory, points
