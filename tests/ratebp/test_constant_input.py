@@ -112,6 +112,15 @@ class Mixing(Front):
         return out
 
 
+class Again(Front):
+    """The layer before the first neuron stands behind it, too."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.lif(self.front(x))
+        out: Tensor = self.head(self.front(spikes[:, :5]))
+        return out
+
+
 FRONTS: dict[str, Callable[[], list[nn.Module]]] = {
     "linear": lambda: [nn.Linear(5, 6)],
     "norm": lambda: [nn.Linear(5, 6), nn.BatchNorm1d(6)],
@@ -153,7 +162,7 @@ def test_whatever_stands_before_the_first_neuron(name: str, front: str, batch: i
 def test_what_runs_once() -> None:
     assert trace(problem(norm="batch").model).constant_input == {"stem", "norm0", "lif0"}
     assert trace(Front(nn.Linear(5, 6))).constant_input == {"front.0", "lif"}
-    for other in (Skipping, Mixing):
+    for other in (Skipping, Mixing, Again):
         assert trace(other(nn.Linear(5, 6))).constant_input == frozenset()
     resnet = trace(ratebp.models.build("resnet18", width=0.1))
     assert resnet.constant_input == {"stem.conv", "stem.norm", "stem.lif"}
