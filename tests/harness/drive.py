@@ -40,7 +40,7 @@ def drive(sweep: str, results: str, jobs: str = "1") -> int:
 def serve() -> None:
     gpu.inventory()  # what it imports, it imports once
     # One code for all runs, whoever edits the tree meanwhile.
-    Sources.code = lambda self, method, probe: f"{method} {probe}"
+    Sources.code = lambda self, method, probe, others=(): f"{method} {probe}"
     Sources.shared = "shared"
     Sources.changed = lambda self: []
     checkout = environment.commit()
