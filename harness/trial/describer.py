@@ -7,18 +7,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from harness.spec import Choice
 from harness.trial import parts
+from harness.trial.answers import private_stdout
 
 
 def main() -> int:
     """Answer every request on standard input."""
-    answers = _private_stdout()
+    answers = private_stdout()
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
     return 0
@@ -34,13 +34,6 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"facts": vars(parts.own_dataset(choice, folder).facts)}
     except Exception as error:
         return {"error": str(error) or type(error).__name__}
-
-
-def _private_stdout() -> IO[str]:
-    """Keep standard output for answers: what the user's code prints goes to standard error."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return answers
 
 
 if __name__ == "__main__":

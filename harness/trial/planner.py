@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import sys
 import time
-from typing import IO, Any
+from typing import Any
 
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
@@ -23,13 +22,14 @@ from torch._subclasses.fake_tensor import (
 from harness.outcome import Outcome
 from harness.spec import Cell
 from harness.trial import trial
+from harness.trial.answers import private_stdout
 from harness.trial.bench import virtual
 from harness.trial.exact import tier
 
 
 def main() -> int:
     """Answer every cell on standard input."""
-    answers = _private_stdout()
+    answers = private_stdout()
     # What is imported stays; the tracker's collections then need not walk through it.
     gc.collect()
     gc.freeze()
@@ -59,13 +59,6 @@ def _count(cell: Cell) -> Outcome:
     except Exception as error:
         return Outcome(*trial.judge(error))
     return Outcome("ok", None, found.rows, facts | found.facts)
-
-
-def _private_stdout() -> IO[str]:
-    """Keep standard output for answers: what a plug-in prints goes to standard error."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return answers
 
 
 if __name__ == "__main__":
